@@ -1,0 +1,1 @@
+"""The machinery around the recipes: it knows their shape, never their names."""

@@ -1,0 +1,152 @@
+"""What the served cookbook adds around every recipe.
+
+The guard refuses what no recipe should see, adds two headers, and writes an
+access log in which nobody can forge a line. It changes no recipe's answer to
+a good request.
+"""
+
+import asyncio
+import json
+import re
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
+
+from aiohttp import hdrs, web
+from aiohttp.abc import AbstractAccessLogger
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.typedefs import Handler, Middleware
+
+UNAVAILABLE = web.AppKey("UNAVAILABLE", dict[web.Application, str])
+"""Mounted applications that could not be built or started, and why."""
+
+HEADERS = {
+    hdrs.X_CONTENT_TYPE_OPTIONS: "nosniff",
+    hdrs.REFERRER_POLICY: "no-referrer",
+}
+LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
+REFUSED_METHODS = frozenset({hdrs.METH_CONNECT, hdrs.METH_TRACE})
+
+
+def protect(app: web.Application, allow_hosts: Iterable[str] = ()) -> None:
+    """Put the guard around `app`.
+
+    `allow_hosts` are names, without port, that a request's Host may have
+    besides those of the loopback interface: a page of another site, whose
+    name was rebound to 127.0.0.1, must not reach a demo on a laptop.
+    """
+    app[UNAVAILABLE] = {}
+    app.middlewares.append(_gate(LOOPBACK_NAMES.union(allow_hosts)))
+    app.on_response_prepare.append(_add_headers)
+
+
+def _gate(host_names: frozenset[str]) -> Middleware:
+    @web.middleware
+    async def gate(
+        request: web.Request, handler: Handler
+    ) -> web.StreamResponse:
+        # An authority in the target beats the header (RFC 9112, 3.2.2);
+        # `request.host` is the one that counts.
+        name = re.sub(r":\d*$", "", request.host).strip("[]").lower()
+        if name not in host_names:
+            raise _explain(
+                web.HTTPMisdirectedRequest(),
+                "this server does not go by the name in Host",
+            )
+        found = request.match_info
+        if request.method in REFUSED_METHODS and not isinstance(
+            found.http_exception, web.HTTPMethodNotAllowed
+        ):
+            raise _explain(
+                web.HTTPMethodNotAllowed(
+                    request.method, hdrs.METH_ALL - REFUSED_METHODS
+                ),
+                f"{request.method} is not served here",
+            )
+        for app in found.apps:
+            if reason := request.app[UNAVAILABLE].get(app):
+                raise _explain(web.HTTPServiceUnavailable(), reason)
+        return await handler(request)
+
+    return gate
+
+
+def _explain(refusal: web.HTTPException, reason: str) -> web.HTTPException:
+    refusal.content_type = "application/json"
+    refusal.text = json.dumps({"error": reason})
+    return refusal
+
+
+async def _add_headers(
+    request: web.Request, response: web.StreamResponse
+) -> None:
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+
+
+class AccessLogger(AbstractAccessLogger):
+    """One line per request, in ASCII, whatever bytes the request had.
+
+    The query is left out: it may hold a ticket.
+    """
+
+    def log(
+        self,
+        request: web.BaseRequest,
+        response: web.StreamResponse,
+        time: float,
+    ) -> None:
+        line = f'{request.remote} "{request.method} {request.rel_url.raw_path}"'
+        self.logger.info(
+            "%s %d %d %.3fs",
+            line.encode("unicode_escape").decode("ascii"),
+            response.status,
+            response.body_length,
+            time,
+        )
+
+
+class Runner(web.AppRunner):
+    """An `AppRunner` that guards the answers no application gets to see.
+
+    A request that cannot be parsed resolves to no application, so neither its
+    middlewares nor its signals run: the answer is the protocol's own.
+    """
+
+    def __init__(
+        self, app: web.Application, *, shutdown_timeout: float
+    ) -> None:
+        super().__init__(
+            app,
+            access_log_class=AccessLogger,
+            shutdown_timeout=shutdown_timeout,
+        )
+
+    @property
+    def server(self) -> Any:
+        """The factory of the protocols that serve a connection each."""
+        manager = super().server
+        return manager and partial(
+            _Connection,
+            manager,
+            loop=asyncio.get_running_loop(),
+            access_log_class=AccessLogger,
+        )
+
+
+class _Connection(web.RequestHandler):
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if isinstance(exc, HttpProcessingError):
+            # What follows the first words repeats bytes of the request.
+            message = re.split("[:\n]", exc.message)[0]
+        response = super().handle_error(request, status, exc, message)
+        response.headers.update(HEADERS)
+        return response

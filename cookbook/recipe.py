@@ -1,0 +1,81 @@
+"""What a recipe is, and what can be read from its docstring."""
+
+from dataclasses import dataclass, replace
+from inspect import getdoc
+from typing import Literal, Protocol
+
+from aiohttp import web
+
+Kind = Literal["run", "open", "send", "receive", "closed"]
+
+
+class Recipe(Protocol):
+    """A module of `recipes/`: a docstring to read and an application to run."""
+
+    __name__: str
+    __doc__: str | None
+    __file__: str | None
+
+    def create_app(self) -> web.Application: ...
+
+
+@dataclass(frozen=True)
+class Step:
+    """One line of a dialogue, and the output that the docstring promises.
+
+    `run` is a shell command. `open` connects a WebSocket, which the steps
+    `send`, `receive` and `closed` then belong to, until the next `open`.
+    """
+
+    kind: Kind
+    text: str
+    output: str = ""
+
+
+def question(recipe: Recipe) -> str:
+    """Return the first line of the docstring: the FAQ's question."""
+    return _docstring(recipe).partition("\n")[0]
+
+
+def answer(recipe: Recipe) -> str:
+    """Return the docstring's Markdown between question and dialogue."""
+    _, _, rest = _docstring(recipe).partition("\n")
+    return rest.partition("\nTry it::\n")[0].strip()
+
+
+def dialogue(recipe: Recipe) -> list[Step]:
+    """Return the steps of the docstring's `Try it::` block, in order."""
+    _, _, rest = _docstring(recipe).partition("\nTry it::\n")
+    steps: list[Step] = []
+    for line in rest.splitlines():
+        if line and not line.startswith("    "):
+            break
+        if step := _new_step(line[4:]):
+            steps.append(step)
+        elif line:
+            steps[-1] = _continued(steps[-1], line[4:])
+    return steps
+
+
+def _new_step(line: str) -> Step | None:
+    kinds: dict[str, Kind] = {
+        "$ python -m websockets ": "open",
+        "$ ": "run",
+        "> ": "send",
+        "< ": "receive",
+        "Connection closed: ": "closed",
+    }
+    for mark, kind in kinds.items():
+        if line.startswith(mark):
+            return Step(kind, line.removeprefix(mark))
+    return None
+
+
+def _continued(step: Step, line: str) -> Step:
+    if step.text.endswith("\\"):
+        return replace(step, text=f"{step.text}\n{line}")
+    return replace(step, output=f"{step.output}{line}\n")
+
+
+def _docstring(recipe: Recipe) -> str:
+    return getdoc(recipe) or ""

@@ -1,0 +1,132 @@
+"""Runs the cookbook: options, Redis, signals, start and stop."""
+
+import asyncio
+import logging
+import os
+import signal
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+from aiohttp import web
+
+from cookbook.guard import Runner
+from cookbook.recipe import Recipe, question
+from cookbook.redis_server import redis_server
+
+SHUTDOWN_TIMEOUT = 5.0
+"""Seconds that a request in flight has, once the server is told to end."""
+
+
+def command(
+    create_app: Callable[..., web.Application], recipes: Mapping[str, Recipe]
+) -> click.Command:
+    """Make the command line that serves the application of `create_app`."""
+
+    @click.command(context_settings={"show_default": True})
+    @click.option(
+        "--host", envvar="HOST", show_envvar=True, default="127.0.0.1"
+    )
+    @click.option(
+        "--port",
+        envvar="PORT",
+        show_envvar=True,
+        type=click.IntRange(0, 65535),
+        default=8080,
+    )
+    @click.option(
+        "--redis-url",
+        envvar="REDIS_URL",
+        show_envvar=True,
+        help="A Redis to use, instead of one started for the cookbook.",
+    )
+    @click.option(
+        "--data-dir",
+        envvar="DATA_DIR",
+        show_envvar=True,
+        type=click.Path(file_okay=False, path_type=Path),
+        help="Where the databases are, instead of a temporary folder.",
+    )
+    @click.option(
+        "--allow-host",
+        "allow_hosts",
+        envvar="ALLOW_HOST",
+        show_envvar=True,
+        multiple=True,
+        metavar="NAME",
+        help="A further name that clients may call this server by.",
+    )
+    def serve(
+        host: str,
+        port: int,
+        redis_url: str | None,
+        data_dir: Path | None,
+        allow_hosts: tuple[str, ...],
+    ) -> None:
+        """Serve the aiohttp cookbook."""
+        logging.basicConfig(
+            level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
+        )
+        with ExitStack() as stack:
+            if data_dir is None:
+                folder = tempfile.TemporaryDirectory(prefix="cookbook-")
+                data_dir = Path(stack.enter_context(folder))
+            try:
+                data_dir.mkdir(parents=True, exist_ok=True)
+                redis_url = redis_url or stack.enter_context(redis_server())
+            except (OSError, RuntimeError) as error:
+                raise click.ClickException(str(error)) from error
+            app = create_app(
+                redis_url=redis_url, data_dir=data_dir, allow_hosts=allow_hosts
+            )
+            asyncio.run(_serve(app, host, port, recipes))
+
+    return serve
+
+
+async def _serve(
+    app: web.Application, host: str, port: int, recipes: Mapping[str, Recipe]
+) -> None:
+    told_to_end = _listen_to_signals()
+    runner = Runner(app, shutdown_timeout=SHUTDOWN_TIMEOUT)
+    try:
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            raise click.ClickException(
+                f"cannot listen on {host}, port {port}: {error.strerror}"
+            ) from error
+        _print_contents(runner.addresses[0][1], recipes)
+        await told_to_end.wait()
+    finally:
+        await runner.cleanup()
+
+
+def _listen_to_signals() -> asyncio.Event:
+    """Return an event that the first signal sets; the second ends at once."""
+    told_to_end = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def end() -> None:
+        told_to_end.set()
+        for number in signals:
+            loop.remove_signal_handler(number)
+            # Not an exception: threads and tasks may be what hangs.
+            signal.signal(number, lambda *_: os._exit(1))
+
+    for number in signals:
+        loop.add_signal_handler(number, end)
+    return told_to_end
+
+
+def _print_contents(port: int, recipes: Mapping[str, Recipe]) -> None:
+    lines = [f"The aiohttp cookbook is at http://localhost:{port}/"]
+    lines += [
+        f"  http://localhost:{port}{prefix:<20} {question(recipe)}"
+        for prefix, recipe in recipes.items()
+    ]
+    click.echo("\n".join(lines))

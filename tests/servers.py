@@ -1,0 +1,132 @@
+"""Servers as in production, in this process and in one of their own.
+
+aiohttp's test server cancels a handler whose client leaves and waits a minute
+for the others at shutdown; `run_app` does neither. So nothing here uses it.
+"""
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+from yarl import URL
+
+ROOT = Path(__file__).parent.parent
+TIMEOUT = 10.0
+"""Seconds after which a test calls a wait a hang."""
+
+
+@dataclass
+class Server:
+    """A running `AppRunner`; `url` ends in a slash, after the mount prefix."""
+
+    runner: web.AppRunner
+    url: URL
+    stopped: bool = field(default=False, init=False)
+
+    @property
+    def port(self) -> int:
+        assert self.url.port is not None
+        return self.url.port
+
+    async def stop(self) -> None:
+        """Shut down as `run_app` does at SIGTERM."""
+        if not self.stopped:
+            self.stopped = True
+            await self.runner.cleanup()
+
+
+@asynccontextmanager
+async def serving(
+    app: web.Application, *, prefix: str = "", **knobs: Any
+) -> AsyncIterator[Server]:
+    """Serve `app` on a free port of 127.0.0.1; `knobs` are AppRunner's."""
+    runner = web.AppRunner(app, **{"shutdown_timeout": 1.0, **knobs})
+    try:
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+    except BaseException:
+        await runner.cleanup()
+        raise
+    server = Server(runner, URL(f"http://127.0.0.1:{site.port}{prefix}/"))
+    try:
+        yield server
+    finally:
+        await server.stop()
+
+
+async def exchange(server: Server, *requests: bytes) -> bytes:
+    """Send raw bytes on one connection, return all that comes until its end.
+
+    The last request has to ask for `Connection: close`.
+    """
+    async with asyncio.timeout(TIMEOUT):
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        try:
+            writer.write(b"".join(requests))
+            return await reader.read()
+        finally:
+            writer.close()
+
+
+@dataclass
+class Process:
+    """A Python script that serves; `errors` is its log so far."""
+
+    process: asyncio.subprocess.Process
+    port: int
+    log: Path
+
+    async def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal and return the exit code."""
+        self.process.send_signal(number)
+        async with asyncio.timeout(TIMEOUT):
+            return await self.process.wait()
+
+
+@asynccontextmanager
+async def running(
+    script: Path, *arguments: str, cwd: Path, **environment: str
+) -> AsyncIterator[Process]:
+    """Run a script in a new interpreter and wait until it listens.
+
+    It listens on a free port, and writes its log to `cwd`/script.log.
+    """
+    log = cwd / f"{script.stem}.log"
+    with log.open("wb") as errors:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-W", "error::ResourceWarning"),
+            *("-W", "error::DeprecationWarning"),
+            *("-W", "error::RuntimeWarning"),
+            script,
+            *arguments,
+            cwd=cwd,
+            env={
+                **os.environ,
+                "PORT": "0",
+                "PYTHONUNBUFFERED": "1",
+                **environment,
+            },
+            stdout=asyncio.subprocess.PIPE,
+            stderr=errors,
+        )
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            assert process.stdout is not None
+            line = (await process.stdout.readline()).decode()
+            match = re.search(r"http://[^:]+:(\d+)", line)
+            assert match, f"{line}{log.read_text()}"
+        yield Process(process, int(match[1]), log)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
