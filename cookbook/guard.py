@@ -24,19 +24,21 @@ HEADERS = {
     hdrs.X_CONTENT_TYPE_OPTIONS: "nosniff",
     hdrs.REFERRER_POLICY: "no-referrer",
 }
-LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
+LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
 REFUSED_METHODS = frozenset({hdrs.METH_CONNECT, hdrs.METH_TRACE})
 
 
 def protect(app: web.Application, allow_hosts: Iterable[str] = ()) -> None:
     """Put the guard around `app`.
 
-    `allow_hosts` are names, without port, that a request's Host may have
-    besides those of the loopback interface: a page of another site, whose
-    name was rebound to 127.0.0.1, must not reach a demo on a laptop.
+    `allow_hosts` are names, without port and an IPv6 address in brackets, that
+    a request's Host may have besides those of the loopback interface: a page
+    of another site, whose name was rebound to 127.0.0.1, must not reach a demo
+    on a laptop.
     """
     app[UNAVAILABLE] = {}
-    app.middlewares.append(_gate(LOOPBACK_NAMES.union(allow_hosts)))
+    names = LOOPBACK_NAMES.union(map(str.lower, allow_hosts))
+    app.middlewares.append(_gate(names))
     app.on_response_prepare.append(_add_headers)
 
 
@@ -47,7 +49,7 @@ def _gate(host_names: frozenset[str]) -> Middleware:
     ) -> web.StreamResponse:
         # An authority in the target beats the header (RFC 9112, 3.2.2);
         # `request.host` is the one that counts.
-        name = re.sub(r":\d*$", "", request.host).strip("[]").lower()
+        name = re.sub(r":\d*$", "", request.host).lower()
         if name not in host_names:
             raise _explain(
                 web.HTTPMisdirectedRequest(),
@@ -96,10 +98,12 @@ class AccessLogger(AbstractAccessLogger):
         response: web.StreamResponse,
         time: float,
     ) -> None:
-        line = f'{request.remote} "{request.method} {request.rel_url.raw_path}"'
+        path = request.rel_url.raw_path.encode("unicode_escape").decode()
         self.logger.info(
-            "%s %d %d %.3fs",
-            line.encode("unicode_escape").decode("ascii"),
+            '%s "%s %s" %d %d %.3fs',
+            request.remote,
+            request.method,
+            path.replace('"', r"\""),
             response.status,
             response.body_length,
             time,
@@ -109,8 +113,8 @@ class AccessLogger(AbstractAccessLogger):
 class Runner(web.AppRunner):
     """An `AppRunner` that guards the answers no application gets to see.
 
-    A request that cannot be parsed resolves to no application, so neither its
-    middlewares nor its signals run: the answer is the protocol's own.
+    A request that cannot be parsed reaches no application, so no middleware
+    and no signal sees the answer: it is the protocol's own.
     """
 
     def __init__(
@@ -144,9 +148,13 @@ class _Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        if isinstance(exc, HttpProcessingError):
+        response: web.StreamResponse
+        if status == 400 and isinstance(exc, HttpProcessingError):
             # What follows the first words repeats bytes of the request.
-            message = re.split("[:\n]", exc.message)[0]
-        response = super().handle_error(request, status, exc, message)
+            reason = re.split("[:\n]", exc.message)[0]
+            response = web.Response(status=status, text=reason)
+            response.force_close()
+        else:
+            response = super().handle_error(request, status, exc, message)
         response.headers.update(HEADERS)
         return response

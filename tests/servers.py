@@ -45,10 +45,14 @@ class Server:
 
 @asynccontextmanager
 async def serving(
-    app: web.Application, *, prefix: str = "", **knobs: Any
+    app: web.Application,
+    *,
+    prefix: str = "",
+    runner_class: type[web.AppRunner] = web.AppRunner,
+    **knobs: Any,
 ) -> AsyncIterator[Server]:
-    """Serve `app` on a free port of 127.0.0.1; `knobs` are AppRunner's."""
-    runner = web.AppRunner(app, **{"shutdown_timeout": 1.0, **knobs})
+    """Serve `app` on a free port of 127.0.0.1; `knobs` are the runner's."""
+    runner = runner_class(app, **{"shutdown_timeout": 1.0, **knobs})
     try:
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)

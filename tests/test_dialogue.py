@@ -1,0 +1,133 @@
+"""Proofs for cookbook/recipe.py and the player: a wrong docstring is red."""
+
+from pathlib import Path
+from textwrap import indent
+from types import ModuleType
+from typing import cast
+
+import pytest
+from aiohttp import web
+
+from cookbook.recipe import Recipe, Step, answer, dialogue, question
+from tests.conftest import Serve
+from tests.player import player
+
+DOCSTRING = """What is it?
+
+It is *this*,
+and that.
+
+Try it::
+
+    $ curl localhost:8080/one
+    1
+    $ curl \\
+        localhost:8080/two
+
+    $ python -m websockets ws://localhost:8080/ws
+    > hi
+    < hi
+    $ echo bye
+    bye
+    Connection closed: 4001 (private use) bye.
+
+Good to know:
+
+- Not a step.
+"""
+
+
+def recipe(docstring: str) -> Recipe:
+    module = ModuleType("recipe", docstring)
+    module.create_app = web.Application  # type: ignore[attr-defined]
+    return cast(Recipe, module)
+
+
+def test_a_docstring_is_question_answer_and_dialogue() -> None:
+    assert question(recipe(DOCSTRING)) == "What is it?"
+    assert answer(recipe(DOCSTRING)) == "It is *this*,\nand that."
+    assert dialogue(recipe(DOCSTRING)) == [
+        Step("run", "curl localhost:8080/one", "1\n"),
+        Step("run", "curl \\\n    localhost:8080/two"),
+        Step("open", "ws://localhost:8080/ws"),
+        Step("send", "hi"),
+        Step("receive", "hi"),
+        Step("run", "echo bye", "bye\n"),
+        Step("closed", "4001 (private use) bye."),
+    ]
+
+
+def test_a_docstring_may_lack_a_dialogue() -> None:
+    assert dialogue(recipe("What is it?")) == []
+
+
+@pytest.fixture
+async def port(serve: Serve) -> int:
+    """An application that answers with its path, and echoes twice."""
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(text=f"{request.path}\nend")
+
+    async def echo(request: web.Request) -> web.WebSocketResponse:
+        websocket = web.WebSocketResponse()
+        await websocket.prepare(request)
+        for _ in range(2):
+            await websocket.send_str(await websocket.receive_str())
+        await websocket.close(code=4001, message=b"bye")
+        return websocket
+
+    app = web.Application()
+    app.router.add_get("/ws", echo)
+    app.router.add_get("/{path:.*}", answer)
+    return (await serve(app)).port
+
+
+async def play(port: int, folder: Path, lines: str, prefix: str = "") -> None:
+    steps = dialogue(recipe(f"What?\n\nTry it::\n\n{indent(lines, ' ' * 4)}"))
+    async with player(port, prefix, folder) as shell:
+        await shell.play(steps)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "$ curl localhost:8080/a\n/a\nend",
+        "$ curl localhost:8080/a\n/...nd",
+        "$ name=b\n$ curl localhost:8080/$name\n/b\nend",
+        "$ python -m websockets ws://localhost:8080/ws\n> a\n< a\n> b\n< b\n"
+        "Connection closed: 4001 (private use) bye.",
+    ],
+)
+async def test_what_is_true_passes(
+    port: int, tmp_path: Path, lines: str
+) -> None:
+    await play(port, tmp_path, lines)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "$ curl localhost:8080/a\n/b\nend",
+        "$ curl localhost:8080/a\n/a",
+        "$ curl localhost:8080/a",
+        "$ curl localhost:8080/a\n/a\nend\nend",
+        "$ curl localhost:8080/a\n/a...b",
+        "$ python -m websockets ws://localhost:8080/ws\n> a\n< b",
+        "$ python -m websockets ws://localhost:8080/ws\n> a\n"
+        "Connection closed: 4001 (private use) bye.",
+        "$ python -m websockets ws://localhost:8080/ws\n> a\n< a\n> b\n< b\n"
+        "Connection closed: 1000 (OK).",
+    ],
+)
+async def test_what_is_not_true_fails(
+    port: int, tmp_path: Path, lines: str
+) -> None:
+    with pytest.raises(AssertionError):
+        await play(port, tmp_path, lines)
+
+
+async def test_a_mount_prefix_is_put_in_and_taken_out(
+    port: int, tmp_path: Path
+) -> None:
+    lines = "$ curl localhost:8080/a\n/a\nend"
+    await play(port, tmp_path, lines, prefix="/prefix")

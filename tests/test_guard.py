@@ -1,0 +1,181 @@
+"""Proofs for cookbook/guard.py: what is refused, added and logged."""
+
+import logging
+
+import pytest
+from aiohttp import web
+
+from cookbook.guard import Runner, protect
+from tests.conftest import Serve
+from tests.servers import Server, exchange
+
+
+@pytest.fixture
+async def guarded(serve: Serve) -> Server:
+    async def echo(request: web.Request) -> web.StreamResponse:
+        websocket = web.WebSocketResponse(timeout=0.1)
+        if not websocket.can_prepare(request):
+            return web.Response(text=request.path)
+        await websocket.prepare(request)
+        await websocket.close()
+        return websocket
+
+    async def fail(request: web.Request) -> web.Response:
+        raise ValueError("a secret")
+
+    async def stream(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Referrer-Policy": "origin"})
+        await response.prepare(request)
+        return response
+
+    app = web.Application()
+    protect(app, ["Cookbook.example"])
+    app.router.add_get("/", echo)
+    app.router.add_get("/fail", fail)
+    app.router.add_get("/stream", stream)
+    app.router.add_route("*", "/any", echo)
+    return await serve(app, runner_class=Runner)
+
+
+async def ask(
+    server: Server, line: str, host: str = "localhost", more: str = ""
+) -> str:
+    request = f"{line}\r\nHost: {host}\r\n{more}Connection: close\r\n\r\n"
+    answer = await exchange(server, request.encode("latin-1"))
+    return answer.decode("latin-1")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost",
+        "LocalHost:80",
+        "127.0.0.1:8080",
+        "[::1]:8080",
+        "cookbook.EXAMPLE",
+    ],
+)
+async def test_a_known_host_is_served(guarded: Server, host: str) -> None:
+    answer = await ask(guarded, "GET / HTTP/1.1", host)
+    assert answer.startswith("HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "localhost.evil.example",
+        "evil@localhost",
+        "localhost:80:80",
+        "127.0.0.2",
+        "",
+        "[::1",
+        "::1]",
+    ],
+)
+async def test_an_unknown_host_is_misdirected(
+    guarded: Server, host: str
+) -> None:
+    answer = await ask(guarded, "GET / HTTP/1.1", host)
+    assert answer.startswith(("HTTP/1.1 421 ", "HTTP/1.0 400 "))
+    assert "evil" not in answer
+
+
+async def test_an_absolute_target_beats_the_host_header(
+    guarded: Server,
+) -> None:
+    evil = await ask(guarded, "GET http://evil.example/ HTTP/1.1")
+    assert evil.startswith("HTTP/1.1 421 ")
+    good = await ask(guarded, "GET http://localhost/ HTTP/1.1", "evil.example")
+    assert good.startswith("HTTP/1.1 200 ")
+
+
+async def test_an_upgrade_for_an_unknown_host_is_refused_before_101(
+    guarded: Server,
+) -> None:
+    upgrade = (
+        "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    )
+    answer = await ask(guarded, "GET / HTTP/1.1", "evil.example", upgrade)
+    assert answer.startswith("HTTP/1.1 421 ")
+    answer = await ask(guarded, "GET / HTTP/1.1", "localhost", upgrade)
+    assert answer.startswith("HTTP/1.1 101 ")
+    assert "X-Content-Type-Options: nosniff" in answer
+
+
+@pytest.mark.parametrize("path", ["/", "/any", "/nowhere"])
+async def test_trace_is_not_allowed_anywhere(
+    guarded: Server, path: str
+) -> None:
+    answer = await ask(guarded, f"TRACE {path} HTTP/1.1")
+    assert answer.startswith("HTTP/1.1 405 ")
+    allow = next(x for x in answer.splitlines() if x.startswith("Allow: "))
+    assert "TRACE" not in allow
+    assert "GET" in allow
+
+
+async def test_connect_is_not_allowed(guarded: Server) -> None:
+    answer = await ask(guarded, "CONNECT localhost:80 HTTP/1.1")
+    assert answer.startswith("HTTP/1.1 405 ")
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        ("GET / HTTP/1.1", 200),
+        ("GET /nowhere HTTP/1.1", 404),
+        ("POST / HTTP/1.1", 405),
+        ("TRACE / HTTP/1.1", 405),
+        ("GET /fail HTTP/1.1", 500),
+        ("BREW / HTTP/1.1", 400),
+        ("GET / HTTP/9", 400),
+        ("GET /\xff HTTP/1.1", 400),
+        ("GET http://evil.example/ HTTP/1.1", 421),
+    ],
+)
+async def test_every_answer_has_the_headers(
+    guarded: Server, line: str, status: int
+) -> None:
+    answer = await ask(guarded, line)
+    assert answer.split()[1] == str(status)
+    assert "X-Content-Type-Options: nosniff\r\n" in answer
+    assert "Referrer-Policy: no-referrer\r\n" in answer
+
+
+async def test_a_header_of_the_recipe_is_left_alone(guarded: Server) -> None:
+    answer = await ask(guarded, "GET /stream HTTP/1.1")
+    assert "Referrer-Policy: origin" in answer
+    assert "no-referrer" not in answer
+
+
+async def test_a_malformed_request_gets_a_reason_and_none_of_its_bytes(
+    guarded: Server,
+) -> None:
+    answer = await ask(guarded, "BREW /secret HTTP/1.1")
+    assert answer.endswith("\r\n\r\nInvalid method encountered")
+    assert "secret" not in await ask(guarded, "GET /fail HTTP/1.1")
+
+
+async def test_a_request_is_logged_as_one_line_of_ascii(
+    guarded: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "aiohttp.access")
+    await ask(guarded, 'GET /%0Aa"b?ticket=1 HTTP/1.1')
+    await ask(guarded, "GET /\xff\xfe HTTP/1.1")
+    await ask(guarded, "GET /%C3%A9?ticket=1 HTTP/1.1")
+    lines = [
+        record.getMessage()
+        for record in caplog.records
+        if record.name == "aiohttp.access"
+    ]
+    assert len(lines) == 3
+    assert all(line.isascii() and line.isprintable() for line in lines)
+    assert not any("ticket" in line for line in lines)
+    assert '"GET /%0Aa\\"b" 404' in lines[0]
+
+
+async def test_a_runner_of_the_guard_stops(guarded: Server) -> None:
+    await guarded.stop()
+    assert guarded.runner.server is None

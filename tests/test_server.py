@@ -1,0 +1,178 @@
+"""Proofs for cookbook/server.py: the command line, start and stop."""
+
+import asyncio
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession
+
+import app
+from cookbook.recipe import question
+from tests.servers import ROOT, TIMEOUT, Process, running
+
+SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+
+# A cookbook without recipes, whose one request tells when it is in flight.
+SCRIPT = """
+import asyncio
+from pathlib import Path
+from aiohttp import web
+from cookbook.server import command
+
+def create_app(*, redis_url, data_dir, allow_hosts):
+    async def told(request):
+        return web.json_response(
+            {"redis": redis_url, "data": str(data_dir), "hosts": allow_hosts}
+        )
+
+    async def slow(request):
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"in flight")
+        await asyncio.Event().wait()
+
+    app = web.Application()
+    app.router.add_get("/told", told)
+    app.router.add_get("/slow", slow)
+    return app
+
+if __name__ == "__main__":
+    command(create_app, {})()
+"""
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    return script
+
+
+async def told(process: Process) -> dict[str, str]:
+    """Return the knobs that the application was built with."""
+    url = f"http://localhost:{process.port}/told"
+    async with ClientSession() as client, client.get(url) as response:
+        knobs: dict[str, str] = await response.json()
+    return knobs
+
+
+def listens(redis_url: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        try:
+            client.connect(redis_url.removeprefix("unix://"))
+        except OSError:
+            return False
+        return True
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+async def test_the_first_signal_ends_it_in_order(
+    script: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    async with running(script, cwd=tmp_path, PYTHONPATH=str(ROOT)) as process:
+        knobs = await told(process)
+        assert listens(knobs["redis"])
+        assert Path(knobs["data"]).is_dir()
+        assert await process.end(number) == 0
+    assert not listens(knobs["redis"])
+    assert not Path(knobs["redis"].removeprefix("unix://")).exists()
+    assert not Path(knobs["data"]).exists()
+
+
+async def test_the_second_signal_ends_it_at_once(
+    script: Path, tmp_path: Path
+) -> None:
+    async with running(script, cwd=tmp_path, PYTHONPATH=str(ROOT)) as process:
+        url = f"http://localhost:{process.port}/slow"
+        async with ClientSession() as client, client.get(url) as response:
+            assert await response.content.readexactly(9) == b"in flight"
+            process.process.send_signal(signal.SIGTERM)
+            await until_it_stops_listening(process.port)
+            assert await process.end(signal.SIGTERM) == 1
+
+
+async def until_it_stops_listening(port: int) -> None:
+    async with asyncio.timeout(TIMEOUT):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                return
+            writer.close()
+
+
+async def test_its_redis_ends_with_it_even_when_it_is_killed(
+    script: Path, tmp_path: Path
+) -> None:
+    async with running(script, cwd=tmp_path, PYTHONPATH=str(ROOT)) as process:
+        redis_url = (await told(process))["redis"]
+        assert await process.end(signal.SIGKILL) == -signal.SIGKILL
+    async with asyncio.timeout(TIMEOUT):
+        while listens(redis_url):  # noqa: ASYNC110 - nothing tells of its end
+            await asyncio.sleep(0.01)
+
+
+async def test_options_come_from_the_environment_too(
+    script: Path, tmp_path: Path
+) -> None:
+    environment = {
+        "PYTHONPATH": str(ROOT),
+        "REDIS_URL": "redis://redis.example",
+        "DATA_DIR": str(tmp_path / "new" / "data"),
+        "ALLOW_HOST": "one two",
+    }
+    async with running(script, cwd=tmp_path, **environment) as process:
+        assert await told(process) == {
+            "redis": "redis://redis.example",
+            "data": str(tmp_path / "new" / "data"),
+            "hosts": ["one", "two"],
+        }
+        assert (tmp_path / "new" / "data").is_dir()
+
+
+def refusal(*arguments: str) -> str:
+    """Run app.py, which must refuse to start, and return what it says."""
+    ended = subprocess.run(
+        [sys.executable, "app.py", "--redis-url", "redis://x", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    return ended.stderr
+
+
+def test_a_port_in_use_is_refused_in_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert refusal("--port", str(port)).endswith(
+            f"Error: cannot listen on 127.0.0.1, port {port}: "
+            "address already in use\n"
+        )
+
+
+def test_a_data_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    reason = refusal("--data-dir", str(tmp_path / "file" / "data"))
+    assert reason.startswith("Error: ")
+    assert len(reason.splitlines()) == 1
+
+
+async def test_app_prints_its_recipes_with_their_addresses(
+    tmp_path: Path,
+) -> None:
+    async with running(ROOT / "app.py", cwd=tmp_path) as process:
+        assert process.process.stdout is not None
+        for prefix, recipe in app.COOKBOOK.items():
+            line = (await process.process.stdout.readline()).decode()
+            assert line.split(None, 1) == [
+                f"http://localhost:{process.port}{prefix}",
+                f"{question(recipe)}\n",
+            ]
+        assert await process.end() == 0
