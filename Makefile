@@ -7,13 +7,14 @@ run: .venv/run
 	$(BIN)/python app.py $(ARGS)
 
 test: .venv/test
-	$(BIN)/pytest --cov --cov-fail-under=100
+	$(BIN)/pytest --cov
 
 check: .venv/test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(MAKE) test
+	$(BIN)/coverage report --fail-under=100
 
 clean:
 	rm -rf .venv

@@ -65,8 +65,8 @@ def _gate(host_names: frozenset[str]) -> Middleware:
                 ),
                 f"{request.method} is not served here",
             )
-        for app in found.apps:
-            if reason := request.app[UNAVAILABLE].get(app):
+        for app, reason in request.app[UNAVAILABLE].items():
+            if app in found.apps:
                 raise _explain(web.HTTPServiceUnavailable(), reason)
         return await handler(request)
 
@@ -153,7 +153,6 @@ class _Connection(web.RequestHandler):
             # What follows the first words repeats bytes of the request.
             reason = re.split("[:\n]", exc.message)[0]
             response = web.Response(status=status, text=reason)
-            response.force_close()
         else:
             response = super().handle_error(request, status, exc, message)
         response.headers.update(HEADERS)

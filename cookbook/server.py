@@ -1,6 +1,7 @@
 """Runs the cookbook: options, Redis, signals, start and stop."""
 
 import asyncio
+import errno
 import logging
 import os
 import signal
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import click
 from aiohttp import web
+from redis import Redis
 
 from cookbook.guard import Runner
 from cookbook.recipe import Recipe, question
@@ -76,7 +78,9 @@ def command(
             try:
                 data_dir.mkdir(parents=True, exist_ok=True)
                 redis_url = redis_url or stack.enter_context(redis_server())
-            except (OSError, RuntimeError) as error:
+                # Connects to nothing, but knows what is not a URL of a Redis.
+                Redis.from_url(redis_url).close()
+            except (OSError, RuntimeError, ValueError) as error:
                 raise click.ClickException(str(error)) from error
             app = create_app(
                 redis_url=redis_url, data_dir=data_dir, allow_hosts=allow_hosts
@@ -96,10 +100,10 @@ async def _serve(
         try:
             await web.TCPSite(runner, host, port).start()
         except OSError as error:
-            reason = str(error.strerror).rpartition(": ")[2]
-            raise click.ClickException(
-                f"cannot listen on {host}, port {port}: {reason}"
-            ) from error
+            reason = f"cannot listen on {host}: {error.strerror}"
+            if error.errno == errno.EADDRINUSE:
+                reason = f"port {port} of {host} is in use"
+            raise click.ClickException(reason) from error
         _print_contents(runner.addresses[0][1], recipes)
         await told_to_end.wait()
     finally:
@@ -115,7 +119,6 @@ def _listen_to_signals() -> asyncio.Event:
     def end() -> None:
         told_to_end.set()
         for number in signals:
-            loop.remove_signal_handler(number)
             # Not an exception: threads and tasks may be what hangs.
             signal.signal(number, lambda *_: os._exit(1))
 

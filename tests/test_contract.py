@@ -260,6 +260,18 @@ async def test_a_recipe_ends_when_it_is_told_to(
         assert await process.end(number) == 0
 
 
+def test_the_readme_lists_the_recipes() -> None:
+    rows = [
+        f"| {question(recipe)} "
+        f"| [recipes/{path_of(recipe).name}](recipes/{path_of(recipe).name}) "
+        f"| [{prefix}](http://localhost:8080{prefix}) |"
+        for prefix, recipe in app.COOKBOOK.items()
+    ]
+    readme = (ROOT / "README.md").read_text().splitlines()
+    start = readme.index("|--|--|--|") + 1
+    assert readme[start : start + len(rows) + 1] == [*rows, ""]
+
+
 @every_recipe
 def test_a_recipe_has_tests_of_its_own_name(
     prefix: str, recipe: Recipe

@@ -1,6 +1,7 @@
 """Proofs for cookbook/server.py: the command line, start and stop."""
 
 import asyncio
+import os
 import signal
 import socket
 import subprocess
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession
+from redis import ConnectionError as RedisConnectionError
+from redis import Redis
 
 import app
 from cookbook.recipe import question
@@ -19,6 +22,7 @@ SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 # A cookbook without recipes, whose one request tells when it is in flight.
 SCRIPT = """
 import asyncio
+import os
 from pathlib import Path
 from aiohttp import web
 from cookbook.server import command
@@ -61,12 +65,11 @@ async def told(process: Process) -> dict[str, str]:
 
 
 def listens(redis_url: str) -> bool:
-    with socket.socket(socket.AF_UNIX) as client:
+    with Redis.from_url(redis_url, retry=None) as client:
         try:
-            client.connect(redis_url.removeprefix("unix://"))
-        except OSError:
+            return bool(client.ping())
+        except RedisConnectionError:
             return False
-        return True
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -79,7 +82,6 @@ async def test_the_first_signal_ends_it_in_order(
         assert Path(knobs["data"]).is_dir()
         assert await process.end(number) == 0
     assert not listens(knobs["redis"])
-    assert not Path(knobs["redis"].removeprefix("unix://")).exists()
     assert not Path(knobs["data"]).exists()
 
 
@@ -137,7 +139,8 @@ async def test_options_come_from_the_environment_too(
 def refusal(*arguments: str) -> str:
     """Run app.py, which must refuse to start, and return what it says."""
     ended = subprocess.run(
-        [sys.executable, "app.py", "--redis-url", "redis://x", *arguments],
+        [sys.executable, "app.py", *arguments],
+        env={"REDIS_URL": "redis://localhost", **os.environ},
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -151,10 +154,20 @@ def refusal(*arguments: str) -> str:
 def test_a_port_in_use_is_refused_in_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        assert refusal("--port", str(port)).endswith(
-            f"Error: cannot listen on 127.0.0.1, port {port}: "
-            "address already in use\n"
-        )
+        reason = refusal("--port", str(port))
+    assert reason == f"Error: port {port} of 127.0.0.1 is in use\n"
+
+
+def test_an_address_of_another_host_is_refused_in_one_line() -> None:
+    reason = refusal("--host", "203.0.113.9")
+    assert reason.startswith("Error: cannot listen on 203.0.113.9: ")
+    assert len(reason.splitlines()) == 1
+
+
+def test_what_is_not_a_redis_is_refused_in_one_line() -> None:
+    reason = refusal("--redis-url", "http://localhost")
+    assert reason.startswith("Error: Redis URL must specify ")
+    assert len(reason.splitlines()) == 1
 
 
 def test_a_data_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
