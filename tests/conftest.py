@@ -4,6 +4,7 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 import pytest
@@ -91,7 +92,14 @@ class KillableRedis:
 
 
 @pytest.fixture
-def killable_redis(tmp_path: Path) -> Iterator[KillableRedis]:
+def short_folder() -> Iterator[Path]:
+    """A folder for Unix sockets: their path is at most 103 bytes on macOS."""
+    with TemporaryDirectory(dir="/tmp") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def killable_redis(short_folder: Path) -> Iterator[KillableRedis]:
     """A Redis of the test's own; skipped where no server can be found."""
     executable = find_redis()
     if executable is None:
@@ -99,6 +107,6 @@ def killable_redis(tmp_path: Path) -> Iterator[KillableRedis]:
         if "CI" in os.environ:
             pytest.fail(reason)
         pytest.skip(reason)
-    redis = KillableRedis(executable, tmp_path)
+    redis = KillableRedis(executable, short_folder)
     yield redis
     redis.stop()

@@ -118,7 +118,6 @@ async def running(
                 **os.environ,
                 "PORT": "0",
                 "PYTHONUNBUFFERED": "1",
-                "TMPDIR": str(cwd),
                 **environment,
             },
             stdout=asyncio.subprocess.PIPE,

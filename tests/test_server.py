@@ -50,6 +50,12 @@ if __name__ == "__main__":
 
 
 @pytest.fixture
+def environment(short_folder: Path) -> dict[str, str]:
+    # What is ended at once leaves its temporary folders behind.
+    return {"PYTHONPATH": str(ROOT), "TMPDIR": str(short_folder)}
+
+
+@pytest.fixture
 def script(tmp_path: Path) -> Path:
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
@@ -74,9 +80,12 @@ def listens(redis_url: str) -> bool:
 
 @pytest.mark.parametrize("number", SIGNALS)
 async def test_the_first_signal_ends_it_in_order(
-    script: Path, tmp_path: Path, number: signal.Signals
+    script: Path,
+    tmp_path: Path,
+    environment: dict[str, str],
+    number: signal.Signals,
 ) -> None:
-    async with running(script, cwd=tmp_path, PYTHONPATH=str(ROOT)) as process:
+    async with running(script, cwd=tmp_path, **environment) as process:
         knobs = await told(process)
         assert listens(knobs["redis"])
         assert Path(knobs["data"]).is_dir()
@@ -86,9 +95,9 @@ async def test_the_first_signal_ends_it_in_order(
 
 
 async def test_the_second_signal_ends_it_at_once(
-    script: Path, tmp_path: Path
+    script: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    async with running(script, cwd=tmp_path, PYTHONPATH=str(ROOT)) as process:
+    async with running(script, cwd=tmp_path, **environment) as process:
         url = f"http://localhost:{process.port}/slow"
         async with ClientSession() as client, client.get(url) as response:
             assert await response.content.readexactly(9) == b"in flight"
@@ -108,9 +117,9 @@ async def until_it_stops_listening(port: int) -> None:
 
 
 async def test_its_redis_ends_with_it_even_when_it_is_killed(
-    script: Path, tmp_path: Path
+    script: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    async with running(script, cwd=tmp_path, PYTHONPATH=str(ROOT)) as process:
+    async with running(script, cwd=tmp_path, **environment) as process:
         redis_url = (await told(process))["redis"]
         assert await process.end(signal.SIGKILL) == -signal.SIGKILL
     async with asyncio.timeout(TIMEOUT):
@@ -119,10 +128,9 @@ async def test_its_redis_ends_with_it_even_when_it_is_killed(
 
 
 async def test_options_come_from_the_environment_too(
-    script: Path, tmp_path: Path
+    script: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    environment = {
-        "PYTHONPATH": str(ROOT),
+    environment |= {
         "REDIS_URL": "redis://redis.example",
         "DATA_DIR": str(tmp_path / "new" / "data"),
         "ALLOW_HOST": "one two",
