@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 from aiohttp import web
@@ -14,12 +15,22 @@ from cookbook.recipe import Recipe
 from cookbook.server import command
 
 try:
-    from recipes import prefix_sink
+    from recipes import (
+        after_response,
+        client_session,
+        event_loop,
+        prefix_sink,
+        source_address,
+    )
 except (ImportError, SyntaxError) as error:
     sys.exit(f"a recipe cannot be imported: {error}")
 
 COOKBOOK: dict[str, Recipe] = {
     "/prefix-sink": prefix_sink,
+    "/source-address": source_address,
+    "/client-session": client_session,
+    "/after-response": after_response,
+    "/event-loop": event_loop,
 }
 
 
@@ -32,7 +43,11 @@ def create_app(
     """Mount all recipes; an outside server sets REDIS_URL and DATA_DIR."""
     redis_url = redis_url or os.environ.get("REDIS_URL", "redis://localhost")
     data_dir = data_dir or Path(os.environ.get("DATA_DIR", "."))
-    knobs: dict[str, Callable[[], web.Application]] = {}
+    knobs: dict[str, Callable[[], web.Application]] = {
+        "/after-response": partial(
+            after_response.create_app, database=data_dir / "pings.db"
+        ),
+    }
     app = web.Application()
     protect(app, allow_hosts)
     for prefix, recipe in COOKBOOK.items():
