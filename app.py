@@ -17,19 +17,27 @@ from cookbook.server import command
 try:
     from recipes import (
         after_response,
+        api_stability,
         client_session,
         event_loop,
+        nested_apps,
+        one_response,
         prefix_sink,
+        route_table,
         source_address,
     )
 except (ImportError, SyntaxError) as error:
     sys.exit(f"a recipe cannot be imported: {error}")
 
 COOKBOOK: dict[str, Recipe] = {
+    "/route-table": route_table,
+    "/nested-apps": nested_apps,
     "/prefix-sink": prefix_sink,
     "/source-address": source_address,
+    "/api-stability": api_stability,
     "/client-session": client_session,
     "/after-response": after_response,
+    "/one-response": one_response,
     "/event-loop": event_loop,
 }
 

@@ -51,6 +51,7 @@ PACKAGES = {
     "aiojobs",
     "aiosqlite",
     "cryptography",
+    "multidict",
     "packaging",
     "redis",
     "yarl",
