@@ -39,7 +39,7 @@ def protect(app: web.Application, allow_hosts: Iterable[str] = ()) -> None:
     app[UNAVAILABLE] = {}
     names = LOOPBACK_NAMES.union(map(str.lower, allow_hosts))
     app.middlewares.append(_gate(names))
-    app.on_response_prepare.append(_add_headers)
+    app.on_response_prepare.append(_complete)
 
 
 def _gate(host_names: frozenset[str]) -> Middleware:
@@ -79,9 +79,11 @@ def _explain(refusal: web.HTTPException, reason: str) -> web.HTTPException:
     return refusal
 
 
-async def _add_headers(
-    request: web.Request, response: web.StreamResponse
-) -> None:
+async def _complete(request: web.Request, response: web.StreamResponse) -> None:
+    if request.content.exception() is not None:
+        # aiohttp closes the connection where the rest of a body cannot be
+        # read, without a word in the answer: the next request would be lost.
+        response.headers[hdrs.CONNECTION] = "close"
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
 

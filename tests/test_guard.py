@@ -158,6 +158,16 @@ async def test_a_malformed_request_gets_a_reason_and_none_of_its_bytes(
     assert "secret" not in await ask(guarded, "GET /fail HTTP/1.1")
 
 
+async def test_the_end_of_a_connection_is_announced(guarded: Server) -> None:
+    answer = await exchange(
+        guarded,
+        b"GET /any HTTP/1.1\r\nHost: localhost\r\nContent-Encoding: gzip\r\n",
+        b"Content-Length: 3\r\n\r\nabc",
+    )
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"Connection: close\r\n" in answer
+
+
 async def test_a_request_is_logged_as_one_line_of_ascii(
     guarded: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
