@@ -1,0 +1,496 @@
+"""Proofs for recipes/one_response.py."""
+
+import asyncio
+import copy
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+from aiohttp import ClientSession, web
+from aiohttp.typedefs import Handler, Middleware
+
+from recipes import one_response
+from recipes.one_response import REUSABLE
+from tests.conftest import Serve
+from tests.servers import TIMEOUT, Server, exchange
+
+
+@pytest.fixture
+def application() -> web.Application:
+    return one_response.create_app()
+
+
+async def was_reused(client: ClientSession, path: str) -> bool:
+    async with client.get(path) as response:
+        await response.read()
+    return "Age" in response.headers
+
+
+async def test_the_first_answer_is_made_and_the_others_are_reused(
+    client: ClientSession,
+) -> None:
+    answers = []
+    for _ in range(3):
+        async with client.get("greeting?name=ann") as response:
+            assert response.status == 200
+            assert await response.json() == {"greeting": "Hello, ann!"}
+            answers.append("Age" in response.headers)
+    assert answers == [False, True, True]
+
+
+async def test_three_requests_on_one_connection_are_answered(
+    server: Server,
+) -> None:
+    path = server.url.raw_path.encode() + b"greeting?name=ann"
+    get = b"GET %b HTTP/1.1\r\nHost: localhost\r\n" % path
+    answers = await exchange(
+        server, get, b"\r\n", get, b"\r\n", get, b"Connection: close\r\n\r\n"
+    )
+    assert answers.count(b"HTTP/1.1 200 OK") == 3
+    assert answers.count(b'{"greeting": "Hello, ann!"}') == 3
+
+
+async def test_three_requests_on_new_connections_are_answered(
+    server: Server,
+) -> None:
+    for _ in range(3):
+        async with (
+            ClientSession(server.url) as client,
+            client.get("greeting?name=ann") as response,
+        ):
+            assert await response.json() == {"greeting": "Hello, ann!"}
+
+
+async def test_fifty_concurrent_requests_are_answered(
+    client: ClientSession,
+) -> None:
+    async def greet() -> str:
+        async with client.get("greeting?name=ann") as response:
+            assert response.status == 200
+            return await response.text()
+
+    async with asyncio.timeout(TIMEOUT):
+        bodies = await asyncio.gather(*(greet() for _ in range(50)))
+    assert set(bodies) == {'{"greeting": "Hello, ann!"}'}
+
+
+async def test_names_do_not_share_an_answer(client: ClientSession) -> None:
+    for name in ("ann", "bob", "ann", "bob", "é", "a+b", "a%2Bb"):
+        async with client.get(f"greeting?name={name}") as response:
+            assert response.status == 200
+            text = await response.json()
+        assert text == {"greeting": f"Hello, {response.url.query['name']}!"}
+
+
+async def test_head_of_a_kept_answer_has_its_headers_and_no_body(
+    server: Server,
+) -> None:
+    path = server.url.raw_path.encode() + b"greeting?name=ann"
+    rest = b" %b HTTP/1.1\r\nHost: localhost\r\n" % path
+    await exchange(server, b"GET", rest, b"Connection: close\r\n\r\n")
+    answers = await exchange(
+        server,
+        *(b"HEAD", rest, b"\r\n"),
+        *(b"GET", rest, b"Connection: close\r\n\r\n"),
+    )
+    head, get, body = answers.split(b"\r\n\r\n")
+    assert comparable(head) == comparable(get)
+    assert b"Age: " in head
+    assert body == b'{"greeting": "Hello, ann!"}'
+
+
+def comparable(head: bytes) -> list[bytes]:
+    passing = (b"Age:", b"Date:", b"Connection:")
+    return [
+        line for line in head.split(b"\r\n") if not line.startswith(passing)
+    ]
+
+
+async def test_head_stores_nothing(client: ClientSession) -> None:
+    async with client.head("greeting?name=ann") as response:
+        assert response.status == 200
+    assert not await was_reused(client, "greeting?name=ann")
+
+
+async def test_what_was_not_opted_in_is_made_each_time(
+    client: ClientSession,
+) -> None:
+    tickets = set()
+    for _ in range(3):
+        async with client.get("fresh") as response:
+            assert "Age" not in response.headers
+            tickets.add((await response.json())["ticket"])
+    assert len(tickets) == 3
+
+
+async def test_an_error_is_raised_anew_each_time(server: Server) -> None:
+    path = server.url.raw_path.encode() + b"missing"
+    get = b"GET %b HTTP/1.1\r\nHost: localhost\r\n" % path
+    answers = await exchange(
+        server, get, b"\r\n", get, b"\r\n", get, b"Connection: close\r\n\r\n"
+    )
+    assert answers.count(b"HTTP/1.1 404 Not Found") == 3
+    assert answers.count(b'{"error": "there is nothing here"}') == 3
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "name=",
+        "name=ann&name=bob",
+        "name=" + "x" * 101,
+        "name=%00",
+        "name=a%0D%0Ab",
+        "name=%C2%85",
+        "name=%E2%80%AE",
+    ],
+)
+async def test_a_bad_name_is_refused_each_time(
+    client: ClientSession, query: str
+) -> None:
+    for _ in range(2):
+        async with client.get(f"greeting?{query}") as response:
+            answer = await response.json()
+        assert response.status == 400
+        assert list(answer) == ["error"]
+        assert "Age" not in response.headers
+
+
+@pytest.mark.parametrize("query", [b"name=\xff", b"name=%ED%A0%80", b"name"])
+async def test_a_name_that_is_no_utf_8_is_no_server_error(
+    server: Server, query: bytes
+) -> None:
+    path = server.url.raw_path.encode() + b"greeting?" + query
+    answer = await exchange(
+        server,
+        b"GET %b HTTP/1.1\r\nHost: localhost\r\n" % path,
+        b"Connection: close\r\n\r\n",
+    )
+    assert answer.split(b" ", 2)[1] in {b"200", b"400"}
+
+
+async def test_another_method_is_not_answered_from_the_cache(
+    client: ClientSession,
+) -> None:
+    await was_reused(client, "greeting?name=ann")
+    async with client.post("greeting?name=ann") as response:
+        assert response.status == 405
+        assert response.headers["Allow"] == "GET,HEAD"
+
+
+async def test_the_oldest_answer_makes_room(serve: Serve) -> None:
+    server = await serve(one_response.create_app(max_answers=2))
+    async with ClientSession(server.url) as client:
+        for name in ("ann", "bob", "eve"):
+            assert not await was_reused(client, f"greeting?name={name}")
+        assert await was_reused(client, "greeting?name=eve")
+        assert await was_reused(client, "greeting?name=bob")
+        assert not await was_reused(client, "greeting?name=ann")
+
+
+async def test_an_old_answer_is_not_reused(serve: Serve) -> None:
+    server = await serve(one_response.create_app(max_age=0))
+    async with ClientSession(server.url) as client:
+        assert not await was_reused(client, "greeting?name=ann")
+        assert not await was_reused(client, "greeting?name=ann")
+
+
+async def test_answers_to_one_host_are_not_sent_to_another(
+    server: Server,
+) -> None:
+    path = server.url.raw_path.encode() + b"greeting?name=ann"
+    for host in (b"localhost", b"127.0.0.1"):
+        answer = await exchange(
+            server,
+            b"GET %b HTTP/1.1\r\nHost: %b\r\n" % (path, host),
+            b"Connection: close\r\n\r\n",
+        )
+        assert answer.startswith(b"HTTP/1.1 200 OK")
+        assert b"Age: " not in answer
+
+
+# What the middleware does around other handlers than the recipe's own.
+
+Make = Callable[[web.Request, str], Awaitable[web.StreamResponse]]
+
+
+async def make_plain(request: web.Request, text: str) -> web.StreamResponse:
+    headers = {"ETag": f'"{text}"', "Content-Language": "en"}
+    return web.Response(text=text, headers=headers)
+
+
+async def make_cookie(request: web.Request, text: str) -> web.StreamResponse:
+    response = web.Response(text=text)
+    response.set_cookie("user", text)
+    return response
+
+
+async def make_cookie_header(
+    request: web.Request, text: str
+) -> web.StreamResponse:
+    return web.Response(text=text, headers={"set-cookie": f"user={text}"})
+
+
+async def make_own_header(
+    request: web.Request, text: str
+) -> web.StreamResponse:
+    return web.Response(text=text, headers={"X-Request-ID": text})
+
+
+async def make_vary(request: web.Request, text: str) -> web.StreamResponse:
+    return web.Response(text=text, headers={"Vary": "Accept-Language"})
+
+
+async def make_created(request: web.Request, text: str) -> web.StreamResponse:
+    return web.Response(text=text, status=201)
+
+
+async def make_large(request: web.Request, text: str) -> web.StreamResponse:
+    return web.Response(text=text.ljust(one_response.MAX_BODY + 1))
+
+
+async def make_mutable(request: web.Request, text: str) -> web.StreamResponse:
+    return web.Response(body=bytearray(text.encode()))
+
+
+async def make_payload(request: web.Request, text: str) -> web.StreamResponse:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield text.encode()
+
+    return web.Response(body=pieces())
+
+
+async def make_stream(request: web.Request, text: str) -> web.StreamResponse:
+    response = web.StreamResponse()
+    await response.prepare(request)
+    await response.write(text.encode())
+    return response
+
+
+async def make_sent(request: web.Request, text: str) -> web.StreamResponse:
+    response = web.Response(text=text)
+    await response.prepare(request)
+    await response.write_eof()
+    return response
+
+
+def numbered(make: Make, *middlewares: Middleware) -> web.Application:
+    """Serve what `make` makes of the number of the call, marked as reusable."""
+    numbers = itertools.count(1)
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = await make(request, str(next(numbers)))
+        response[REUSABLE] = True
+        return response
+
+    cache = one_response.cache(max_age=60, max_answers=10)
+    app = web.Application(middlewares=[*middlewares, cache])
+    app.router.add_get("/", handler)
+    app.router.add_post("/", handler)
+    return app
+
+
+async def test_an_answer_is_kept_with_its_headers(serve: Serve) -> None:
+    server = await serve(numbered(make_plain))
+    async with ClientSession(server.url) as client:
+        for _ in range(3):
+            async with client.get("") as response:
+                assert await response.text() == "1"
+                assert response.headers["ETag"] == '"1"'
+                assert response.headers["Content-Language"] == "en"
+                assert response.content_type == "text/plain"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        make_cookie,
+        make_cookie_header,
+        make_own_header,
+        make_vary,
+        make_created,
+        make_large,
+        make_mutable,
+        make_payload,
+        make_stream,
+        make_sent,
+    ],
+)
+async def test_what_is_not_for_everybody_is_not_kept(
+    serve: Serve, make: Make
+) -> None:
+    server = await serve(numbered(make))
+    async with ClientSession(server.url) as client:
+        for number in ("1", "2"):
+            async with client.get("") as response:
+                assert (await response.text()).rstrip() == number
+
+
+async def test_a_post_is_neither_kept_nor_answered_from_the_cache(
+    serve: Serve,
+) -> None:
+    server = await serve(numbered(make_plain))
+    answers = []
+    async with ClientSession(server.url) as client:
+        for method in ("POST", "GET", "POST", "GET"):
+            async with client.request(method, "") as response:
+                answers.append(await response.text())
+    assert answers == ["1", "2", "3", "2"]
+
+
+async def test_a_header_set_further_out_is_in_one_response_only(
+    serve: Serve,
+) -> None:
+    @web.middleware
+    async def greet_user(
+        request: web.Request, handler: Handler
+    ) -> web.StreamResponse:
+        response = await handler(request)
+        if user := request.query.get("user"):
+            response.set_cookie("user", user)
+            response.headers["X-User"] = user
+        return response
+
+    @web.middleware
+    async def drop_query(
+        request: web.Request, handler: Handler
+    ) -> web.StreamResponse:
+        return await handler(request.clone(rel_url="/"))
+
+    server = await serve(numbered(make_plain, greet_user, drop_query))
+    async with ClientSession(server.url) as client:
+        for user in ("", "ann", "", "bob"):
+            async with client.get("", params={"user": user}) as response:
+                assert await response.text() == "1"
+            assert response.headers.get("X-User", "") == user
+            assert ("Set-Cookie" in response.headers) == bool(user)
+
+
+async def test_a_websocket_passes(serve: Serve) -> None:
+    async def greet(request: web.Request, text: str) -> web.StreamResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.send_str(text)
+        await socket.close()
+        return socket
+
+    server = await serve(numbered(greet))
+    async with ClientSession(server.url) as client:
+        for number in ("1", "2"):
+            async with client.ws_connect("") as socket:
+                assert await socket.receive_str(timeout=TIMEOUT) == number
+
+
+async def test_a_handler_without_an_answer_is_a_server_error_each_time(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def forget(request: web.Request) -> web.Response:
+        return None  # type: ignore[return-value]
+
+    app = one_response.create_app()
+    app.router.add_get("/forgetful", forget)
+    server = await serve(app)
+    async with ClientSession(server.url) as client:
+        for _ in range(2):
+            async with client.get("forgetful") as response:
+                assert response.status == 500
+    assert "Missing return statement" in caplog.text
+
+
+# The wrong ways, which the docstring tells of.
+
+
+async def answers(client: ClientSession, path: str = "") -> int | None:
+    """Return the status, or None where no answer comes within a second."""
+    try:
+        async with asyncio.timeout(1), client.get(path) as response:
+            return response.status
+    except TimeoutError:
+        return None
+
+
+async def greet(request: web.Request) -> web.Response:
+    return web.Response(text="hi")
+
+
+async def test_a_response_sent_twice_hangs_the_second_client(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    def misbehaved_middleware() -> Middleware:
+        cached = web.Response(text="Hi, I am cached!")
+
+        @web.middleware
+        async def middleware(
+            request: web.Request, handler: Handler
+        ) -> web.StreamResponse:
+            return cached
+
+        return middleware
+
+    caplog.set_level("INFO", logger="aiohttp.access")
+    app = web.Application(middlewares=[misbehaved_middleware()])
+    server = await serve(app)
+    async with ClientSession(server.url) as client:
+        assert [await answers(client) for _ in range(2)] == [200, None]
+    assert caplog.text.count('"GET / HTTP/1.1" 200') == 2
+
+
+async def test_an_exception_raised_twice_hangs_the_second_client(
+    serve: Serve,
+) -> None:
+    refusal = web.HTTPForbidden()
+
+    async def refuse(request: web.Request) -> web.Response:
+        raise refusal
+
+    app = web.Application()
+    app.router.add_get("/", refuse)
+    server = await serve(app)
+    async with ClientSession(server.url) as client:
+        assert [await answers(client) for _ in range(2)] == [403, None]
+
+
+@pytest.mark.filterwarnings("ignore:old-style middleware:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:coroutine 'greet':RuntimeWarning")
+async def test_the_middleware_as_printed_is_a_server_error(
+    serve: Serve,
+) -> None:
+    cached = web.Response(text="Hi, I am cached!")
+
+    async def middleware(
+        request: web.Request, handler: Handler
+    ) -> web.StreamResponse:
+        _res = handler(request)
+        return cached
+
+    app = web.Application(middlewares=[middleware])
+    app.router.add_get("/", greet)
+    server = await serve(app)
+    async with ClientSession(server.url) as client:
+        assert [await answers(client) for _ in range(2)] == [500, 500]
+
+
+async def test_a_middleware_whose_parameter_is_not_handler_is_a_server_error(
+    serve: Serve,
+) -> None:
+    @web.middleware
+    async def middleware(
+        request: web.Request, h: Handler
+    ) -> web.StreamResponse:
+        return await h(request)
+
+    app = web.Application(middlewares=[middleware])  # type: ignore[list-item]
+    app.router.add_get("/", greet)
+    server = await serve(app)
+    async with ClientSession(server.url) as client:
+        assert await answers(client) == 500
+
+
+def test_a_copied_response_shares_its_headers() -> None:
+    template = web.Response(text="hi")
+    for_ann = copy.copy(template)
+    for_ann.set_cookie("user", "ann")
+    for_ann.headers["X-User"] = "ann"
+    for_bob = copy.copy(template)
+    assert for_bob.headers["X-User"] == "ann"
