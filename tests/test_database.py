@@ -8,7 +8,7 @@ import resource
 import sqlite3
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -112,7 +112,10 @@ def stored(path: Path) -> list[str]:
 
 
 async def leave(
-    server: Server, path: str, body: object, when: asyncio.Event | None = None
+    server: Server,
+    path: str,
+    body: object,
+    when: Awaitable[object] | None = None,
 ) -> None:
     """Send a request, then reset the connection, `when` the time has come."""
     content = json.dumps(body).encode()
@@ -123,7 +126,7 @@ async def leave(
     )
     await writer.drain()
     if when:
-        await when.wait()
+        await when
     writer.transport.abort()
 
 
@@ -450,13 +453,38 @@ async def test_a_lost_client_leaves_no_half(
         asyncio.timeout(TIMEOUT),
         ClientSession(cancelling.url) as client,
     ):
-        await leave(cancelling, "slow", {}, when=slow.entered)
+        await leave(cancelling, "slow", {}, when=slow.entered.wait())
         if handler_cancellation:
             await slow.ended.wait()
         slow.go_on.set()
         assert await add(client) == 201
         whole = ["milk"] if handler_cancellation else ["milk", "slow"]
         assert await texts(client) == whole
+
+
+async def test_a_client_may_leave_at_any_moment(
+    path: Path, cancelling: Server
+) -> None:
+    async with (
+        asyncio.timeout(TIMEOUT),
+        ClientSession(cancelling.url) as client,
+    ):
+        for turns in range(80):
+            pair = {"notes": [{"text": f"{turns}"}, {"text": f"{turns}b"}]}
+            moment = asyncio.create_task(pass_turns(turns))
+            await leave(cancelling, "notes/batch", pair, when=moment)
+            assert await add(client, f"{turns} stays") == 201
+    await cancelling.stop()
+    rows = set(stored(path))
+    for turns in range(80):
+        assert f"{turns} stays" in rows
+        assert (f"{turns}" in rows) == (f"{turns}b" in rows)
+
+
+async def pass_turns(turns: int) -> None:
+    """Let the loop turn: there is a call of a transaction in each few."""
+    for _ in range(turns):
+        await asyncio.sleep(0)
 
 
 async def test_a_write_that_is_cancelled_twice_leaves_no_half(
