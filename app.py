@@ -19,12 +19,18 @@ try:
         after_response,
         api_stability,
         client_session,
+        database,
         event_loop,
+        global_gzip,
         nested_apps,
         one_response,
+        parallel_events,
         prefix_sink,
+        request_data,
         route_table,
         source_address,
+        subapp_database,
+        websocket_logout,
     )
 except (ImportError, SyntaxError) as error:
     sys.exit(f"a recipe cannot be imported: {error}")
@@ -33,9 +39,15 @@ COOKBOOK: dict[str, Recipe] = {
     "/route-table": route_table,
     "/nested-apps": nested_apps,
     "/prefix-sink": prefix_sink,
+    "/database": database,
+    "/request-data": request_data,
+    "/parallel-events": parallel_events,
+    "/websocket-logout": websocket_logout,
     "/source-address": source_address,
     "/api-stability": api_stability,
+    "/global-gzip": global_gzip,
     "/client-session": client_session,
+    "/subapp-database": subapp_database,
     "/after-response": after_response,
     "/one-response": one_response,
     "/event-loop": event_loop,
@@ -49,11 +61,18 @@ def create_app(
     allow_hosts: Iterable[str] = (),
 ) -> web.Application:
     """Mount all recipes; an outside server sets REDIS_URL and DATA_DIR."""
-    redis_url = redis_url or os.environ.get("REDIS_URL", "redis://localhost")
-    data_dir = data_dir or Path(os.environ.get("DATA_DIR", "."))
+    redis = redis_url or os.environ.get("REDIS_URL", "redis://localhost")
+    data = data_dir or Path(os.environ.get("DATA_DIR", "."))
     knobs: dict[str, Callable[[], web.Application]] = {
+        "/database": partial(database.create_app, database=data / "notes.db"),
+        "/parallel-events": partial(
+            parallel_events.create_app, redis_url=redis
+        ),
+        "/subapp-database": partial(
+            subapp_database.create_app, database=data / "visits.db"
+        ),
         "/after-response": partial(
-            after_response.create_app, database=data_dir / "pings.db"
+            after_response.create_app, database=data / "pings.db"
         ),
     }
     app = web.Application()

@@ -37,12 +37,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing, suppress
 from functools import partial
 
-import aiojobs
+import aiojobs.aiohttp as jobs
 import aiosqlite
 from aiohttp import web
 
 DATABASE = web.AppKey("DATABASE", aiosqlite.Connection)
-FOLLOW_UPS = web.AppKey("FOLLOW_UPS", aiojobs.Scheduler)
 
 GRACE = 5.0
 MAX_PENDING = 10_000
@@ -69,20 +68,12 @@ async def open_database(app: web.Application, path: str) -> AsyncIterator[None]:
         yield
 
 
-@asynccontextmanager
-async def own_follow_ups(app: web.Application) -> AsyncIterator[None]:
-    async with aiojobs.Scheduler(limit=None, wait_timeout=GRACE) as scheduler:
-        app[FOLLOW_UPS] = scheduler
-        yield
-
-
 @routes.get("/ping")
 @routes.post("/ping")
 async def ping(request: web.Request) -> web.Response:
     """Send PONG, then increase the count after `work` seconds."""
     work, fail = read_query(request)
-    follow_ups = request.app[FOLLOW_UPS]
-    if len(follow_ups) >= MAX_PENDING:
+    if len(jobs.get_scheduler(request)) >= MAX_PENDING:
         raise refuse(web.HTTPServiceUnavailable, "too much is pending")
     response = web.json_response({"message": "PONG"})
     try:
@@ -91,7 +82,7 @@ async def ping(request: web.Request) -> web.Response:
             await response.write_eof()
     finally:
         # Also for a client that has left, which may cancel this handler.
-        await follow_ups.spawn(follow_up(request.app, work, fail))
+        await jobs.spawn(request, follow_up(request.app, work, fail))
     return response
 
 
@@ -132,7 +123,7 @@ async def read_count(request: web.Request) -> web.Response:
     except sqlite3.Error:
         reason = "the database cannot be read"
         raise refuse(web.HTTPServiceUnavailable, reason) from None
-    pending = len(request.app[FOLLOW_UPS])
+    pending = len(jobs.get_scheduler(request))
     return web.json_response({"count": count, "pending": pending})
 
 
@@ -141,7 +132,8 @@ def create_app(
 ) -> web.Application:
     app = web.Application()
     app.cleanup_ctx.append(partial(open_database, path=os.fspath(database)))
-    app.cleanup_ctx.append(own_follow_ups)
+    # After the database, so that it ends before it.
+    jobs.setup(app, limit=None, wait_timeout=GRACE)
     app.add_routes(routes)
     return app
 

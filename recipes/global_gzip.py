@@ -15,7 +15,7 @@ Try it::
 Good to know:
 
 - BREACH: where a visitor's words stand beside a secret, a right guess makes
-  the answer shorter. Opt out with `no-transform`, which proxies obey too.
+  the answer shorter. Opt out with `no-transform`, which binds proxies too.
 - Streams and files are left alone. Events would wait in the compressor; a
   compressed file answers HEAD with bytes that spoil the next answer (3.14.5).
 - Above 4 KiB a thread does it, with what `aiohttp.set_zlib_backend()` got.

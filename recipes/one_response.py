@@ -3,8 +3,8 @@
 Make a new response for each request. What may live longer is what a response
 is made of: bytes and strings. Of a `Response` that was sent before, nothing
 is written: the client waits for ever, while the access log says 200
-(aiohttp#3020). The FAQ's middleware as printed fails sooner: on aiohttp 3,
-a middleware without `@web.middleware` makes every request a 500.
+(aiohttp#3020). The FAQ's middleware as printed does not get as far: it lacks
+`@web.middleware`, and on aiohttp 3 every request is a 500.
 
 Try it::
 

@@ -129,6 +129,20 @@ async def test_every_ping_counts_exactly_once(client: ClientSession) -> None:
     assert await settled(client) == 150
 
 
+async def test_a_follow_up_does_not_queue_behind_a_hundred_others(
+    client: ClientSession,
+) -> None:
+    async with asyncio.TaskGroup() as group:
+        for _ in range(100):
+            group.create_task(ping(client, "ping?work=1.5"))
+    await ping(client, "ping?work=0")
+    async with asyncio.timeout(TIMEOUT):
+        while True:
+            if count := await count_of(client):
+                break
+    assert count == 1
+
+
 async def test_a_head_has_no_body_and_counts(client: ClientSession) -> None:
     async with client.head("ping?work=0") as response:
         assert response.status == 200
@@ -258,21 +272,25 @@ async def test_the_end_waits_for_follow_ups_before_the_database_closes(
     for _ in range(20):
         await ping(client, "ping?work=0.5")
     assert stored(database) == 0
-    threads = threading.active_count()
+    [thread] = [
+        thread
+        for thread in threading.enumerate()
+        if "_connection_worker_thread" in thread.name
+    ]
     await server.stop()
     assert stored(database) == 20
-    assert threading.active_count() == threads - 1
+    thread.join(TIMEOUT)
+    assert not thread.is_alive()
 
 
 async def test_a_follow_up_that_is_too_slow_is_cancelled_and_logged(
     serve: Serve,
-    application: web.Application,
     database: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(after_response, "GRACE", 0.5)
-    server = await serve(application)
+    server = await serve(after_response.create_app(database=database))
     async with ClientSession(server.url) as client:
         for work in (1.5, 1.5, 0):
             await ping(client, f"ping?work={work}")

@@ -478,13 +478,28 @@ async def test_a_chunked_response_is_left_alone(serve: Serve) -> None:
 async def test_an_answer_sent_by_the_handler_is_left_alone(
     serve: Serve,
 ) -> None:
+    answered = []
+
     async def handler(request: web.Request) -> web.Response:
         response = web.Response(text=LONG)
         await response.prepare(request)
         await response.write_eof()
+        answered.append(response)
         return response
 
     answer = await fetch_packed(serve, around(handler))
+    assert (answer.coding, answer.body.decode()) == (None, LONG)
+    assert "Vary" not in answered[0].headers
+
+
+async def test_a_body_made_piece_by_piece_is_left_alone(serve: Serve) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield LONG.encode()
+
+    app = serving_only(
+        lambda: web.Response(body=pieces(), content_type="text/plain")
+    )
+    answer = await fetch_packed(serve, app)
     assert (answer.coding, answer.body.decode()) == (None, LONG)
 
 

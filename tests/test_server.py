@@ -144,11 +144,11 @@ async def test_options_come_from_the_environment_too(
         assert (tmp_path / "new" / "data").is_dir()
 
 
-def refusal(*arguments: str) -> str:
+def refusal(redis_url: str, *arguments: str) -> str:
     """Run app.py, which must refuse to start, and return what it says."""
     ended = subprocess.run(
         [sys.executable, "app.py", *arguments],
-        env={"REDIS_URL": "redis://localhost", **os.environ},
+        env={**os.environ, "REDIS_URL": redis_url},
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -159,28 +159,32 @@ def refusal(*arguments: str) -> str:
     return ended.stderr
 
 
-def test_a_port_in_use_is_refused_in_one_line() -> None:
+def test_a_port_in_use_is_refused_in_one_line(redis_url: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        reason = refusal("--port", str(port))
+        reason = refusal(redis_url, "--port", str(port))
     assert reason == f"Error: port {port} of 127.0.0.1 is in use\n"
 
 
-def test_an_address_of_another_host_is_refused_in_one_line() -> None:
-    reason = refusal("--host", "203.0.113.9")
+def test_an_address_of_another_host_is_refused_in_one_line(
+    redis_url: str,
+) -> None:
+    reason = refusal(redis_url, "--host", "203.0.113.9")
     assert reason.startswith("Error: cannot listen on 203.0.113.9: ")
     assert len(reason.splitlines()) == 1
 
 
 def test_what_is_not_a_redis_is_refused_in_one_line() -> None:
-    reason = refusal("--redis-url", "http://localhost")
+    reason = refusal("http://localhost")
     assert reason.startswith("Error: Redis URL must specify ")
     assert len(reason.splitlines()) == 1
 
 
-def test_a_data_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+def test_a_data_folder_that_cannot_be_made_is_refused(
+    tmp_path: Path, redis_url: str
+) -> None:
     (tmp_path / "file").touch()
-    reason = refusal("--data-dir", str(tmp_path / "file" / "data"))
+    reason = refusal(redis_url, "--data-dir", str(tmp_path / "file" / "data"))
     assert reason.startswith("Error: ")
     assert len(reason.splitlines()) == 1
 
