@@ -139,12 +139,9 @@ def create_app(
 
 
 if __name__ == "__main__":
+    app = create_app(database=os.environ.get("DATABASE", "pings.db"))
+    port = int(os.environ.get("PORT", "8080"))
     try:
-        web.run_app(
-            create_app(database=os.environ.get("DATABASE", "pings.db")),
-            host="127.0.0.1",
-            port=int(os.environ.get("PORT", "8080")),
-            shutdown_timeout=5,
-        )
+        web.run_app(app, host="127.0.0.1", port=port, shutdown_timeout=5)
     except (sqlite3.Error, OSError) as error:
         sys.exit(f"cannot start: {error}")

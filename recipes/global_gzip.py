@@ -152,9 +152,5 @@ def create_app() -> web.Application:
 
 
 if __name__ == "__main__":
-    web.run_app(
-        create_app(),
-        host="127.0.0.1",
-        port=int(os.environ.get("PORT", "8080")),
-        shutdown_timeout=5,
-    )
+    port = int(os.environ.get("PORT", "8080"))
+    web.run_app(create_app(), host="127.0.0.1", port=port, shutdown_timeout=5)

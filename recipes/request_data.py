@@ -152,9 +152,6 @@ def create_app(*, key: str = "", secure: bool = False) -> web.Application:
 
 
 if __name__ == "__main__":
-    web.run_app(
-        create_app(key=os.environ.get("SESSION_KEY", "")),
-        host="127.0.0.1",
-        port=int(os.environ.get("PORT", "8080")),
-        shutdown_timeout=5,
-    )
+    app = create_app(key=os.environ.get("SESSION_KEY", ""))
+    port = int(os.environ.get("PORT", "8080"))
+    web.run_app(app, host="127.0.0.1", port=port, shutdown_timeout=5)

@@ -149,9 +149,6 @@ def create_app(*, token: str = DEMO_TOKEN) -> web.Application:
 
 
 if __name__ == "__main__":
-    web.run_app(
-        create_app(token=os.environ.get("TOKEN", DEMO_TOKEN)),
-        host="127.0.0.1",
-        port=int(os.environ.get("PORT", "8080")),
-        shutdown_timeout=5,
-    )
+    app = create_app(token=os.environ.get("TOKEN", DEMO_TOKEN))
+    port = int(os.environ.get("PORT", "8080"))
+    web.run_app(app, host="127.0.0.1", port=port, shutdown_timeout=5)

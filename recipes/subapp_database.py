@@ -121,12 +121,9 @@ def create_app(*, database: Path | str = "visits.db") -> web.Application:
 
 
 if __name__ == "__main__":
+    app = create_app(database=os.environ.get("DATABASE", "visits.db"))
+    port = int(os.environ.get("PORT", "8080"))
     try:
-        web.run_app(
-            create_app(database=os.environ.get("DATABASE", "visits.db")),
-            host="127.0.0.1",
-            port=int(os.environ.get("PORT", "8080")),
-            shutdown_timeout=5,
-        )
+        web.run_app(app, host="127.0.0.1", port=port, shutdown_timeout=5)
     except (sqlite3.Error, OSError) as error:
         sys.exit(f"cannot start: {error}")

@@ -16,6 +16,10 @@ Try it::
     $ curl -b jar -X POST localhost:8080/logout
     {"closed": 1}
     Connection closed: 4001 (private use) logged out.
+
+Good to know: the FAQ's echo is silent, because its `send_str()` is not awaited.
+A logout ends all sessions of the user. Behind a proxy that ends TLS, the scheme
+of a request is http, and each Origin foreign, until aiohttp-remotes sets it.
 """
 
 import asyncio
@@ -152,9 +156,5 @@ def create_app() -> web.Application:
 
 
 if __name__ == "__main__":
-    web.run_app(
-        create_app(),
-        host="127.0.0.1",
-        port=int(os.environ.get("PORT", "8080")),
-        shutdown_timeout=5,
-    )
+    port = int(os.environ.get("PORT", "8080"))
+    web.run_app(create_app(), host="127.0.0.1", port=port, shutdown_timeout=5)
