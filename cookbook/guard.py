@@ -143,6 +143,14 @@ class Runner(web.AppRunner):
 class _Connection(web.RequestHandler):
     __slots__ = ()
 
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        # A body that breaks off or cannot be decoded is no error of ours: the
+        # access log has its line.
+        error = kw.get("exc_info")
+        left = self.transport is None and isinstance(error, ConnectionError)
+        if not left and not isinstance(error, web.RequestPayloadError):
+            super().log_exception(*args, **kw)
+
     def handle_error(
         self,
         request: web.BaseRequest,

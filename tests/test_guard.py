@@ -1,5 +1,6 @@
 """Proofs for cookbook/guard.py: what is refused, added and logged."""
 
+import asyncio
 import logging
 
 import pytest
@@ -7,7 +8,7 @@ from aiohttp import web
 
 from cookbook.guard import Runner, protect
 from tests.conftest import Serve
-from tests.servers import Server, exchange
+from tests.servers import TIMEOUT, Server, exchange
 
 
 @pytest.fixture
@@ -158,7 +159,43 @@ async def test_a_malformed_request_gets_a_reason_and_none_of_its_bytes(
     assert "secret" not in await ask(guarded, "GET /fail HTTP/1.1")
 
 
-async def test_the_end_of_a_connection_is_announced(guarded: Server) -> None:
+async def test_who_leaves_within_a_body_is_no_error(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    reading, left = asyncio.Event(), asyncio.Event()
+
+    async def read(request: web.Request) -> web.Response:
+        reading.set()
+        try:
+            return web.Response(text=await request.text())
+        finally:
+            left.set()
+
+    app = web.Application()
+    protect(app)
+    app.router.add_post("/", read)
+    server = await serve(app, runner_class=Runner)
+    _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(b"POST / HTTP/1.1\r\nHost: localhost\r\n")
+    writer.write(b"Content-Length: 3\r\n\r\na")
+    async with asyncio.timeout(TIMEOUT):
+        await reading.wait()
+        writer.transport.abort()
+        await left.wait()
+    await server.stop()
+    assert not [r for r in caplog.records if r.levelno >= logging.ERROR]
+
+
+async def test_an_error_of_ours_is_logged(
+    guarded: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    await ask(guarded, "GET /fail HTTP/1.1")
+    assert "ValueError: a secret" in caplog.text
+
+
+async def test_the_end_of_a_connection_is_announced(
+    guarded: Server, caplog: pytest.LogCaptureFixture
+) -> None:
     answer = await exchange(
         guarded,
         b"GET /any HTTP/1.1\r\nHost: localhost\r\nContent-Encoding: gzip\r\n",
@@ -166,6 +203,7 @@ async def test_the_end_of_a_connection_is_announced(guarded: Server) -> None:
     )
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert b"Connection: close\r\n" in answer
+    assert not [r for r in caplog.records if r.levelno >= logging.ERROR]
 
 
 async def test_a_request_is_logged_as_one_line_of_ascii(
