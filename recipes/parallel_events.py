@@ -4,7 +4,8 @@ Yes: one task reads the WebSocket, another reads Redis, and either may send.
 But let one reader serve the process. The FAQ's reader for each socket costs a
 connection each (redis-py 8 refuses the 101st), and fails unheard: redis-py has
 no `redis.subscribe`. And let no send wait: one peer that does not read would
-stop all the others (aiohttp#1823). Here it is cut off.
+stop all the others (aiohttp#1823). Here it is cut off. Wait for `ready`: what
+is published before Redis has confirmed the subscription is lost.
 
 Try it::
 
@@ -59,7 +60,7 @@ async def read_events(app: web.Application) -> None:
 async def subscribe(app: web.Application) -> None:
     await app[REDIS].connection_pool.disconnect()  # an outage made it stale
     async with app[REDIS].pubsub() as pubsub:
-        await pubsub.psubscribe("events:*")  # only sends: see "ready" below
+        await pubsub.psubscribe("events:*")
         while True:
             async with asyncio.timeout(2):
                 while not (got := await pubsub.get_message(timeout=1)):
@@ -84,7 +85,6 @@ async def listen(request: web.Request) -> web.StreamResponse:
         return respond({"error": "this is no name of a channel"}, status=400)
     if not request.app[SUBSCRIBED].is_set():
         return respond({"error": "Redis is away"}, status=503, headers=RETRY)
-    # aiohttp refuses what reaches the limit, not only what exceeds it.
     ws = web.WebSocketResponse(heartbeat=20, max_msg_size=65537, compress=False)
     try:
         await ws.prepare(request)
