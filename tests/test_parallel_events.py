@@ -7,8 +7,8 @@ import signal
 import socket
 import struct
 from collections.abc import AsyncIterator
-from contextlib import suppress
-from typing import Any
+from contextlib import AsyncExitStack, suppress
+from typing import Any, Protocol
 
 import pytest
 from aiohttp import (
@@ -16,6 +16,7 @@ from aiohttp import (
     ClientWebSocketResponse,
     TCPConnector,
     WSMsgType,
+    WSServerHandshakeError,
     web,
 )
 from redis.asyncio import Redis
@@ -43,14 +44,28 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
         yield redis
 
 
-async def join(
-    client: ClientSession, channel: str, url: str = "ws"
-) -> ClientWebSocketResponse:
-    """Open a socket on a channel, and wait until it is subscribed."""
-    async with asyncio.timeout(TIMEOUT):
-        ws = await client.ws_connect(f"{url}?channel={channel}")
-    assert await hear(ws) == {"type": "ready", "channel": channel}
-    return ws
+class Join(Protocol):
+    """The fixture `join`: opens a socket, and waits for its `ready`."""
+
+    async def __call__(
+        self, client: ClientSession, channel: str
+    ) -> ClientWebSocketResponse: ...
+
+
+@pytest.fixture
+async def join() -> AsyncIterator[Join]:
+    async with AsyncExitStack() as stack:
+
+        async def join(
+            client: ClientSession, channel: str
+        ) -> ClientWebSocketResponse:
+            async with asyncio.timeout(TIMEOUT):
+                ws = await client.ws_connect(f"ws?channel={channel}")
+            stack.push_async_callback(ws.close)
+            assert await hear(ws) == {"type": "ready", "channel": channel}
+            return ws
+
+        yield join
 
 
 async def hear(ws: ClientWebSocketResponse) -> dict[str, str]:
@@ -81,7 +96,9 @@ async def until_sockets(client: ClientSession, number: int) -> None:
 
 
 async def test_events_and_echoes_arrive_on_one_socket(
-    client: ClientSession, channel: str
+    client: ClientSession,
+    channel: str,
+    join: Join,
 ) -> None:
     ws = await join(client, channel)
     await ws.send_str("first")
@@ -98,12 +115,15 @@ async def test_events_and_echoes_arrive_on_one_socket(
 async def test_news_is_the_channel_of_those_who_name_none(
     client: ClientSession,
 ) -> None:
-    ws = await client.ws_connect("ws")
-    assert await hear(ws) == {"type": "ready", "channel": "news"}
+    async with client.ws_connect("ws") as ws:
+        assert await hear(ws) == {"type": "ready", "channel": "news"}
 
 
 async def test_what_is_published_after_ready_arrives_once_and_in_order(
-    client: ClientSession, channel: str, redis: Redis
+    client: ClientSession,
+    channel: str,
+    redis: Redis,
+    join: Join,
 ) -> None:
     ws = await join(client, channel)
     for number in range(200):
@@ -115,7 +135,9 @@ async def test_what_is_published_after_ready_arrives_once_and_in_order(
 
 
 async def test_an_event_reaches_the_sockets_of_its_channel_alone(
-    client: ClientSession, channel: str
+    client: ClientSession,
+    channel: str,
+    join: Join,
 ) -> None:
     mine, too, other = [
         await join(client, name) for name in (channel, channel, channel + "x")
@@ -129,7 +151,10 @@ async def test_an_event_reaches_the_sockets_of_its_channel_alone(
 
 
 async def test_a_payload_that_is_no_text_is_skipped(
-    client: ClientSession, channel: str, redis: Redis
+    client: ClientSession,
+    channel: str,
+    redis: Redis,
+    join: Join,
 ) -> None:
     ws = await join(client, channel)
     for payload in (b"\xff", b"x" * (2**16 + 1), b"good"):
@@ -139,7 +164,10 @@ async def test_a_payload_that_is_no_text_is_skipped(
 
 
 async def test_a_hundred_and_fifty_sockets_need_two_connections(
-    killable_redis: KillableRedis, serve: Serve, channel: str
+    killable_redis: KillableRedis,
+    serve: Serve,
+    channel: str,
+    join: Join,
 ) -> None:
     app = parallel_events.create_app(redis_url=killable_redis.url)
     server = await serve(app)
@@ -226,7 +254,10 @@ async def test_who_leaves_is_forgotten(
 
 
 async def test_who_does_not_read_is_cut_off_and_stops_nobody(
-    production: Server, visitor: ClientSession, channel: str
+    production: Server,
+    visitor: ClientSession,
+    channel: str,
+    join: Join,
 ) -> None:
     ws = await join(visitor, channel)
     peer = await connect_peer(production, channel)
@@ -262,7 +293,10 @@ async def test_who_writes_without_reading_is_cut_off_too(
 
 
 async def test_the_server_says_goodbye_at_once(
-    production: Server, visitor: ClientSession, channel: str
+    production: Server,
+    visitor: ClientSession,
+    channel: str,
+    join: Join,
 ) -> None:
     sockets = [await join(visitor, channel) for _ in range(10)]
     stuck = await connect_peer(production, channel)
@@ -275,7 +309,10 @@ async def test_the_server_says_goodbye_at_once(
 
 
 async def test_redis_is_left_without_connections(
-    killable_redis: KillableRedis, serve: Serve, channel: str
+    killable_redis: KillableRedis,
+    serve: Serve,
+    channel: str,
+    join: Join,
 ) -> None:
     app = parallel_events.create_app(redis_url=killable_redis.url)
     server = await serve(app)
@@ -305,6 +342,7 @@ async def test_sockets_live_through_an_outage_and_are_told(
     channel: str,
     seconds: int,
     caplog: pytest.LogCaptureFixture,
+    join: Join,
 ) -> None:
     app = parallel_events.create_app(redis_url=killable_redis.url)
     server = await serve(app)
@@ -328,7 +366,10 @@ async def test_sockets_live_through_an_outage_and_are_told(
 
 
 async def test_a_frozen_redis_is_noticed(
-    killable_redis: KillableRedis, serve: Serve, channel: str
+    killable_redis: KillableRedis,
+    serve: Serve,
+    channel: str,
+    join: Join,
 ) -> None:
     app = parallel_events.create_app(redis_url=killable_redis.url)
     server = await serve(app)
@@ -357,7 +398,10 @@ UPGRADE = {
 
 
 async def test_it_starts_without_redis_and_recovers(
-    killable_redis: KillableRedis, serve: Serve, channel: str
+    killable_redis: KillableRedis,
+    serve: Serve,
+    channel: str,
+    join: Join,
 ) -> None:
     killable_redis.stop()
     app = parallel_events.create_app(redis_url=killable_redis.url)
@@ -369,12 +413,17 @@ async def test_it_starts_without_redis_and_recovers(
             assert await response.json() == {"error": "Redis is away"}
         killable_redis.start()
         async with asyncio.timeout(2):
-            while (await publish(client, channel, "a"))[0] != 200:
-                pass
-            while True:
-                async with client.get("ws", headers=UPGRADE) as response:
-                    if response.status == 101:
-                        break
+            ws = await join_once_it_may(join, client, channel)
+        assert await publish(client, channel, "a") == (200, {"receivers": 1})
+        assert await hear(ws) == {"type": "event", "data": "a"}
+
+
+async def join_once_it_may(
+    join: Join, client: ClientSession, channel: str
+) -> ClientWebSocketResponse:
+    while True:
+        with suppress(WSServerHandshakeError):
+            return await join(client, channel)
 
 
 @pytest.mark.parametrize(
@@ -433,7 +482,9 @@ async def test_an_event_is_a_text_of_64_kib_at_most(
 
 
 async def test_what_is_no_text_is_not_echoed(
-    client: ClientSession, channel: str
+    client: ClientSession,
+    channel: str,
+    join: Join,
 ) -> None:
     ws = await join(client, channel)
     await ws.send_bytes(b"first")
@@ -442,7 +493,9 @@ async def test_what_is_no_text_is_not_echoed(
 
 
 async def test_a_message_has_64_kib_at_most(
-    client: ClientSession, channel: str
+    client: ClientSession,
+    channel: str,
+    join: Join,
 ) -> None:
     ws = await join(client, channel)
     await ws.send_str("x" * 2**16)
