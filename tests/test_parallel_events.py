@@ -397,6 +397,16 @@ UPGRADE = {
 }
 
 
+async def test_a_quiet_redis_is_no_outage(
+    redis_url: str, serve: Serve, channel: str, join: Join
+) -> None:
+    server = await serve(parallel_events.create_app(redis_url=redis_url))
+    async with ClientSession(server.url) as client:
+        ws = await join(client, channel)
+        with pytest.raises(TimeoutError):
+            await ws.receive(timeout=3)
+
+
 async def test_it_starts_without_redis_and_recovers(
     killable_redis: KillableRedis,
     serve: Serve,
