@@ -22,12 +22,12 @@ Good to know:
   which they see as an exception. Other paths pass them by.
 - Names of routes are per application (aiohttp#1489), and `url_for` knows the
   whole prefix. An absolute redirect to a literal path forgets it.
-- `request.app` is the innermost application and sees no key of an outer one;
-  `request.config_dict` sees all, the nearest first.
+- A handler's `request.app` is the innermost application, which has no key of
+  an outer one; `request.config_dict` finds them all, the nearest first.
 - A prefix alone, as `/blog`, is a 404 unless the nested application has a
   route for the empty path. `client_max_size` counts only on the outermost.
 - Contexts are entered from the outside in, and left in that order too, not in
-  reverse. If a nested one fails to start, those entered are not left.
+  reverse. If one fails to start, nested ones entered before are not left.
 """
 
 import json
