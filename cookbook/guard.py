@@ -9,7 +9,7 @@ import asyncio
 import json
 import re
 from collections.abc import Iterable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -38,19 +38,24 @@ def protect(app: web.Application, allow_hosts: Iterable[str] = ()) -> None:
     """
     app[UNAVAILABLE] = {}
     names = LOOPBACK_NAMES.union(map(str.lower, allow_hosts))
-    app.middlewares.append(_gate(names))
+    app.middlewares.append(_gate(names, app[UNAVAILABLE]))
     app.on_response_prepare.append(_complete)
 
 
-def _gate(host_names: frozenset[str]) -> Middleware:
+def _gate(
+    names: frozenset[str], unavailable: dict[web.Application, str]
+) -> Middleware:
+    @lru_cache(maxsize=256)
+    def is_ours(host: str) -> bool:
+        return re.sub(r":\d*$", "", host).lower() in names
+
     @web.middleware
     async def gate(
         request: web.Request, handler: Handler
     ) -> web.StreamResponse:
         # An authority in the target beats the header (RFC 9112, 3.2.2);
         # `request.host` is the one that counts.
-        name = re.sub(r":\d*$", "", request.host).lower()
-        if name not in host_names:
+        if not is_ours(request.host):
             raise _explain(
                 web.HTTPMisdirectedRequest(),
                 "this server does not go by the name in Host",
@@ -65,7 +70,7 @@ def _gate(host_names: frozenset[str]) -> Middleware:
                 ),
                 f"{request.method} is not served here",
             )
-        for app, reason in request.app[UNAVAILABLE].items():
+        for app, reason in unavailable.items():
             if app in found.apps:
                 raise _explain(web.HTTPServiceUnavailable(), reason)
         return await handler(request)
