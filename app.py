@@ -32,7 +32,7 @@ try:
         subapp_database,
         websocket_logout,
     )
-except (ImportError, SyntaxError) as error:
+except Exception as error:
     sys.exit(f"a recipe cannot be imported: {error}")
 
 COOKBOOK: dict[str, Recipe] = {

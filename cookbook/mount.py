@@ -18,7 +18,7 @@ from aiosignal import Signal
 from cookbook.guard import UNAVAILABLE
 
 SIGNAL_TIMEOUT = 10.0
-"""Seconds that a recipe may take to start, and again to close."""
+"""Seconds for a recipe's start, and for each callback that closes it."""
 
 logger = logging.getLogger(__name__)
 

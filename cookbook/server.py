@@ -19,7 +19,7 @@ from cookbook.recipe import Recipe, question
 from cookbook.redis_server import redis_server
 
 SHUTDOWN_TIMEOUT = 5.0
-"""Seconds that a request in flight has, once the server is told to end."""
+"""Seconds that aiohttp waits, twice, before it cancels a request in flight."""
 
 
 def command(

@@ -110,11 +110,12 @@ def read_query(request: web.Request, name: str) -> Version:
 
 @routes.get("/removal")
 async def tell_removal(request: web.Request) -> web.Response:
-    """Tell which release removes what a version deprecated."""
+    """Tell what removes a deprecation; `last` is the last X.Y of its series."""
     deprecated = read_query(request, "deprecated")
     last = read_query(request, "last")
     # What the last minor release deprecates lives for one major release more.
-    more = 2 if deprecated.release[:2] == last.release[:2] else 1
+    kept = (deprecated.major, deprecated.minor) == (last.major, last.minor)
+    more = 2 if kept else 1
     return web.json_response({"removed_in": f"{last.major + more}.0.0"})
 
 

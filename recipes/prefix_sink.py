@@ -8,7 +8,7 @@ would answer the methods that it refuses: give it a sibling for them.
 
 Try it::
 
-    $ curl localhost:8080/path/to/a%2Fb?page=2
+    $ curl "localhost:8080/path/to/a%2Fb?page=2"
     {"method": "GET", "tail": "a/b", "raw_path": "/path/to/a%2Fb", ...}
     $ curl -X DELETE localhost:8080/path/to/
     {"method": "DELETE", "tail": "", "raw_path": "/path/to/", "query": ""}

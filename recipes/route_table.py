@@ -22,7 +22,7 @@ Try it::
 
 Good to know:
 
-- Since aiohttp 3.10 the longest literal path wins, in whatever order routes
+- Since aiohttp 3.10 the longest literal beginning wins, whatever order routes
   were added; among equals the first wins. Of two handlers for one method and
   path, the second is refused only if it follows at once.
 - A decorated method answers 500: nothing binds `self` (aiohttp#2996). Add the
@@ -71,7 +71,7 @@ def refusal(
 
 @routes.view("/view")
 class View(web.View):
-    """A class-based view: a method of the class for each of HTTP."""
+    """A class-based view: one method for each method of HTTP."""
 
     async def get(self) -> web.Response:
         """Tell the method, which is GET."""
@@ -136,7 +136,7 @@ def require_token(handler: Handler) -> Handler:
 @routes.get("/private")
 @require_token
 async def read_private(request: web.Request) -> web.Response:
-    """Return the user, to whom knows the token."""
+    """Return the user to whoever knows the token."""
     return web.json_response({"user": "ann"})
 
 
@@ -149,6 +149,6 @@ def create_app(*, token: str = DEMO_TOKEN) -> web.Application:
 
 
 if __name__ == "__main__":
-    app = create_app(token=os.environ.get("TOKEN", DEMO_TOKEN))
+    app = create_app(token=os.environ.get("TOKEN") or DEMO_TOKEN)
     port = int(os.environ.get("PORT", "8080"))
     web.run_app(app, host="127.0.0.1", port=port, shutdown_timeout=5)

@@ -83,7 +83,7 @@ async def exchange(server: Server, *requests: bytes) -> bytes:
 
 @dataclass
 class Process:
-    """A Python script that serves; `errors` is its log so far."""
+    """A Python script that serves; `log` is the file of its errors."""
 
     process: asyncio.subprocess.Process
     port: int

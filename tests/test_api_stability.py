@@ -71,7 +71,11 @@ async def test_versions_are_compared_by_pep_440(
 
 @pytest.mark.parametrize(
     ("deprecated", "last", "release"),
-    [("3.5", "3.14", "4.0.0"), ("3.14", "3.14", "5.0.0")],
+    [
+        ("3.5", "3.14", "4.0.0"),
+        ("3.14", "3.14", "5.0.0"),
+        ("4", "4.0", "6.0.0"),
+    ],
 )
 async def test_what_the_last_minor_release_deprecates_lives_longer(
     client: ClientSession, deprecated: str, last: str, release: str
