@@ -1,7 +1,9 @@
 """Plays the dialogue of a docstring with a real shell and real WebSockets."""
 
 import asyncio
+import os
 import re
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -95,12 +97,13 @@ async def player(port: int, prefix: str, folder: Path) -> AsyncIterator[Player]:
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
     )
     player = Player(shell, port, prefix)
     try:
         yield player
     finally:
         await player.leave()
-        assert shell.stdin is not None
-        shell.stdin.close()
+        # The group: a command that does not end keeps its shell waiting.
+        os.killpg(shell.pid, signal.SIGKILL)
         await shell.wait()
