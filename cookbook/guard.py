@@ -20,6 +20,9 @@ from aiohttp.typedefs import Handler, Middleware
 UNAVAILABLE = web.AppKey("UNAVAILABLE", dict[web.Application, str])
 """Mounted applications that could not be built or started, and why."""
 
+OBSERVERS = web.AppKey("OBSERVERS", list[Middleware])
+"""Middlewares around every handler, for as long as they are in this list."""
+
 HEADERS = {
     hdrs.X_CONTENT_TYPE_OPTIONS: "nosniff",
     hdrs.REFERRER_POLICY: "no-referrer",
@@ -36,14 +39,16 @@ def protect(app: web.Application, allow_hosts: Iterable[str] = ()) -> None:
     of another site, whose name was rebound to 127.0.0.1, must not reach a demo
     on a laptop.
     """
-    app[UNAVAILABLE] = {}
+    app[UNAVAILABLE], app[OBSERVERS] = {}, []
     names = LOOPBACK_NAMES.union(map(str.lower, allow_hosts))
-    app.middlewares.append(_gate(names, app[UNAVAILABLE]))
+    app.middlewares.append(_gate(names, app[UNAVAILABLE], app[OBSERVERS]))
     app.on_response_prepare.append(_complete)
 
 
 def _gate(
-    names: frozenset[str], unavailable: dict[web.Application, str]
+    names: frozenset[str],
+    unavailable: dict[web.Application, str],
+    observers: list[Middleware],
 ) -> Middleware:
     @lru_cache(maxsize=256)
     def is_ours(host: str) -> bool:
@@ -73,6 +78,8 @@ def _gate(
         for app, reason in unavailable.items():
             if app in found.apps:
                 raise _explain(web.HTTPServiceUnavailable(), reason)
+        for observe in observers:
+            handler = partial(observe, handler=handler)
         return await handler(request)
 
     return gate

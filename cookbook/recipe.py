@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from inspect import getdoc
+from itertools import dropwhile, takewhile
 from typing import Literal, Protocol
 
 from aiohttp import web
@@ -43,18 +44,27 @@ def answer(recipe: Recipe) -> str:
     return rest.partition("\nTry it::\n")[0].strip()
 
 
+def details(recipe: Recipe) -> str:
+    """Return the docstring's Markdown after the dialogue: *Good to know*."""
+    _, _, rest = _docstring(recipe).partition("\nTry it::\n")
+    lines = rest.splitlines()
+    return "\n".join(dropwhile(_is_of_dialogue, lines)).strip()
+
+
 def dialogue(recipe: Recipe) -> list[Step]:
     """Return the steps of the docstring's `Try it::` block, in order."""
     _, _, rest = _docstring(recipe).partition("\nTry it::\n")
     steps: list[Step] = []
-    for line in rest.splitlines():
-        if line and not line.startswith("    "):
-            break
+    for line in takewhile(_is_of_dialogue, rest.splitlines()):
         if step := _new_step(line[4:]):
             steps.append(step)
         elif line:
             steps[-1] = _continued(steps[-1], line[4:])
     return steps
+
+
+def _is_of_dialogue(line: str) -> bool:
+    return not line or line.startswith("    ")
 
 
 def _new_step(line: str) -> Step | None:

@@ -1,0 +1,211 @@
+"""What a reader sees in a browser: a question, its answer, and what runs."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import asdict
+from hashlib import sha256
+from pathlib import Path
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from cookbook.guard import UNAVAILABLE
+from cookbook.pages.content import (
+    Content,
+    file_of,
+    highlighted,
+    name_of,
+    read_content,
+    tests_of,
+)
+from cookbook.pages.documents import FOREVER, POLICY, Document
+from cookbook.pages.search import make_index, search
+from cookbook.recipe import Recipe, question
+from cookbook.xray import XRay
+
+STATIC = {
+    path.name: path.read_text(encoding="utf-8")
+    for path in sorted(Path(__file__).with_name("static").iterdir())
+}
+MEDIA_TYPES = {
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".svg": "image/svg+xml",
+}
+# Scripts import each other by their names: one version for the folder.
+VERSION = sha256("".join(STATIC.values()).encode()).hexdigest()[:12]
+
+templates = Environment(
+    loader=PackageLoader("cookbook.pages"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+templates.globals["static"] = f"/static/{VERSION}"
+templates.filters["highlighted"] = highlighted
+
+
+def address(recipe: Recipe) -> str:
+    """Return the path of a recipe's page."""
+    return f"/recipes/{name_of(recipe)}"
+
+
+def add_pages(app: web.Application, recipes: Mapping[str, Recipe]) -> None:
+    """Serve the index at `/`, and a page for each recipe, all mounted before.
+
+    The pages are rendered when the recipes have started: they tell which could
+    not.
+    """
+    mounted = {}
+    for resource in app.router.resources():
+        info = resource.get_info()
+        if "app" in info:
+            mounted[resource.canonical] = info["app"]
+    index, x_ray = Index(), XRay(app)
+    app.router.add_get("/", index.respond)
+    pages: dict[str, Document] = {}
+
+    async def render(app: web.Application) -> None:
+        contents = [
+            read_content(
+                number,
+                prefix,
+                recipe,
+                mounted[prefix],
+                app[UNAVAILABLE].get(mounted[prefix]),
+            )
+            for number, (prefix, recipe) in enumerate(recipes.items(), 1)
+        ]
+        index.render(contents)
+        for at, content in enumerate(contents):
+            pages[content.module] = _render_page(contents, at)
+
+    app.on_startup.append(render)
+    for prefix, recipe in recipes.items():
+        here = address(recipe)
+        app.router.add_get(here, _page(pages, name_of(recipe)))
+        app.router.add_get(f"{here}.py", _source_of(file_of(recipe)))
+        app.router.add_get(f"{here}/tests", _tests_of(recipe))
+        app.router.add_get(
+            f"{here}/x-ray",
+            _x_ray_of(x_ray, mounted[prefix], file_of(recipe)),
+            allow_head=False,
+        )
+        app.router.add_post(f"{here}/forget", forget)
+    for name, text in STATIC.items():
+        media_type = MEDIA_TYPES[Path(name).suffix]
+        document = Document(text, media_type, FOREVER)
+        app.router.add_get(f"/static/{VERSION}/{name}", document.respond)
+
+
+class Index:
+    """The list of questions, whole or as a search found them."""
+
+    def render(self, contents: list[Content]) -> None:
+        """Render the list once, with what a search needs."""
+        self._contents = contents
+        self._words = make_index(contents)
+        self._document = Document(self._html(contents, ""), "text/html")
+
+    async def respond(self, request: web.Request) -> web.Response:
+        """Send the list, or what `?q=` finds for those without JavaScript."""
+        query = " ".join(request.query.getall("q", []))
+        if not query:
+            return await self._document.respond(request)
+        found = [self._contents[at] for at in search(self._words, query)]
+        return web.Response(
+            text=self._html(found, query),
+            content_type="text/html",
+            headers={hdrs.CONTENT_SECURITY_POLICY: POLICY},
+        )
+
+    def _html(self, found: list[Content], query: str) -> str:
+        return templates.get_template("index.html").render(
+            contents=found,
+            query=query,
+            words=self._words,
+            total=len(self._contents),
+        )
+
+
+def _render_page(contents: list[Content], at: int) -> Document:
+    content = contents[at]
+    text = templates.get_template("recipe.html").render(
+        content=content,
+        total=len(contents),
+        before=contents[at - 1] if at else None,
+        after=contents[at + 1] if at + 1 < len(contents) else None,
+        data={
+            "module": content.module,
+            "prefix": content.prefix,
+            "hasTickets": content.has_tickets,
+            "plays": [asdict(play) for play in content.plays],
+        },
+    )
+    return Document(text, "text/html")
+
+
+def _page(pages: dict[str, Document], module: str) -> Handler:
+    async def page(request: web.Request) -> web.Response:
+        return await pages[module].respond(request)
+
+    return page
+
+
+def _source_of(file: Path) -> Handler:
+    async def source(request: web.Request) -> web.FileResponse:
+        plain = {hdrs.CONTENT_TYPE: "text/plain; charset=utf-8"}
+        return web.FileResponse(file, headers=plain)
+
+    return source
+
+
+def _tests_of(recipe: Recipe) -> Handler:
+    rendered: list[Document] = []
+
+    def render() -> Document:
+        text = templates.get_template("tests.html").render(
+            module=name_of(recipe),
+            question=question(recipe),
+            source=tests_of(recipe).read_text(encoding="utf-8"),
+        )
+        return Document(text, "text/html")
+
+    async def tests(request: web.Request) -> web.Response:
+        if not rendered:
+            try:
+                # Some take a tenth of a second to highlight.
+                rendered.append(await asyncio.to_thread(render))
+            except FileNotFoundError:
+                raise web.HTTPNotFound(
+                    text="the tests are not installed"
+                ) from None
+        return await rendered[0].respond(request)
+
+    return tests
+
+
+def _x_ray_of(x_ray: XRay, app: web.Application, file: Path) -> Handler:
+    async def stream(request: web.Request) -> web.StreamResponse:
+        refuse_other_sites(request)
+        return await x_ray.stream(request, app, file)
+
+    return stream
+
+
+async def forget(request: web.Request) -> web.Response:
+    """Make the browser forget its sessions with all recipes."""
+    refuse_other_sites(request)
+    response = web.Response(status=204)
+    for name in request.cookies:
+        response.del_cookie(name)
+    return response
+
+
+def refuse_other_sites(request: web.Request) -> None:
+    """Raise 403 for what a page of another site makes a browser send."""
+    site = request.headers.get("Sec-Fetch-Site", "none")
+    if site not in {"same-origin", "none"}:
+        raise web.HTTPForbidden(text="not from a page of another site")

@@ -1,0 +1,215 @@
+"""What a page shows, read from a recipe, its application and its tests."""
+
+import ast
+import inspect
+import re
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from aiohttp import hdrs, web
+from aiohttp.abc import AbstractView
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers.python import PythonLexer
+
+from cookbook.pages.curl import CurlOnlyError, Line, read_line
+from cookbook.recipe import Recipe, Step, answer, details, dialogue, question
+
+_markdown = MarkdownIt("commonmark", {"html": False})
+
+
+class _Lines(HtmlFormatter[str]):
+    """Pygments' HTML without the box around it, which is the template's."""
+
+    def wrap(self, source: Any) -> Any:
+        return source
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """What a mounted recipe answers: methods, whole path, and its docstring."""
+
+    methods: str
+    path: str
+    description: str
+    is_websocket: bool
+
+
+@dataclass(frozen=True)
+class Play:
+    """A step of the dialogue; `curl_only` says why a browser cannot take it."""
+
+    step: Step
+    line: Line | None
+    curl_only: str
+
+
+@dataclass(frozen=True)
+class Test:
+    """A test as a sentence, and the line that it begins at."""
+
+    sentence: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Content:
+    """A recipe as its page shows it; `broken` says why it is not served."""
+
+    number: int
+    module: str
+    prefix: str
+    question: str
+    summary: Markup
+    answer: Markup
+    details: Markup
+    plays: list[Play]
+    endpoints: list[Endpoint]
+    symptoms: dict[str, str]
+    source: str
+    tests: list[Test]
+    broken: str | None
+
+    @property
+    def has_tickets(self) -> bool:
+        """Whether a login gives a ticket for a WebSocket, as the dialogue does.
+
+        Then a page can open sockets of several users at once, although a
+        browser keeps one session for the host.
+        """
+        return any("ticket=$" in play.step.text for play in self.plays)
+
+
+def read_content(
+    number: int,
+    prefix: str,
+    recipe: Recipe,
+    app: web.Application,
+    broken: str | None,
+) -> Content:
+    """Read all that the page of a mounted recipe shows."""
+    file, module = file_of(recipe), name_of(recipe)
+    symptoms = _read_symptoms(file.with_name("symptoms.toml"))
+    tests = tests_of(recipe)
+    return Content(
+        number=number,
+        module=module,
+        prefix=prefix,
+        question=question(recipe),
+        summary=_inline(first_sentence(answer(recipe))),
+        answer=_block(answer(recipe)),
+        details=_block(_without_heading(details(recipe))),
+        plays=[_read_play(step) for step in dialogue(recipe)],
+        endpoints=list(_endpoints_of(app)),
+        symptoms=symptoms.get(module, {}),
+        source=file.read_text(encoding="utf-8"),
+        tests=list(_sentences_of(tests)) if tests.exists() else [],
+        broken=broken,
+    )
+
+
+def name_of(recipe: Recipe) -> str:
+    """Return the name of a recipe's module, without its package."""
+    return recipe.__name__.rpartition(".")[2]
+
+
+def file_of(recipe: Recipe) -> Path:
+    """Return the file of a recipe."""
+    return Path(str(recipe.__file__))
+
+
+def tests_of(recipe: Recipe) -> Path:
+    """Return the file of a recipe's tests; an installed copy has none."""
+    folder = file_of(recipe).parents[1] / "tests"
+    return folder / f"test_{name_of(recipe)}.py"
+
+
+def first_sentence(text: str) -> str:
+    """Return the first sentence of a Markdown text, on one line."""
+    return re.split(r"(?<=[.!?])\s", " ".join(text.split()), maxsplit=1)[0]
+
+
+def highlighted(source: str) -> Markup:
+    """Return Python source in HTML; its text is the source, byte for byte.
+
+    Each line is a `span` with the id `L-` and its number.
+    """
+    lexer = PythonLexer(stripnl=False, ensurenl=False)
+    return Markup(highlight(source, lexer, _Lines(linespans="L")))  # noqa: S704
+
+
+def api_names(source: str) -> set[str]:
+    """Return the names that a source imports, and the attributes it uses."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute):
+            names.add(node.attr)
+        elif isinstance(node, ast.alias):
+            names.add(node.name.rpartition(".")[2])
+    return names
+
+
+def _without_heading(text: str) -> str:
+    text = text.removeprefix("Good to know:").strip()
+    return text[:1].upper() + text[1:]
+
+
+def _block(text: str) -> Markup:
+    return Markup(_markdown.render(text))  # noqa: S704 - made by Markdown
+
+
+def _inline(text: str) -> Markup:
+    return Markup(_markdown.renderInline(text))  # noqa: S704 - see above
+
+
+def _read_play(step: Step) -> Play:
+    if step.kind != "run":
+        return Play(step, None, "")
+    try:
+        return Play(step, read_line(step.text), "")
+    except CurlOnlyError as error:
+        return Play(step, None, str(error))
+
+
+def _endpoints_of(app: web.Application) -> Iterator[Endpoint]:
+    for resource in app.router.resources():
+        info = resource.get_info()
+        if "app" in info:
+            yield from _endpoints_of(info["app"])
+            continue
+        methods: dict[Any, list[str]] = {}
+        for route in resource:
+            handler = inspect.unwrap(route.handler)
+            if isinstance(handler, type) and issubclass(handler, AbstractView):
+                for method in sorted(hdrs.METH_ALL):
+                    if function := getattr(handler, method.lower(), None):
+                        methods[function] = [method]
+            else:
+                methods.setdefault(handler, []).append(route.method)
+        for function, names in methods.items():
+            yield Endpoint(
+                "any method" if names == ["*"] else ", ".join(sorted(names)),
+                resource.canonical,
+                (inspect.getdoc(function) or "").partition("\n")[0],
+                "WebSocketResponse" in function.__code__.co_names,
+            )
+
+
+@cache
+def _read_symptoms(file: Path) -> dict[str, dict[str, str]]:
+    return tomllib.loads(file.read_text(encoding="utf-8"))
+
+
+def _sentences_of(file: Path) -> Iterator[Test]:
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            mark, _, words = node.name.partition("test_")
+            if not mark and words:
+                sentence = words.replace("_", " ")
+                yield Test(sentence[0].upper() + sentence[1:], node.lineno)

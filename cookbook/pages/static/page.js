@@ -1,0 +1,27 @@
+import { setUpConsole } from "./console.js";
+import { setUpDialogue } from "./dialogue.js";
+import { setUpXRay } from "./xray.js";
+
+const recipe = JSON.parse(document.querySelector("#recipe").textContent);
+for (const hidden of document.querySelectorAll(".scripted")) hidden.hidden = false;
+
+const copy = document.querySelector("#copy");
+copy.onclick = async () => {
+  await navigator.clipboard.writeText(document.querySelector("#source").textContent);
+  copy.textContent = "copied";
+};
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return;
+  if (event.target.closest("input, textarea, pre, .log")) return;
+  const link = { ArrowLeft: "[rel=prev]", ArrowRight: "[rel=next]" }[event.key];
+  if (link) document.querySelector(link)?.click();
+  if (event.key === "/") {
+    event.preventDefault();
+    location.assign("/#q");
+  }
+});
+
+setUpDialogue(recipe);
+for (const box of document.querySelectorAll(".console")) setUpConsole(recipe, box);
+setUpXRay(recipe);

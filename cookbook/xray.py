@@ -1,0 +1,246 @@
+"""Shows the server's side of a mounted application while somebody looks.
+
+It only observes: through public attributes, logging, and what asyncio and
+inspect tell. While nobody looks, it is in the way of no request (`OBSERVERS` in
+`cookbook.guard`).
+"""
+
+import asyncio
+import inspect
+import json
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from itertools import count, pairwise
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+
+from cookbook.guard import OBSERVERS
+
+MAX_WATCHERS = 16
+MAX_PENDING = 500
+"""Events kept for a page that reads slowly; further ones are not shown."""
+INTERVAL = 1.0
+"""Seconds between two looks at the process."""
+WRITE_TIMEOUT = 5.0
+
+Event = dict[str, Any]
+Put = Callable[[Event], object]
+
+# Who is to hear of the request that a task, and each task it starts, serves.
+_listeners: ContextVar[tuple[tuple[Put, int], ...]] = ContextVar(
+    "_listeners", default=()
+)
+
+
+class XRay:
+    """All who look at applications of `root`; its shutdown ends them."""
+
+    def __init__(self, root: web.Application) -> None:
+        self._observers = root[OBSERVERS]
+        self._queues: list[asyncio.Queue[Event | None]] = []
+        self._log = _Log()
+        root.on_shutdown.append(self._stop)
+
+    async def stream(
+        self, request: web.Request, app: web.Application, file: Path
+    ) -> web.StreamResponse:
+        """Send what happens in `app`, and in the tasks of `file`, as events.
+
+        The format is that of an EventSource (HTML Standard, 9.2). The answer
+        is 503 where too many are looking.
+        """
+        if len(self._queues) >= MAX_WATCHERS:
+            raise web.HTTPServiceUnavailable(text="too many are looking")
+        response = web.StreamResponse()
+        response.content_type = "text/event-stream"
+        response.headers[hdrs.CACHE_CONTROL] = "no-store"
+        with self._watching(app) as queue, suppress(ConnectionError):
+            await response.prepare(request)
+            async for event in _events(queue, file):
+                data = f"data: {json.dumps(event)}\n\n".encode()
+                async with asyncio.timeout(WRITE_TIMEOUT):
+                    await response.write(data)
+        return response
+
+    @contextmanager
+    def _watching(
+        self, app: web.Application
+    ) -> Iterator[asyncio.Queue[Event | None]]:
+        queue: asyncio.Queue[Event | None] = asyncio.Queue(MAX_PENDING)
+        observe = _observer(app, queue)
+        if not self._queues:
+            logging.getLogger().addHandler(self._log)
+            logging.captureWarnings(True)
+        self._queues.append(queue)
+        self._observers.append(observe)
+        try:
+            yield queue
+        finally:
+            self._observers.remove(observe)
+            self._queues.remove(queue)
+            if not self._queues:
+                logging.captureWarnings(False)
+                logging.getLogger().removeHandler(self._log)
+
+    async def _stop(self, root: web.Application) -> None:
+        for queue in self._queues:
+            while queue.full():
+                queue.get_nowait()
+            queue.put_nowait(None)
+
+
+async def _events(
+    queue: asyncio.Queue[Event | None], file: Path
+) -> AsyncIterator[Event]:
+    event: Event | None = _look_at_process(file)
+    while event is not None:
+        yield event
+        try:
+            async with asyncio.timeout(INTERVAL):
+                event = await queue.get()
+        except TimeoutError:
+            event = _look_at_process(file)
+
+
+def _observer(app: web.Application, queue: asyncio.Queue[Event | None]) -> Any:
+    numbers, loop = count(1), asyncio.get_running_loop()
+
+    def put(event: Event) -> None:
+        with suppress(asyncio.QueueFull):
+            queue.put_nowait(event)
+
+    def put_log(event: Event) -> None:
+        # It may be a thread's, and the loop may have ended.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(put, event)
+
+    @web.middleware
+    async def observe(
+        request: web.Request, handler: Handler
+    ) -> web.StreamResponse:
+        if app not in request.match_info.apps:
+            return await handler(request)
+        number, start = next(numbers), time.perf_counter()
+        put({"kind": "request", "id": number, **_describe(request)})
+        token = _listeners.set((*_listeners.get(), (put_log, number)))
+        outcome = "was cancelled"
+        try:
+            response = await handler(request)
+            outcome = _outcome(response)
+            return response
+        except web.HTTPException as answer:
+            outcome = _outcome(answer)
+            raise
+        except Exception as error:
+            outcome = f"raised {type(error).__name__}"
+            raise
+        finally:
+            _listeners.reset(token)
+            took = round(1000 * (time.perf_counter() - start), 1)
+            end = {"kind": "end", "id": number, "outcome": outcome, "ms": took}
+            put(end)
+
+    return observe
+
+
+def _outcome(response: web.StreamResponse) -> str:
+    if isinstance(response, web.WebSocketResponse):
+        return "WebSocket ended"
+    return f"answered {response.status}"
+
+
+def _describe(request: web.Request) -> Event:
+    found = request.match_info
+    resource = found.route.resource
+    return {
+        "method": request.method,
+        "path": request.rel_url.raw_path,
+        "route": resource.canonical if resource else "no route",
+        "handler": _place(found.handler),
+        "match_info": dict(found),
+        "applications": ["the root", *map(_prefix, pairwise(found.apps))],
+        "middlewares": [
+            _place(middleware)
+            for app in found.apps
+            for middleware in app.middlewares
+        ],
+    }
+
+
+def _prefix(apps: tuple[web.Application, web.Application]) -> str:
+    outer, inner = apps
+    for resource in outer.router.resources():
+        info = resource.get_info()
+        if info.get("app") is inner:
+            return info["prefix"]
+    return "unknown"
+
+
+class _Log(logging.Handler):
+    """Tells the listeners of a request what is logged while it is served."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        listeners = _listeners.get()
+        if not listeners:
+            return
+        # Without a traceback: a page does not show the paths of this machine.
+        error = record.exc_info and record.exc_info[0]
+        text = f"{record.levelname} {record.name}: {record.getMessage()}"
+        if error:
+            text = f"{text} ({error.__name__})"
+        if record.name == "py.warnings":
+            text = text.rpartition("/")[2]
+        for put, number in listeners:
+            put({"kind": "log", "id": number, "text": text})
+
+
+def _look_at_process(file: Path) -> Event:
+    tasks: Counter[str] = Counter()
+    sockets: set[web.WebSocketResponse] = set()
+    for task in asyncio.all_tasks():
+        frames = list(_frames(task.get_coro()))
+        mine = [f for f in frames if f.f_code.co_filename == str(file)]
+        for frame in (mine or frames)[:1]:
+            tasks[_name(frame.f_code)] += 1
+        for frame in mine:
+            sockets.update(
+                value
+                for value in frame.f_locals.values()
+                if isinstance(value, web.WebSocketResponse)
+                and value.prepared
+                and not value.closed
+            )
+    return {
+        "kind": "process",
+        "tasks": dict(tasks.most_common()),
+        "websockets": len(sockets),
+        "descriptors": len(list(Path("/dev/fd").iterdir())) - 1,
+        "threads": sorted(thread.name for thread in threading.enumerate()),
+    }
+
+
+def _frames(coroutine: Any) -> Iterator[FrameType]:
+    """Yield the frames of a coroutine and of all that it awaits in turn."""
+    while inspect.iscoroutine(coroutine) and coroutine.cr_frame:
+        yield coroutine.cr_frame
+        coroutine = coroutine.cr_await
+
+
+def _place(function: Any) -> str:
+    function = inspect.unwrap(function)
+    code = getattr(function, "__code__", None)
+    return _name(code) if code else function.__qualname__
+
+
+def _name(code: Any) -> str:
+    folder, file = Path(code.co_filename).parts[-2:]
+    return f"{code.co_name} in {folder}/{file}"
