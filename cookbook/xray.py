@@ -12,8 +12,8 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing, contextmanager, suppress
 from contextvars import ContextVar
 from itertools import count, pairwise
 from pathlib import Path
@@ -63,19 +63,23 @@ class XRay:
         response = web.StreamResponse()
         response.content_type = "text/event-stream"
         response.headers[hdrs.CACHE_CONTROL] = "no-store"
-        with self._watching(app) as queue, suppress(ConnectionError):
+        with (
+            self._watching(app) as queue,
+            suppress(ConnectionError, TimeoutError),
+        ):
             await response.prepare(request)
-            async for event in _events(queue, file):
-                data = f"data: {json.dumps(event)}\n\n".encode()
-                async with asyncio.timeout(WRITE_TIMEOUT):
-                    await response.write(data)
+            async with aclosing(_events(queue, file)) as events:
+                async for event in events:
+                    data = f"data: {json.dumps(event)}\n\n".encode()
+                    async with asyncio.timeout(WRITE_TIMEOUT):
+                        await response.write(data)
         return response
 
     @contextmanager
     def _watching(
         self, app: web.Application
     ) -> Iterator[asyncio.Queue[Event | None]]:
-        queue: asyncio.Queue[Event | None] = asyncio.Queue(MAX_PENDING)
+        queue: asyncio.Queue[Event | None] = asyncio.Queue()
         observe = _observer(app, queue)
         if not self._queues:
             logging.getLogger().addHandler(self._log)
@@ -93,14 +97,12 @@ class XRay:
 
     async def _stop(self, root: web.Application) -> None:
         for queue in self._queues:
-            while queue.full():
-                queue.get_nowait()
             queue.put_nowait(None)
 
 
 async def _events(
     queue: asyncio.Queue[Event | None], file: Path
-) -> AsyncIterator[Event]:
+) -> AsyncGenerator[Event]:
     event: Event | None = _look_at_process(file)
     while event is not None:
         yield event
@@ -115,7 +117,7 @@ def _observer(app: web.Application, queue: asyncio.Queue[Event | None]) -> Any:
     numbers, loop = count(1), asyncio.get_running_loop()
 
     def put(event: Event) -> None:
-        with suppress(asyncio.QueueFull):
+        if queue.qsize() < MAX_PENDING:
             queue.put_nowait(event)
 
     def put_log(event: Event) -> None:
@@ -178,11 +180,8 @@ def _describe(request: web.Request) -> Event:
 
 def _prefix(apps: tuple[web.Application, web.Application]) -> str:
     outer, inner = apps
-    for resource in outer.router.resources():
-        info = resource.get_info()
-        if info.get("app") is inner:
-            return info["prefix"]
-    return "unknown"
+    infos = (resource.get_info() for resource in outer.router.resources())
+    return next(info["prefix"] for info in infos if info.get("app") is inner)
 
 
 class _Log(logging.Handler):
@@ -209,7 +208,7 @@ def _look_at_process(file: Path) -> Event:
     for task in asyncio.all_tasks():
         frames = list(_frames(task.get_coro()))
         mine = [f for f in frames if f.f_code.co_filename == str(file)]
-        for frame in (mine or frames)[:1]:
+        for frame in mine[-1:] or frames[:1]:
             tasks[_name(frame.f_code)] += 1
         for frame in mine:
             sockets.update(
@@ -236,9 +235,9 @@ def _frames(coroutine: Any) -> Iterator[FrameType]:
 
 
 def _place(function: Any) -> str:
-    function = inspect.unwrap(function)
-    code = getattr(function, "__code__", None)
-    return _name(code) if code else function.__qualname__
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    name = getattr(function, "__name__", type(function).__name__)
+    return _name(code) if code else name
 
 
 def _name(code: Any) -> str:

@@ -4,7 +4,8 @@ import gzip
 from functools import lru_cache
 from hashlib import sha256
 
-from aiohttp import ETag, hdrs, web
+from aiohttp import hdrs, web
+from multidict import CIMultiDict
 
 POLICY = "; ".join(
     [
@@ -33,25 +34,30 @@ class Document:
         self._body = text.encode()
         self._gzipped = gzip.compress(self._body, mtime=0)
         # Weak: one validator for both encodings (RFC 9110, 8.8.3.3).
-        self._etag = ETag(sha256(self._body).hexdigest()[:16], is_weak=True)
-        self._headers = {
-            hdrs.CONTENT_TYPE: f"{media_type}; charset=utf-8",
-            hdrs.CACHE_CONTROL: cache_control,
-            hdrs.VARY: hdrs.ACCEPT_ENCODING,
-            hdrs.CONTENT_SECURITY_POLICY: POLICY,
-            hdrs.ETAG: f'W/"{self._etag.value}"',
-        }
+        self._etag = sha256(self._body).hexdigest()[:16]
+        self._headers = CIMultiDict(
+            {
+                hdrs.CONTENT_TYPE: f"{media_type}; charset=utf-8",
+                hdrs.CACHE_CONTROL: cache_control,
+                hdrs.VARY: hdrs.ACCEPT_ENCODING,
+                hdrs.CONTENT_SECURITY_POLICY: POLICY,
+                hdrs.ETAG: f'W/"{self._etag}"',
+            }
+        )
+        self._of_gzipped = self._headers.copy()
+        self._of_gzipped[hdrs.CONTENT_ENCODING] = "gzip"
 
     async def respond(self, request: web.Request) -> web.Response:
         """Send the text, or 304 to whoever has it."""
         if hdrs.IF_NONE_MATCH in request.headers:
             known = {etag.value for etag in request.if_none_match or ()}
-            if known & {self._etag.value, "*"}:
-                return web.Response(status=304, headers=self._headers)
+            if known & {self._etag, "*"}:
+                return web.Response(status=304, headers=self._headers.copy())
+        # A copy, since a response adds to the headers that it is given.
         if _takes_gzip(request.headers.get(hdrs.ACCEPT_ENCODING, "")):
-            headers = {**self._headers, hdrs.CONTENT_ENCODING: "gzip"}
+            headers = self._of_gzipped.copy()
             return web.Response(body=self._gzipped, headers=headers)
-        return web.Response(body=self._body, headers=self._headers)
+        return web.Response(body=self._body, headers=self._headers.copy())
 
 
 @lru_cache(maxsize=64)
