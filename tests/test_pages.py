@@ -1,31 +1,398 @@
-"""Proofs for cookbook/pages.py."""
+"""Proofs for cookbook/pages: what is shown is read from what runs."""
 
+import asyncio
 import html
+import json
 import re
+from collections.abc import AsyncIterator
 from pathlib import Path
+from types import ModuleType
+from typing import cast
 
-from aiohttp import ClientSession
+import pytest
+from aiohttp import ClientSession, web
 
 import app
-from cookbook.recipe import question
+from cookbook.guard import protect
+from cookbook.mount import mount
+from cookbook.pages import add_pages, address
+from cookbook.pages.content import file_of, first_sentence, name_of
+from cookbook.recipe import Recipe, answer, question
 from tests.conftest import Serve
+from tests.servers import ROOT, Server, exchange, serving
+from tests.test_contract import every_recipe
 
 
-async def test_the_index_lists_every_question_with_a_link_that_answers(
+@pytest.fixture
+async def server(serve: Serve, tmp_path: Path, redis_url: str) -> Server:
+    return await serve(app.create_app(data_dir=tmp_path, redis_url=redis_url))
+
+
+@pytest.fixture
+async def client(server: Server) -> AsyncIterator[ClientSession]:
+    async with ClientSession(server.url) as session:
+        yield session
+
+
+@pytest.fixture(scope="module")
+def pages(
+    redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
+    """Everything that the pages of the recipes lead to, fetched once."""
+
+    async def fetch() -> dict[str, str]:
+        cookbook = app.create_app(
+            data_dir=tmp_path_factory.mktemp("data"), redis_url=redis_url
+        )
+        homes = [address(recipe) for recipe in app.COOKBOOK.values()]
+        async with (
+            serving(cookbook) as server,
+            ClientSession(server.url) as client,
+        ):
+            return {
+                path: await get(client, path)
+                for home in homes
+                for path in (home, f"{home}.py", f"{home}/tests")
+            }
+
+    return asyncio.run(fetch())
+
+
+async def get(client: ClientSession, path: str) -> str:
+    async with client.get(path) as response:
+        assert response.status == 200
+        return await response.text()
+
+
+def text_of(markup: str) -> str:
+    return html.unescape(re.sub("<[^>]*>", "", markup))
+
+
+def links_of(page: str) -> list[str]:
+    return re.findall('<h2><a href="([^"]*)">', page)
+
+
+async def test_the_index_lists_every_question_with_its_answer(
+    client: ClientSession,
+) -> None:
+    page = await get(client, "/")
+    assert links_of(page) == [address(each) for each in app.COOKBOOK.values()]
+    items = re.findall("<li .*?</li>", page, re.DOTALL)
+    for item, recipe in zip(items, app.COOKBOOK.values(), strict=True):
+        assert question(recipe) in text_of(item)
+        sentence = first_sentence(answer(recipe)).replace("`", "")
+        assert sentence in text_of(item)
+
+
+@every_recipe
+def test_a_page_shows_the_file_byte_for_byte(
+    pages: dict[str, str], prefix: str, recipe: Recipe
+) -> None:
+    page = pages[address(recipe)]
+    match = re.search('<code id="source">(.*?)</code></pre>', page, re.DOTALL)
+    assert match
+    source = file_of(recipe).read_bytes()
+    assert text_of(match[1]).encode() == source
+    assert pages[f"{address(recipe)}.py"].encode() == source
+
+
+@every_recipe
+def test_a_page_shows_every_endpoint_with_its_prefix(
+    pages: dict[str, str], prefix: str, recipe: Recipe
+) -> None:
+    page = pages[address(recipe)]
+    shown = re.findall("<dt><code>(.*?)</code>", page)
+    paths = {
+        html.unescape(each.rpartition(" ")[2])
+        for each in shown
+        if f" {prefix}" in each
+    }
+    resources = list(recipe.create_app().router.resources())
+    simple = [each for each in resources if "app" not in each.get_info()]
+    assert {prefix + each.canonical for each in simple} <= paths
+
+
+async def test_an_endpoint_is_shown_with_methods_and_description(
+    client: ClientSession,
+) -> None:
+    page = await get(client, "/recipes/route_table")
+    endpoints = re.findall("<dt><code>(.*?)</code>.*\n<dd>(.*?)</dd>", page)
+    assert ("GET, HEAD /route-table/get", "Tell the method, which is GET.") in (
+        endpoints
+    )
+    # Those of a class-based view are methods of its own.
+    assert ("PUT /route-table/view", "Tell the method, which is PUT.") in (
+        endpoints
+    )
+    page = await get(client, "/recipes/prefix_sink")
+    assert "any method /prefix-sink/path/to/{tail}" in page
+
+
+async def test_nested_applications_are_shown_too(client: ClientSession) -> None:
+    page = await get(client, "/recipes/nested_apps")
+    assert "GET, HEAD /nested-apps/blog/admin/" in page
+
+
+@pytest.mark.parametrize(
+    ("module", "paths"),
+    [
+        ("websocket_logout", ["/websocket-logout/echo"]),
+        ("parallel_events", ["/parallel-events/ws"]),
+        ("request_data", ["/request-data/ws"]),
+        ("database", []),
+    ],
+)
+async def test_every_websocket_has_a_console(
+    client: ClientSession, module: str, paths: list[str]
+) -> None:
+    page = await get(client, f"/recipes/{module}")
+    assert re.findall('class="console.*data-path="(.*?)"', page) == paths
+
+
+@every_recipe
+def test_a_page_names_its_tests_as_sentences_that_lead_to_them(
+    pages: dict[str, str], prefix: str, recipe: Recipe
+) -> None:
+    page = pages[address(recipe)]
+    tests = pages[f"{address(recipe)}/tests"]
+    proofs = re.findall(
+        f'<a href="{address(recipe)}/tests#(L-\\d+)">(.*?)</a>', page
+    )
+    assert len(proofs) > 5
+    for anchor, sentence in proofs:
+        match = re.search(f'<span id="{anchor}">(.*)\n', tests)
+        assert match
+        name = sentence.lower().replace(" ", "_")
+        assert f"def test_{name}(" in text_of(match[1])
+
+
+async def test_a_dialogue_is_shown_with_the_prefix(
+    client: ClientSession,
+) -> None:
+    page = html.unescape(await get(client, "/recipes/websocket_logout"))
+    assert (
+        "$ curl -b jar -X POST localhost:8080/websocket-logout/logout" in page
+    )
+    assert "ws://localhost:8080/websocket-logout/echo?ticket=$TICKET" in page
+
+
+@every_recipe
+def test_a_page_leads_to_its_neighbours(
+    pages: dict[str, str], prefix: str, recipe: Recipe
+) -> None:
+    homes = [address(each) for each in app.COOKBOOK.values()]
+    page = pages[address(recipe)]
+    links = dict(re.findall('<a rel="(prev|next)" href="(.*?)"', page))
+    at = homes.index(address(recipe))
+    assert links.get("prev") == (homes[at - 1] if at else None)
+    assert links.get("next") == [*homes, None][at + 1]
+
+
+async def test_the_search_works_without_javascript(
+    client: ClientSession,
+) -> None:
+    message = "RuntimeError: no running event loop"
+    async with client.get("/", params={"q": message}) as response:
+        page = await response.text()
+    assert links_of(page)[0] == "/recipes/event_loop"
+    assert f'value="{message}"' in page
+
+
+async def test_a_search_that_finds_nothing_says_so(
+    client: ClientSession,
+) -> None:
+    page = await get(client, "/?q=xyzzy")
+    assert links_of(page) == []
+    assert "0 of 15 recipes" in page
+
+
+@pytest.mark.parametrize("query", ["<script>", '"', "%00", "%FF", "a&q=b"])
+async def test_a_query_is_text(client: ClientSession, query: str) -> None:
+    async with client.get(f"/?q={query}") as response:
+        assert response.status == 200
+        assert "<script>" not in (await response.text()).replace(
+            '<script type="', ""
+        )
+
+
+async def test_a_page_takes_nothing_from_elsewhere(
+    client: ClientSession,
+) -> None:
+    for path in ("/", "/?q=a", "/recipes/database", "/recipes/database/tests"):
+        async with client.get(path) as response:
+            policy = response.headers["Content-Security-Policy"]
+            assert policy.startswith("default-src 'none'; script-src 'self';")
+            assert "unsafe" not in policy
+            assert "frame-ancestors 'none'" in policy
+            assert response.headers["X-Content-Type-Options"] == "nosniff"
+            assert response.headers["Referrer-Policy"] == "no-referrer"
+            page = await response.text()
+        assert not re.findall(' (?:src|href)="(?!/|#)', page)
+        assert not re.findall(' (?:style|on[a-z]+)="', page)
+
+
+@pytest.mark.parametrize(
+    ("accept", "encoding"),
+    [
+        ("gzip", "gzip"),
+        ("br, GZIP;q=0.5", "gzip"),
+        ("*", "gzip"),
+        ("gzip;q=0", None),
+        ("gzip;q=0.000, *", None),
+        ("*;q=0", None),
+        ("identity", None),
+        ("", None),
+    ],
+)
+async def test_a_page_is_compressed_for_whoever_takes_it(
+    client: ClientSession, accept: str, encoding: str | None
+) -> None:
+    headers = {"Accept-Encoding": accept}
+    async with client.get("/", headers=headers) as response:
+        assert response.headers.get("Content-Encoding") == encoding
+        assert response.headers["Vary"] == "Accept-Encoding"
+        assert "cookbook" in await response.text()
+
+
+async def test_a_page_that_is_known_is_not_sent_again(
+    client: ClientSession,
+) -> None:
+    for path in ("/", "/recipes/database"):
+        async with client.get(path) as response:
+            etag = response.headers["ETag"]
+        for known in (etag, f'"x", {etag}', "*"):
+            headers = {"If-None-Match": known}
+            async with client.get(path, headers=headers) as response:
+                assert response.status == 304
+                assert response.headers["ETag"] == etag
+                assert await response.read() == b""
+        for unknown in ('"x"', "garbage", ""):
+            headers = {"If-None-Match": unknown}
+            async with client.get(path, headers=headers) as response:
+                assert response.status == 200
+
+
+async def test_styles_and_scripts_are_kept_for_ever(
+    client: ClientSession,
+) -> None:
+    page = await get(client, "/recipes/database")
+    (script,) = re.findall('<script type="module" src="(.*?)"', page)
+    async with client.get(script) as response:
+        assert response.content_type == "text/javascript"
+        assert "immutable" in response.headers["Cache-Control"]
+        imported = re.findall(r'from "\./(.*?)"', await response.text())
+    assert imported
+    for name in imported:
+        await get(client, f"{script.rpartition('/')[0]}/{name}")
+
+
+async def test_a_head_has_no_body(server: Server) -> None:
+    answer = await exchange(
+        server,
+        b"HEAD / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+    )
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert answer.endswith(b"\r\n\r\n")
+
+
+async def test_a_visitor_can_make_the_browser_forget(
+    client: ClientSession,
+) -> None:
+    cookies = {"one": "1", "two": "2"}
+    async with client.post(
+        "/recipes/database/forget", cookies=cookies
+    ) as response:
+        assert response.status == 204
+        assert {
+            name: morsel["max-age"] for name, morsel in response.cookies.items()
+        } == {"one": "0", "two": "0"}
+        assert all(each["path"] == "/" for each in response.cookies.values())
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+async def test_a_page_of_another_site_can_neither_forget_nor_look(
+    client: ClientSession, site: str
+) -> None:
+    headers = {"Sec-Fetch-Site": site}
+    page = "/recipes/database"
+    async with client.post(f"{page}/forget", headers=headers) as response:
+        assert response.status == 403
+    async with client.get(f"{page}/x-ray", headers=headers) as response:
+        assert response.status == 403
+
+
+async def test_the_x_ray_of_a_page_is_a_stream_of_events(
+    client: ClientSession,
+) -> None:
+    headers = {"Sec-Fetch-Site": "same-origin"}
+    page = "/recipes/database"
+    async with client.get(f"{page}/x-ray", headers=headers) as response:
+        line = await response.content.readline()
+    assert json.loads(line.removeprefix(b"data: "))["kind"] == "process"
+
+
+def recipe(name: str, folder: Path) -> Recipe:
+    """Make a recipe in a folder that has neither tests nor symptoms."""
+    module = ModuleType(
+        f"recipes.{name}",
+        "What?\n\nThat.\n\nTry it::\n\n    $ curl localhost:8080/\n",
+    )
+    module.__file__ = str(folder / "recipes" / f"{name}.py")
+    Path(module.__file__).write_text("# source\n")
+    module.create_app = web.Application  # type: ignore[attr-defined]
+    return cast(Recipe, module)
+
+
+async def test_a_broken_recipe_is_told_on_its_page_and_in_the_index(
     serve: Serve, tmp_path: Path
 ) -> None:
-    server = await serve(app.create_app(data_dir=tmp_path))
+    async def fail(app: web.Application) -> None:
+        raise OSError("secret")
+
+    def cannot_be_built() -> web.Application:
+        raise OSError("secret")
+
+    def cannot_be_started() -> web.Application:
+        app = web.Application()
+        app.on_startup.append(fail)
+        return app
+
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "symptoms.toml").touch()
+    root = web.Application()
+    protect(root)
+    builders = {
+        "/good": web.Application,
+        "/unbuilt": cannot_be_built,
+        "/unstarted": cannot_be_started,
+    }
+    for prefix, builder in builders.items():
+        mount(root, prefix, builder, page=f"/recipes{prefix}")
+    add_pages(
+        root, {prefix: recipe(prefix[1:], tmp_path) for prefix in builders}
+    )
+    server = await serve(root)
     async with ClientSession(server.url) as client:
-        async with client.get("/") as response:
-            page = await response.text()
-        assert response.content_type == "text/html"
-        links = re.findall('<li><a href="(.*)">(.*)</a>', page)
-        assert len(links) == len(app.COOKBOOK)
-        for recipe, (address, text) in zip(
-            app.COOKBOOK.values(), links, strict=True
-        ):
-            assert html.unescape(text) == question(recipe)
-            async with client.get(address) as response:
-                assert response.content_type == "text/plain"
-                body = await response.read()
-            assert body == Path(str(recipe.__file__)).read_bytes()
+        index = await get(client, "/")
+        for page in (index, await get(client, "/recipes/unbuilt")):
+            assert "Not served: /unbuilt could not be built" in page
+            assert "secret" not in page
+        for page in (index, await get(client, "/recipes/unstarted")):
+            assert "Not served: /unstarted could not be started" in page
+        assert "Not served" not in await get(client, "/recipes/good")
+        async with client.get("/recipes/good/tests") as response:
+            assert response.status == 404
+            assert await response.text() == "the tests are not installed"
+
+
+def test_no_script_grows_out_of_hand() -> None:
+    scripts = (ROOT / "cookbook/pages/static").glob("*.js")
+    assert sum(len(each.read_text().splitlines()) for each in scripts) < 500
+
+
+@every_recipe
+def test_the_name_of_a_page_is_that_of_the_module(
+    prefix: str, recipe: Recipe
+) -> None:
+    assert address(recipe) == f"/recipes/{name_of(recipe)}"
+    assert name_of(recipe) == file_of(recipe).stem

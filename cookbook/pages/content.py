@@ -24,13 +24,6 @@ from cookbook.recipe import Recipe, Step, answer, details, dialogue, question
 _markdown = MarkdownIt("commonmark", {"html": False})
 
 
-class _Lines(HtmlFormatter[str]):
-    """Pygments' HTML without the box around it, which is the template's."""
-
-    def wrap(self, source: Any) -> Any:
-        return source
-
-
 @dataclass(frozen=True)
 class Endpoint:
     """What a mounted recipe answers: methods, whole path, and its docstring."""
@@ -141,7 +134,12 @@ def highlighted(source: str) -> Markup:
     Each line is a `span` with the id `L-` and its number.
     """
     lexer = PythonLexer(stripnl=False, ensurenl=False)
-    return Markup(highlight(source, lexer, _Lines(linespans="L")))  # noqa: S704
+    text = highlight(source, lexer, HtmlFormatter(nowrap=True))
+    lines = [
+        f'<span id="L-{number}">{line}</span>\n'
+        for number, line in enumerate(text.removesuffix("\n").split("\n"), 1)
+    ]
+    return Markup("".join(lines))  # noqa: S704 - Pygments escapes
 
 
 def api_names(source: str) -> set[str]:
