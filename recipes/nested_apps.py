@@ -106,7 +106,7 @@ async def read_post(request: web.Request) -> web.Response:
     )
 
 
-@admin_routes.get("/", name="index")
+@admin_routes.get("/")
 async def administrate(request: web.Request) -> web.Response:
     """Answer two levels deep."""
     return web.json_response({"section": request.app[SECTION]})
@@ -116,8 +116,9 @@ async def administrate(request: web.Request) -> web.Response:
 @admin_routes.get("")
 async def add_slash(request: web.Request) -> web.Response:
     """Redirect the prefix alone to the page below it."""
-    url = request.app.router["index"].url_for()
-    raise web.HTTPPermanentRedirect(url.with_query(request.rel_url.query))
+    url = request.rel_url
+    location = url.with_path(f"{url.path}/", keep_query=True)
+    raise web.HTTPPermanentRedirect(location)
 
 
 def create_section(name: str) -> web.Application:

@@ -120,10 +120,38 @@ async def test_an_answer_from_further_out_is_left_alone(
 async def test_a_bare_prefix_is_redirected_with_its_query(
     client: ClientSession, server: Server, path: str
 ) -> None:
-    async with client.get(f"{path}?a=1", allow_redirects=False) as response:
+    query = "?a=%FF&b=%2B+;"
+    url = URL(f"{server.url}{path}{query}", encoded=True)
+    async with client.get(url, allow_redirects=False) as response:
         assert response.status == 308
-        location = f"{server.url.path}{path}/?a=1"
+        location = f"{server.url.path}{path}/{query}"
         assert response.headers["Location"] == location
+
+
+@pytest.mark.parametrize(
+    ("path", "trace"),
+    [
+        ("/blog/", "recipe"),
+        ("blog%2Fadmin/", "recipe"),
+        ("blog/../news/", "recipe, blog"),
+        ("blog/%2e%2e/news/", "recipe, blog"),
+    ],
+)
+async def test_no_spelling_of_a_path_leads_from_one_section_to_another(
+    client: ClientSession, server: Server, path: str, trace: str
+) -> None:
+    url = URL(f"{server.url}{path}", encoded=True)
+    async with client.get(url) as response:
+        assert response.status == 404
+        assert response.headers["X-Trace"] == trace
+
+
+async def test_an_expectation_is_refused_ahead_of_the_middlewares(
+    client: ClientSession,
+) -> None:
+    async with client.get("blog/", headers={"Expect": "x"}) as response:
+        assert response.status == 417
+        assert "X-Trace" not in response.headers
 
 
 async def test_two_levels_deep_is_served_too(client: ClientSession) -> None:
@@ -164,35 +192,36 @@ def test_a_mounted_section_takes_no_more_routes() -> None:
             section.add_subapp("/admin", nested_apps.create_admin())
 
 
-async def test_contexts_are_left_in_the_order_they_were_entered(
-    serve: Serve,
-) -> None:
+async def test_starts_and_stops_go_from_the_outside_in(serve: Serve) -> None:
     events: list[str] = []
 
     def write_down(app: web.Application, name: str) -> None:
+        async def note(event: str) -> None:
+            events.append(f"{event} {name}")
+
         @asynccontextmanager
         async def lifetime(app: web.Application) -> AsyncIterator[None]:
-            events.append(f"enter {name}")
+            await note("enter")
             yield
-            events.append(f"leave {name}")
+            await note("leave")
 
         app.cleanup_ctx.append(lifetime)
+        app.on_startup.append(lambda app: note("start"))
+        app.on_shutdown.append(lambda app: note("shut down"))
+        app.on_cleanup.append(lambda app: note("clean up"))
 
     app, section = web.Application(), nested_apps.create_section("own")
     admin = nested_apps.create_admin()
-    for each, name in [(app, "app"), (section, "section"), (admin, "admin")]:
+    apps = {"app": app, "section": section, "admin": admin}
+    for name, each in apps.items():
         write_down(each, name)
     section.add_subapp("/admin", admin)
     app.add_subapp("/section", section)
     server = await serve(app)
     await server.stop()
+    pairs = [("enter", "start"), ("shut down",), ("leave", "clean up")]
     assert events == [
-        "enter app",
-        "enter section",
-        "enter admin",
-        "leave app",
-        "leave section",
-        "leave admin",
+        f"{event} {name}" for pair in pairs for name in apps for event in pair
     ]
 
 

@@ -87,20 +87,33 @@ async def test_a_text_comes_back(client: ClientSession, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "headers"),
-    [
-        (b"\xff", {"Content-Type": "text/plain; charset=utf-8"}),
-        (b"a", {"Content-Type": "text/plain; charset=bogus"}),
-        (b"a", {"Content-Type": "text/plain; charset=hex"}),
-    ],
+    "media", ["text/plain", "text/plain; charset=UTF8", "a/b; charset=", ";"]
 )
-async def test_what_is_no_text_is_refused(
-    client: ClientSession, body: bytes, headers: dict[str, str]
+async def test_a_text_is_utf_8_unless_told_otherwise(
+    client: ClientSession, media: str
 ) -> None:
+    headers = {"Content-Type": media}
+    body = "é".encode()
     async with client.post("post", data=body, headers=headers) as response:
+        assert (await response.json())["body"] == "é"
+    async with client.post("post", data=b"\xff", headers=headers) as response:
         assert response.status == 400
         answer = await response.json()
-    assert answer == {"error": "the body is no text in its charset"}
+    assert answer == {"error": "the body is no text in UTF-8"}
+
+
+@pytest.mark.parametrize(
+    "charset",
+    ["bogus", "hex", "latin-1", "punycode", "unicode_escape", "utf-7", "é"],
+)
+async def test_no_codec_is_used_because_a_client_names_it(
+    client: ClientSession, charset: str
+) -> None:
+    headers = {"Content-Type": f"text/plain; charset={charset}"}
+    async with client.post("post", data=b"\\q", headers=headers) as response:
+        assert response.status == 415
+        answer = await response.json()
+    assert answer == {"error": "the charset must be utf-8"}
 
 
 async def test_what_is_no_gzip_is_refused(server: Server) -> None:
@@ -139,7 +152,7 @@ async def test_a_named_route_knows_its_prefix(
         assert await response.json() == {"name": "milk"}
 
 
-@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER "])
 async def test_the_token_opens_what_is_private(
     client: ClientSession, scheme: str
 ) -> None:
@@ -177,7 +190,7 @@ async def test_without_the_token_it_stays_closed(
     )
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 401 ")
-    assert b"WWW-Authenticate: Bearer" in head
+    assert b'WWW-Authenticate: Bearer realm="private"' in head
     assert body == b'{"error": "this needs a bearer token"}'
 
 
@@ -189,6 +202,15 @@ async def test_a_token_of_ones_own_replaces_the_public_one(
     for token, status in [("own", 200), (route_table.DEMO_TOKEN, 401)]:
         headers = {"Authorization": f"Bearer {token}"}
         assert await get(url, headers) == status
+
+
+@pytest.mark.parametrize("authorization", ["Bearer", "Bearer ", ""])
+async def test_an_empty_token_opens_nothing(
+    serve: Serve, authorization: str
+) -> None:
+    server = await serve(route_table.create_app(token=""))
+    headers = {"Authorization": authorization}
+    assert await get(server.url / "private", headers) == 401
 
 
 def test_no_two_handlers_have_the_same_method_and_path() -> None:
