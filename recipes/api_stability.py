@@ -92,7 +92,7 @@ def parse(text: str) -> Version:
     try:
         return Version(text)
     except InvalidVersion:
-        raise refusal("this is no version as of PEP 440") from None
+        raise refusal("this is not a version by PEP 440") from None
 
 
 def refusal(reason: str) -> web.HTTPBadRequest:

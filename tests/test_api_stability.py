@@ -117,7 +117,7 @@ async def test_what_is_no_version_is_refused(
     async with client.get("compare", params=query) as response:
         assert response.status == 400
         answer = await response.json()
-    assert answer == {"error": "this is no version as of PEP 440"}
+    assert answer == {"error": "this is not a version by PEP 440"}
 
 
 @pytest.mark.parametrize("digits", [101, 4300, 5000])
