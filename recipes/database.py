@@ -22,7 +22,7 @@ import re
 import sqlite3
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from aiohttp import web
@@ -97,10 +97,10 @@ async def add_note(request: web.Request) -> web.Response:
 
 
 async def read_json(request: web.Request) -> object:
-    try:
-        return await request.json()
-    except (LookupError, RecursionError, ValueError, web.RequestPayloadError):
-        raise web.HTTPBadRequest(text="the body must be JSON") from None
+    with suppress(RecursionError, ValueError, web.RequestPayloadError):
+        if request.charset in {None, "utf-8", "UTF-8"}:  # others can be slow
+            return await request.json()
+    raise web.HTTPBadRequest(text="the body must be JSON in UTF-8")
 
 
 def read_text(note: object, name: str = "") -> str:

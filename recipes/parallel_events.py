@@ -1,11 +1,10 @@
 """Can a handler receive incoming events from different sources in parallel?
 
-Yes: one task reads the WebSocket, another reads Redis, and either may send.
-But let one reader serve the process. The FAQ's reader for each socket costs a
-connection each (redis-py 8 refuses the 101st), and fails unheard: redis-py has
-no `redis.subscribe`. And let no send wait: one peer that does not read would
-stop all the others (aiohttp#1823). Here it is cut off. Wait for `ready`: what
-is published before Redis has confirmed the subscription is lost.
+Yes: one task reads the WebSocket, another Redis, and either may send. But let
+one reader serve all: the FAQ's reader for each socket costs a connection each
+(redis-py 8 refuses the 101st). Let no send wait: one peer that does not read
+would stop all the others (aiohttp#1823). Wait for `ready`: what is published
+before Redis has confirmed the subscription is lost.
 
 Try it::
 
@@ -52,7 +51,7 @@ async def read_events(app: web.Application) -> None:
             await subscribe(app)
         except Exception as error:
             if app[SUBSCRIBED].is_set() or attempt == 0:
-                app.logger.warning("no events until Redis is back: %r", error)
+                app.logger.warning("no events: %s", str(error) or "no reply")
             app[SUBSCRIBED].clear()
             await asyncio.sleep(0.5)
 
@@ -118,15 +117,14 @@ async def send(sockets: Sockets, **message: str) -> None:
 @routes.post("/channels/{channel:[A-Za-z0-9_-]{1,64}}")
 async def publish(request: web.Request) -> web.Response:
     """Publish the body; answer how many sockets here are on the channel."""
-    channel = request.match_info["channel"]
+    redis, channel = request.app[REDIS], request.match_info["channel"]
     try:
-        event = await request.clone(client_max_size=2**16).text()
-        async with asyncio.timeout(1):
-            await request.app[REDIS].publish(f"events:{channel}", event)
+        event = (await request.clone(client_max_size=2**16).read()).decode()
+        await asyncio.wait_for(redis.publish(f"events:{channel}", event), 1)
     except web.HTTPRequestEntityTooLarge:
         return respond({"error": "an event has at most 64 KiB"}, status=413)
-    except (LookupError, ValueError, web.RequestPayloadError):
-        return respond({"error": "the body is no text"}, status=400)
+    except (ValueError, web.RequestPayloadError):
+        return respond({"error": "an event is text in UTF-8"}, status=400)
     except (RedisError, TimeoutError):
         return respond({"error": "Redis is away"}, status=503, headers=RETRY)
     return respond({"receivers": len(request.app[SOCKETS].get(channel, {}))})
@@ -140,7 +138,9 @@ async def count_sockets(request: web.Request) -> web.Response:
 
 
 async def close_sockets(app: web.Application) -> None:
-    sockets = chain.from_iterable(app[SOCKETS].values())
+    sockets = dict(chain(*map(dict.items, app[SOCKETS].values())))
+    for transport in sockets.values():
+        asyncio.get_running_loop().call_later(1, transport.abort)
     await asyncio.gather(*(ws.close(code=1001, drain=False) for ws in sockets))
 
 

@@ -57,11 +57,11 @@ async def log_in(request: web.Request) -> web.Response:
 
 
 async def read_user(request: web.Request) -> str:
-    bad = (ValueError, LookupError, RecursionError, web.RequestPayloadError)
-    with suppress(*bad):
-        match await request.json():
-            case {"user": str(u)} if 0 < len(u) <= 64 and u.isprintable():
-                return u
+    with suppress(ValueError, RecursionError, web.RequestPayloadError):
+        if request.charset in {None, "utf-8", "UTF-8"}:  # others can be slow
+            match await request.json():
+                case {"user": str(u)} if 0 < len(u) <= 64 and u.isprintable():
+                    return u
     reason = '{"error": "a user is 1 to 64 printable characters, in JSON"}'
     raise web.HTTPBadRequest(text=reason, content_type="application/json")
 

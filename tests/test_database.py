@@ -313,6 +313,10 @@ async def test_a_batch_is_a_list_of_up_to_100(
         (b"9" * 5000, {}),
         (b"{}", {"Content-Type": "application/json; charset=bogus"}),
         (b"{}", {"Content-Type": "application/json; charset=base64"}),
+        (
+            b'{"text": "tea"}',
+            {"Content-Type": "application/json; charset=punycode"},
+        ),
         (b"{}", {"Content-Encoding": "gzip"}),
         (gzip.compress(b'{"text": "x"}')[:-14], {"Content-Encoding": "gzip"}),
     ],
@@ -322,7 +326,9 @@ async def test_a_body_that_is_no_json_is_refused(
 ) -> None:
     async with client.post(target, data=body, headers=headers) as response:
         assert response.status == 400
-        assert await response.json() == {"error": "the body must be JSON"}
+        assert await response.json() == {
+            "error": "the body must be JSON in UTF-8"
+        }
 
 
 async def test_a_body_that_does_not_inflate_is_refused(

@@ -581,6 +581,7 @@ GZIP = b"Content-Encoding: gzip\r\n"
         (b"Content-Type: a/b; charset=bogus\r\n", b'{"user": "ann"}'),
         (b"Content-Type: a/b; charset=\xff\r\n", b'{"user": "ann"}'),
         (b"Content-Type: a/b; charset=base64\r\n", b'{"user": "ann"}'),
+        (b"Content-Type: a/b; charset=ascii\r\n", b'{"user": "ann"}'),
         (b"Content-Type: a/b; charset=unicode_escape\r\n", b"\\x"),
         (GZIP, b"this is no gzip"),
         (b"Content-Encoding: deflate\r\n", b"\x01"),

@@ -526,6 +526,7 @@ async def test_the_oldest_session_gives_way(
         ),
         ("application/json; charset=bogus", b'{"user": "ann"}'),
         ("application/json; charset=hex", b'{"user": "ann"}'),
+        ("application/json; charset=ascii", b'{"user": "ann"}'),
         ("application/x-www-form-urlencoded", b"user=ann"),
     ],
 )
