@@ -188,6 +188,11 @@ def test_a_page_leads_to_its_neighbours(
     assert links.get("next") == [*homes, None][at + 1]
 
 
+async def test_the_tests_are_shown_again(client: ClientSession) -> None:
+    page = "/recipes/route_table/tests"
+    assert await get(client, page) == await get(client, page)
+
+
 async def test_the_search_works_without_javascript(
     client: ClientSession,
 ) -> None:

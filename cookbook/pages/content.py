@@ -64,7 +64,7 @@ class Content:
     details: Markup
     plays: list[Play]
     endpoints: list[Endpoint]
-    symptoms: dict[str, str]
+    symptoms: dict[str, Markup]
     source: str
     tests: list[Test]
     broken: str | None
@@ -100,7 +100,10 @@ def read_content(
         details=_block(_without_heading(details(recipe))),
         plays=[_read_play(step) for step in dialogue(recipe)],
         endpoints=list(_endpoints_of(app)),
-        symptoms=symptoms.get(module, {}),
+        symptoms={
+            message: _inline(meaning)
+            for message, meaning in symptoms.get(module, {}).items()
+        },
         source=file.read_text(encoding="utf-8"),
         tests=list(_sentences_of(tests)) if tests.exists() else [],
         broken=broken,

@@ -8,6 +8,8 @@ import re
 from collections import defaultdict
 from typing import TypedDict
 
+from markupsafe import Markup
+
 from cookbook.pages.content import Content, api_names
 
 MAX_WORDS = 60
@@ -35,7 +37,7 @@ def make_index(contents: list[Content]) -> Index:
             (3.0, " ".join(api_names(content.source))),
             (2.0, content.answer.striptags()),
             (1.0, content.details.striptags()),
-            (1.0, " ".join(content.symptoms.values())),
+            (1.0, Markup(" ").join(content.symptoms.values()).striptags()),
             (1.0, " ".join(each.description for each in content.endpoints)),
         ]
         for weight, text in reversed(fields):

@@ -1,0 +1,329 @@
+"""Proofs for recipes/symptoms.toml: what people paste finds its recipe."""
+
+import ast
+import asyncio
+import errno
+import os
+import sqlite3
+import tomllib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from traceback import format_exception_only
+from typing import Any
+
+import aiohttp
+import aiohttp_session
+import aiosqlite
+import cryptography
+import frozenlist
+import pytest
+import redis
+from aiohttp import ClientSession, web
+
+import app
+from cookbook.pages.content import name_of
+from tests.conftest import Serve
+from tests.servers import ROOT
+from tests.test_pages import get, links_of
+
+SYMPTOMS = tomllib.loads((ROOT / "recipes" / "symptoms.toml").read_text())
+
+PLAIN_WORDS = {
+    "handlers in another file answer 404",
+    "404 without the trailing slash",
+    "redirect leaves the prefix",
+    "POST answers 200 instead of 405",
+    "CORS preflight is answered by the catch-all route",
+    "%2F and / give the same match_info",
+    "404 for a path with a newline",
+    "the process does not exit",
+    "session changes are lost after a WebSocket",
+    "the first events are lost",
+    "one slow client stops all others",
+    "close() hangs",
+    "no warning is shown",
+    "a cache sends gzip to clients that cannot read it",
+    "gzip;q=0 is answered with gzip",
+    "server-sent events arrive late",
+    "a cookie of one user is sent for another",
+    "the next request is slow",
+    "the second request hangs",
+    "loop hangs on import",
+}
+"""Said by readers, not by programs."""
+
+ELSEWHERE = {"ERR_CONTENT_DECODING_FAILED"}
+"""Said by a program that is not here: a browser."""
+
+
+def bare_method() -> None:
+    class Handlers:
+        def get(self, request: web.Request) -> None: ...
+
+    Handlers.get(object())  # type: ignore[call-arg, arg-type]
+
+
+def locked_database() -> None:
+    one, other = (sqlite3.connect("x.db", timeout=0) for _ in range(2))
+    try:
+        one.execute("BEGIN IMMEDIATE")
+        other.execute("BEGIN IMMEDIATE")
+    finally:
+        one.close()
+        other.close()
+
+
+def begun_twice() -> None:
+    connection = sqlite3.connect(":memory:")
+    try:
+        connection.execute("BEGIN")
+        connection.execute("BEGIN")
+    finally:
+        connection.close()
+
+
+def closed_database() -> None:
+    connection = sqlite3.connect(":memory:")
+    connection.close()
+    connection.execute("SELECT 1")
+
+
+def changed_set() -> None:
+    live = {1}
+    for each in live:
+        live.add(each + 1)
+
+
+def address_as_text() -> None:
+    async def fetch() -> None:
+        source: Any = "127.0.0.1"
+        connector = aiohttp.TCPConnector(local_addr=source)
+        async with ClientSession(connector=connector) as session:
+            await session.get("http://127.0.0.1:1")
+
+    asyncio.run(fetch())
+
+
+def middleware_without_handler() -> None:
+    def middleware(request: None, next_handler: None) -> None: ...
+
+    middleware(None, handler=None)  # type: ignore[call-arg]
+
+
+def called_response() -> None:
+    response: Any = web.Response
+    asyncio.run(asyncio.to_thread(lambda: response()()))
+
+
+def missing_key() -> None:
+    web.Application()[web.AppKey("DATABASE", int)]
+
+
+def no_await() -> None:
+    coroutine = web.WebSocketResponse().send_str("")
+    with pytest.warns(RuntimeWarning) as caught:
+        del coroutine
+    raise caught[0].message  # type: ignore[misc]
+
+
+def await_outside() -> None:
+    compile("def ping_handler():\n    await x", "faq.py", "exec")
+
+
+def error_of(number: int) -> Callable[[], None]:
+    def fail() -> None:
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+def family_mismatch() -> None:
+    async def fetch() -> None:
+        connector = aiohttp.TCPConnector(local_addr=("::1", 0))
+        async with ClientSession(connector=connector) as session:
+            await session.get("http://127.0.0.1:1")
+
+    asyncio.run(fetch())
+
+
+PROVOKED: dict[str, Callable[[], None]] = {
+    "missing 1 required positional argument: 'request'": bare_method,
+    "database is locked": locked_database,
+    "cannot start a transaction within a transaction": begun_twice,
+    "Cannot operate on a closed database": closed_database,
+    "send_str' was never awaited": no_await,
+    "Set changed size during iteration": changed_set,
+    "cannot assign requested address": error_of(errno.EADDRNOTAVAIL),
+    "address already in use": error_of(errno.EADDRINUSE),
+    "ssl:default [None]": family_mismatch,
+    "'str' object cannot be interpreted as an integer": address_as_text,
+    "Too many open files": error_of(errno.EMFILE),
+    "KeyError: <AppKey(": missing_key,
+    "'await' outside async function": await_outside,
+    "unexpected keyword argument 'handler'": middleware_without_handler,
+    "'Response' object is not callable": called_response,
+}
+"""Messages of the interpreter and the system, which have no source here."""
+
+every_recipe = pytest.mark.parametrize("module", SYMPTOMS)
+
+
+def texts_of(package: Path) -> str:
+    """Return all text that a package could print."""
+    nodes = (
+        node
+        for file in package.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_bytes()))
+    )
+    return "\n".join(
+        node.value
+        for node in nodes
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    )
+
+
+@pytest.fixture(scope="module")
+def printed() -> str:
+    packages = (
+        aiohttp,
+        aiohttp_session,
+        aiosqlite,
+        asyncio,
+        cryptography,
+        frozenlist,
+        redis.asyncio,
+    )
+    return "\n".join(
+        texts_of(Path(str(package.__file__)).parent) for package in packages
+    )
+
+
+@pytest.fixture
+async def client(
+    serve: Serve, tmp_path: Path, redis_url: str
+) -> AsyncIterator[ClientSession]:
+    cookbook = app.create_app(data_dir=tmp_path, redis_url=redis_url)
+    server = await serve(cookbook)
+    async with ClientSession(server.url) as session:
+        yield session
+
+
+def test_every_recipe_explains_messages() -> None:
+    modules = [name_of(recipe) for recipe in app.COOKBOOK.values()]
+    assert list(SYMPTOMS) == modules
+    assert all(SYMPTOMS.values())
+
+
+def test_a_message_leads_to_one_recipe() -> None:
+    messages = [each.lower() for table in SYMPTOMS.values() for each in table]
+    assert len(messages) == len(set(messages))
+
+
+@every_recipe
+def test_a_message_is_what_a_program_prints(module: str, printed: str) -> None:
+    others = PLAIN_WORDS | ELSEWHERE | set(PROVOKED)
+    for message in set(SYMPTOMS[module]) - others:
+        assert message in printed
+
+
+@pytest.mark.parametrize("message", PROVOKED)
+def test_a_message_is_what_the_interpreter_prints(
+    message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Exception) as raised:  # noqa: PT011 - of many types
+        PROVOKED[message]()
+    said = "".join(format_exception_only(raised.value))
+    assert message.lower() in said.lower()
+
+
+def test_no_exception_is_for_a_message_that_is_gone() -> None:
+    messages = {each for table in SYMPTOMS.values() for each in table}
+    assert set(PROVOKED) | ELSEWHERE | PLAIN_WORDS <= messages
+
+
+async def test_every_message_finds_its_recipe_first(
+    client: ClientSession,
+) -> None:
+    for module, table in SYMPTOMS.items():
+        for message in table:
+            async with client.get("/", params={"q": message}) as response:
+                page = await response.text()
+            assert links_of(page)[0] == f"/recipes/{module}", message
+
+
+@pytest.mark.parametrize(
+    ("pasted", "module"),
+    [
+        ("RuntimeError: no running event loop", "event_loop"),
+        (
+            "Unclosed client session\nclient_session: "
+            "<aiohttp.client.ClientSession object at 0x7f3a54b1c2d0>",
+            "client_session",
+        ),
+        (
+            "RuntimeError: Concurrent call to receive() is not allowed",
+            "parallel_events",
+        ),
+        ("sqlite3.OperationalError: database is locked", "database"),
+        (
+            "aiohttp.client_exceptions.ClientConnectionResetError: "
+            "Cannot write to closing transport",
+            "after_response",
+        ),
+        (
+            "/app/main.py:9: RuntimeWarning: coroutine "
+            "'WebSocketResponse.send_str' was never awaited\n  ws.send_str(x)",
+            "websocket_logout",
+        ),
+        (
+            "OSError: [Errno 99] error while attempting to bind on address "
+            "('192.0.2.1', 0): cannot assign requested address",
+            "source_address",
+        ),
+        (
+            "redis.exceptions.MaxConnectionsError: Too many connections",
+            "parallel_events",
+        ),
+        ("TypeError: 'Response' object is not callable", "one_response"),
+        (
+            "ValueError: no active connection\n"
+            '  File "aiosqlite/core.py", line 141, in _execute',
+            "subapp_database",
+        ),
+        (
+            "RuntimeError: Task <Task pending name='Task-5' coro=<main()>> got "
+            "Future <Future pending> attached to a different loop",
+            "event_loop",
+        ),
+        (
+            "RuntimeError: Cannot register a resource into frozen router.",
+            "route_table",
+        ),
+        (
+            "TypeError: Handlers.get() missing 1 required positional "
+            "argument: 'request'",
+            "route_table",
+        ),
+        ("AppKey", "database"),
+        ("RequestKey", "request_data"),
+        ("write_eof", "after_response"),
+        ("add_subapp", "nested_apps"),
+        ("local_addr", "source_address"),
+        ("blueprint", "nested_apps"),
+        ("DummyCookieJar", "client_session"),
+        ("Content-Encoding", "global_gzip"),
+    ],
+)
+async def test_what_people_paste_finds_the_recipe_first(
+    client: ClientSession, pasted: str, module: str
+) -> None:
+    async with client.get("/", params={"q": pasted}) as response:
+        page = await response.text()
+    assert links_of(page)[0] == f"/recipes/{module}"
+
+
+async def test_hangs_finds_what_hangs(client: ClientSession) -> None:
+    found = links_of(await get(client, "/?q=hangs"))
+    hanging = {"one_response", "websocket_logout", "event_loop"}
+    assert {f"/recipes/{each}" for each in hanging} <= set(found)
