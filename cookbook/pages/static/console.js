@@ -30,7 +30,7 @@ function setUpClient(recipe, name, path, user) {
 
   function write(text, className = "") {
     const time = element("time", {}, new Date().toISOString().slice(11, 23));
-    log.append(element("li", { className }, time, ` ${text}`));
+    log.append(element("p", { className }, time, ` ${text}`));
     if (log.children.length > KEPT) log.firstElementChild.remove();
     log.scrollTop = log.scrollHeight;
   }
@@ -63,7 +63,7 @@ function setUpClient(recipe, name, path, user) {
       socket.onmessage = ({ data }) => write(`< ${data.size ? `${data.size} bytes` : data}`);
       socket.onclose = ({ code, reason }) => {
         state.textContent = `closed, ${code} ${reason}`;
-        write(state.textContent, "end");
+        write(`< close ${code} ${reason}`, "end");
       };
     },
     send() {
@@ -72,6 +72,7 @@ function setUpClient(recipe, name, path, user) {
     },
     close() {
       opened().close(Number(fields.code.value), fields.reason.value);
+      write(`> close ${fields.code.value} ${fields.reason.value}`);
     },
     async logOut() {
       await post("/login", { user: fields.user.value }, "same-origin");

@@ -129,6 +129,8 @@ export function setUpDialogue(recipe) {
 }
 
 async function send({ method, path, headers, body, show }, put) {
+  const odd = headers.find((pair) => pair.length < 2);
+  if (odd) throw new Error(`A header is "Name: value", not ${odd}`);
   const start = performance.now();
   const signal = AbortSignal.timeout(TIMEOUT);
   const options = { method, headers, body: body === null ? null : put(body), signal };
@@ -193,7 +195,7 @@ function setUpEditor(request, prefix) {
   function show() {
     const { method, path, headers, body } = read();
     const parts = ["curl", method === "HEAD" ? "-I" : `-i -X ${method}`];
-    for (const [name, value] of headers) parts.push("-H", quote(`${name}: ${value}`));
+    for (const pair of headers) parts.push("-H", quote(pair.join(": ")));
     if (body) parts.push("--data-raw", quote(body));
     form.querySelector("pre").textContent = [...parts, quote(location.origin + path)].join(" ");
   }
@@ -204,7 +206,7 @@ function setUpEditor(request, prefix) {
     .join("\n");
   body.defaultValue = request.body ?? "";
   form.oninput = show;
-  form.onreset = () => queueMicrotask(show);
+  form.onreset = () => setTimeout(show); // when the fields have been reset
   form.onsubmit = (event) => event.preventDefault();
   show();
   return { form, read };

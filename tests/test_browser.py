@@ -1,0 +1,578 @@
+"""Proofs for the pages in a real browser: Chromium, driven by Playwright."""
+
+import os
+import re
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from aiohttp import ClientSession
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Locator,
+    Page,
+    Request,
+    Route,
+    async_playwright,
+    expect,
+)
+from yarl import URL
+
+import app
+from cookbook.pages.content import name_of
+from tests.conftest import missing
+from tests.servers import ROOT, Process, running
+from tests.test_symptoms import SYMPTOMS
+
+MODULES = [name_of(recipe) for recipe in app.COOKBOOK.values()]
+
+CURL_ONLY = {
+    "global_gzip": [
+        'curl -IH "Accept-Encoding: gzip" "localhost:8080/text?size=5000"',
+        'curl -IH "Accept-Encoding: gzip;q=0" "localhost:8080/text?size=5000"',
+    ],
+}
+"""Lines that no page can send: a browser writes `Accept-Encoding` itself."""
+
+BROWSERS = ["chromium", "chromium-browser", "google-chrome"]
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+every_page = pytest.mark.parametrize("module", MODULES)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def cookbook(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[Process]:
+    """The whole of `app.py` in a process of its own."""
+    folder = tmp_path_factory.mktemp("cookbook")
+    async with running(ROOT / "app.py", cwd=folder) as process:
+        yield process
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    """The Chromium on `PATH`, else Playwright's own."""
+    async with async_playwright() as playwright:
+        found = [path for path in map(shutil.which, BROWSERS) if path]
+        executable = [*found, playwright.chromium.executable_path][0]
+        if not Path(executable).exists():
+            missing("no Chromium; try `.venv/bin/playwright install chromium`")
+        # Chromium refuses to start as root in its sandbox.
+        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+        browser = await playwright.chromium.launch(
+            executable_path=executable, args=arguments
+        )
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture
+def base(cookbook: Process) -> str:
+    return f"http://localhost:{cookbook.port}"
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def context(browser: Browser, base: str) -> AsyncIterator[BrowserContext]:
+    """A visitor with no cookies; the test fails if the console complains."""
+    context = await browser.new_context(
+        base_url=base, viewport={"width": 1440, "height": 1000}
+    )
+    complaints: list[str] = []
+
+    def listen(message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"} and not is_promised(message):
+            complaints.append(message.text)
+
+    context.on("console", listen)
+    context.on("weberror", lambda error: complaints.append(str(error.error)))
+    yield context
+    await context.close()
+    assert not complaints
+
+
+def is_promised(message: ConsoleMessage) -> bool:
+    """Tell whether it is only that a recipe refused a request, as it should."""
+    path = URL(message.location["url"]).path
+    prefixes = tuple(f"{prefix}/" for prefix in app.COOKBOOK)
+    return message.text.startswith(
+        "Failed to load resource: the server responded with a status of "
+    ) and path.startswith(prefixes)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def page(context: BrowserContext) -> Page:
+    page = await context.new_page()
+    page.set_default_timeout(10_000)
+    return page
+
+
+def summary(page: Page) -> Locator:
+    return page.locator("#tools [role=status]")
+
+
+async def run_all(page: Page) -> None:
+    await page.get_by_role("button", name="Run all").click()
+    await expect(summary(page)).to_contain_text("promised", timeout=30_000)
+
+
+@every_page
+async def test_every_dialogue_is_played_with_no_difference(
+    page: Page, module: str
+) -> None:
+    await page.goto(f"/recipes/{module}")
+    steps = await page.locator("#dialogue > li").count()
+    left = CURL_ONLY.get(module, [])
+    shown = await page.locator("#dialogue > li:has(.note) .line").all()
+    for line, text in zip(shown, left, strict=True):
+        command = await line.inner_text()
+        prefix = command.partition("localhost:")[2].partition("/text")[0]
+        assert text in command.replace(prefix, "8080").removeprefix("$ ")
+    if len(left) == steps:
+        button = page.get_by_role("button", name="Run all")
+        await expect(button).to_be_disabled()
+        return
+    await run_all(page)
+    played = steps - len(left)
+    await expect(summary(page)).to_have_text(
+        f"{played} of {played} as promised"
+        + (f", {len(left)} for curl only" if left else "")
+    )
+    assert await page.locator("#dialogue .bad").count() == 0
+    assert await page.locator("#dialogue .result .good").count() == played
+
+
+async def test_a_promise_that_is_not_kept_is_red(page: Page) -> None:
+    async def change(route: Route) -> None:
+        response = await route.fetch()
+        text = await response.text()
+        changed = text.replace("It rains.", "It snows.").replace(
+            "&#34;method&#34;: &#34;GET&#34;", "&#34;method&#34;: &#34;PUT&#34;"
+        )
+        data = changed.replace(
+            r"{\"method\": \"GET\"}", r"{\"method\": \"PUT\"}"
+        )
+        await route.fulfill(response=response, body=data)
+
+    await page.route("**/recipes/route_table", change)
+    await page.goto("/recipes/route_table")
+    await run_all(page)
+    await expect(summary(page)).to_have_text("5 of 6 as promised")
+    first = page.locator("#dialogue > li").first
+    await expect(first.locator(".promised")).to_have_text('{"method": "PUT"}')
+    await expect(first.locator(".bad")).to_contain_text("not as promised")
+    await expect(first).to_contain_text('{"method": "GET"}')
+
+
+async def test_a_request_can_be_edited_sent_and_reset(
+    page: Page, cookbook: Process
+) -> None:
+    await page.goto("/recipes/route_table")
+    step = page.locator("#dialogue > li").nth(1)
+    await step.get_by_text("Edit the request").click()
+    curl = step.locator("form pre")
+    here = f"http://localhost:{cookbook.port}/route-table"
+    await expect(curl).to_have_text(
+        f"curl -i -X POST -H 'Content-Type: application/x-www-form-urlencoded'"
+        f" --data-raw 'Hello' '{here}/post'"
+    )
+    await step.get_by_label("Body").fill("it's me")
+    await step.get_by_label("Headers").fill("Content-Type: text/plain")
+    await expect(curl).to_have_text(
+        f"curl -i -X POST -H 'Content-Type: text/plain'"
+        rf" --data-raw 'it'\''s me' '{here}/post'"
+    )
+    await step.get_by_role("button", name="Run").click()
+    result = step.locator(".result")
+    await expect(result).to_contain_text("✗ not as promised")
+    await expect(result).to_contain_text('"body": "it\'s me"')
+    await step.get_by_label("Method").fill("PUT")
+    await step.get_by_label("Path and query").fill("/route-table/get?a=b")
+    await step.get_by_role("button", name="Run").click()
+    await expect(result).to_contain_text("405 Method Not Allowed")
+    await step.get_by_role("button", name="Reset the request").click()
+    await step.get_by_role("button", name="Run").click()
+    await expect(result).to_contain_text("✓ as promised")
+    await expect(curl).to_contain_text("'Hello'")
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "said"),
+    [
+        ("Method", "TRACE", "TRACE"),
+        ("Method", "no method", "no method"),
+        ("Headers", "no header", 'A header is "Name: value", not no header'),
+        ("Path and query", "//example.com/", "only talks to its own server"),
+        ("Path and query", "http://", "Invalid URL"),
+    ],
+)
+async def test_what_cannot_be_sent_is_told(
+    page: Page, field: str, text: str, said: str
+) -> None:
+    await page.goto("/recipes/route_table")
+    step = page.locator("#dialogue > li").nth(1)
+    await step.get_by_text("Edit the request").click()
+    await step.get_by_label(field).fill(text)
+    await step.get_by_role("button", name="Run").click()
+    await expect(step.locator(".result .bad")).to_contain_text(said)
+
+
+async def test_what_a_page_changed_is_reset_by_one_click(page: Page) -> None:
+    await page.goto("/recipes/request_data")
+    await run_all(page)
+    who = page.locator("#dialogue > li").last
+    await page.get_by_role("button", name="Reset", exact=True).click()
+    await expect(summary(page)).to_have_text("as at first, logged out")
+    await expect(page.locator(".result p")).to_have_count(0)
+    await who.get_by_role("button", name="Run").click()
+    await expect(who.locator(".result")).to_contain_text("401")
+
+
+async def test_a_step_alone_says_what_it_lacks(page: Page) -> None:
+    await page.goto("/recipes/websocket_logout")
+    for text, said in [
+        ("> hi", "No WebSocket is open."),
+        ("< hi", "No WebSocket is open: run the line that opens one."),
+        ("$ TICKET=", "Run the lines before this one first."),
+    ]:
+        step = page.locator("#dialogue > li", has_text=text)
+        await step.get_by_role("button", name="Run").click()
+        await expect(step.locator(".bad")).to_contain_text(said)
+
+
+class Client:
+    """A client of the WebSocket console."""
+
+    def __init__(self, page: Page, name: str) -> None:
+        self._form = page.get_by_role("group", name=name, exact=True)
+        self.state = self._form.get_by_role("status")
+        self.log = self._form.get_by_role("log")
+
+    async def fill(self, label: str, text: str) -> None:
+        await self._form.get_by_label(label, exact=True).fill(text)
+
+    async def press(self, name: str) -> None:
+        await self._form.get_by_role("button", name=name, exact=True).click()
+
+    async def open(self) -> None:
+        await self.press("Open")
+        await expect(self.state).to_have_text("open")
+
+
+async def test_ann_logs_out_of_both_tabs_and_bob_stays(page: Page) -> None:
+    await page.goto("/recipes/websocket_logout")
+    names = ["ann", "ann in a second tab", "bob"]
+    clients = [Client(page, name) for name in names]
+    for client in clients:
+        await client.open()
+        await client.press("Send")
+        await expect(client.log).to_contain_text("< hi")
+    ann, ann_again, bob = clients
+    await ann.press("Log out")
+    for client in (ann, ann_again):
+        await expect(client.state).to_have_text("closed, 4001 logged out")
+    await expect(ann.log).to_contain_text("logged out, sockets closed: 2")
+    await bob.fill("Text", "still here")
+    await bob.press("Send")
+    await expect(bob.log).to_contain_text("< still here")
+    await expect(bob.state).to_have_text("open")
+
+
+async def test_a_client_chooses_its_close_code(page: Page) -> None:
+    await page.goto("/recipes/websocket_logout")
+    ann = Client(page, "ann")
+    await ann.press("Send")
+    await expect(ann.log).to_contain_text("It is not open.")
+    await ann.open()
+    await ann.press("Open")
+    await expect(ann.log).to_contain_text("It is open already.")
+    await ann.fill("Code", "99")
+    await ann.press("Close")
+    await expect(ann.log).to_contain_text("99")
+    await expect(ann.state).to_have_text("open")
+    await ann.fill("Code", "4321")
+    await ann.fill("Reason", "that is all")
+    await ann.press("Close")
+    await expect(ann.log).to_contain_text("> close 4321 that is all")
+    # aiohttp answers any code by 1000.
+    await expect(ann.log).to_contain_text("< close 1000")
+    await expect(ann.state).to_have_text("closed, 1000")
+
+
+async def test_a_user_who_cannot_log_in_is_told(page: Page) -> None:
+    await page.goto("/recipes/websocket_logout")
+    ann = Client(page, "ann")
+    await ann.fill("User", "x" * 1000)
+    await ann.press("Open")
+    await expect(ann.log).to_contain_text("/login: 4")
+
+
+async def test_two_clients_get_one_event(page: Page, base: str) -> None:
+    await page.goto("/recipes/parallel_events")
+    await page.get_by_role("button", name="Add a client").click()
+    clients = [Client(page, f"Client {number}") for number in (1, 2)]
+    for client in clients:
+        await client.fill("Path", "/parallel-events/ws?channel=browser")
+        await client.open()
+        await expect(client.log).to_contain_text('"ready"')
+    async with (
+        ClientSession() as session,
+        session.post(
+            f"{base}/parallel-events/channels/browser", data="It rains."
+        ) as response,
+    ):
+        assert response.status == 200
+    for client in clients:
+        await expect(client.log).to_contain_text("It rains.")
+
+
+async def test_the_x_ray_shows_the_server_at_work(page: Page) -> None:
+    await page.goto("/recipes/nested_apps")
+    x_ray = page.locator("#x-ray")
+    watch = page.get_by_role("button", name="Watch the server")
+    await watch.click()
+    await expect(watch).to_have_attribute("aria-pressed", "true")
+    await expect(x_ray.locator(".process")).to_contain_text("Descriptors")
+    await run_all(page)
+    requests = x_ray.locator(".requests > li")
+    await expect(requests).to_have_count(4)
+    latest = requests.first
+    await expect(latest).to_contain_text("GET /nested-apps/blog/nowhere")
+    await expect(latest).to_contain_text("404")
+    await expect(latest).to_contain_text("recipe")
+    await watch.click()
+    await expect(requests).to_have_count(0)
+    await expect(watch).to_have_attribute("aria-pressed", "false")
+
+
+async def test_the_x_ray_counts_what_is_open(page: Page) -> None:
+    await page.goto("/recipes/websocket_logout")
+    await page.get_by_role("button", name="Watch the server").click()
+    process = page.locator("#x-ray .process")
+    sockets = process.locator("dt:text('WebSockets open') + dd")
+    await expect(sockets).to_have_text("0")
+    bob = Client(page, "bob")
+    await bob.open()
+    await expect(sockets).to_have_text("1")
+    await bob.press("Close")
+    await expect(sockets).to_have_text("0")
+
+
+async def test_a_search_asks_the_server_nothing(page: Page) -> None:
+    await page.goto("/")
+    asked: list[str] = []
+
+    def listen(request: Request) -> None:
+        if not request.url.endswith("/icon.svg"):  # asked for late
+            asked.append(request.url)
+
+    page.on("request", listen)
+    await page.keyboard.press("/")
+    await page.keyboard.type("Concurrent call to receive()")
+    titles = page.locator("#questions h2 a")
+    await expect(titles.first).to_have_attribute(
+        "href", "/recipes/parallel_events"
+    )
+    found = await titles.count()
+    await expect(page.locator("#found")).to_have_text(f"{found} of 15 recipes")
+    await page.keyboard.press("Enter")
+    await expect(titles.first).to_be_focused()
+    assert asked == []
+    await page.keyboard.press("Enter")
+    await page.wait_for_url("**/recipes/parallel_events")
+
+
+async def test_the_browser_finds_what_the_server_finds(
+    page: Page, base: str
+) -> None:
+    await page.goto("/")
+    index = await page.locator("#index").text_content()
+    words = re.findall(r"\w+", " ".join(SYMPTOMS["database"].values()))
+    queries = [
+        *(message for table in SYMPTOMS.values() for message in table),
+        *words[:20],
+        "hangs",
+        "close a websocket",
+        "e",
+        "xyzzy",
+        "__proto__ constructor",
+    ]
+    assert index
+    links = page.locator("#questions h2 a")
+    async with ClientSession() as session:
+        for query in queries:
+            await page.fill("#q", query)
+            shown = [
+                await link.get_attribute("href") for link in await links.all()
+            ]
+            async with session.get(base, params={"q": query}) as response:
+                answer = await response.text()
+            found = re.findall('<h2><a href="([^"]*)">', answer)
+            assert shown == found, query
+
+
+async def test_the_keyboard_is_enough(page: Page) -> None:
+    await page.goto("/recipes/nested_apps")
+    await page.keyboard.press("Tab")
+    skip = page.get_by_role("link", name="To the content")
+    await expect(skip).to_be_focused()
+    await expect(skip).to_be_in_viewport()
+    await page.keyboard.press("Enter")
+    button = page.get_by_role("button", name="Run all")
+    for _ in range(5):
+        await page.keyboard.press("Tab")
+        if await button.evaluate("it => it === document.activeElement"):
+            break
+    await expect(button).to_be_focused()
+    await page.keyboard.press("Enter")
+    await expect(summary(page)).to_have_text("4 of 4 as promised")
+    await page.keyboard.press("ArrowRight")
+    await page.wait_for_url("**/recipes/prefix_sink")
+    await page.keyboard.press("ArrowLeft")
+    await page.wait_for_url("**/recipes/nested_apps")
+    await page.keyboard.press("/")
+    await expect(page.locator("#q")).to_be_focused()
+    await page.keyboard.type("a/b")
+    await expect(page.locator("#q")).to_have_value("a/b")
+
+
+async def test_arrows_move_a_cursor_before_they_turn_a_page(
+    page: Page,
+) -> None:
+    await page.goto("/recipes/nested_apps")
+    step = page.locator("#dialogue > li").first
+    await step.get_by_text("Edit the request").click()
+    await step.get_by_label("Path and query").focus()
+    await page.keyboard.press("ArrowLeft")
+    await page.locator(".source").focus()
+    await page.keyboard.press("ArrowRight")
+    await run_all(page)
+    assert URL(page.url).path == "/recipes/nested_apps"
+
+
+async def test_the_source_is_copied_as_it_is(
+    context: BrowserContext, page: Page
+) -> None:
+    await context.grant_permissions(["clipboard-read", "clipboard-write"])
+    await page.goto("/recipes/database")
+    button = page.locator("#copy")
+    await button.click()
+    await expect(button).to_have_text("copied")
+    copied = await page.evaluate("navigator.clipboard.readText()")
+    assert copied == (ROOT / "recipes" / "database.py").read_text()
+
+
+async def test_a_page_is_complete_without_javascript(
+    browser: Browser, base: str
+) -> None:
+    context = await browser.new_context(
+        base_url=base, java_script_enabled=False
+    )
+    page = await context.new_page()
+    await page.goto("/")
+    await page.get_by_role("searchbox").fill("no running event loop")
+    await page.get_by_role("button", name="Search").click()
+    await expect(page.locator("#found")).to_contain_text("of 15 recipes")
+    await page.locator("#questions a").first.click()
+    await page.wait_for_url("**/recipes/event_loop")
+    await expect(page.get_by_role("button")).to_have_count(0)
+    await expect(page.locator("#dialogue")).to_contain_text(
+        '{"upstream": "made and used in one loop"}'
+    )
+    await page.locator(".proofs a").first.click()
+    await page.wait_for_url("**/recipes/event_loop/tests#L-*")
+    await expect(page.locator(":target")).to_contain_text("def test_")
+    await context.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def open_page(browser: Browser, base: str) -> AsyncIterator[Page]:
+    """A page that takes in axe, which its policy would not."""
+    context = await browser.new_context(base_url=base, bypass_csp=True)
+    yield await context.new_page()
+    await context.close()
+
+
+async def look_for_barriers(page: Page) -> None:
+    for details in await page.locator("details > summary").all():
+        await details.click()
+    await page.emulate_media(color_scheme="light")
+    in_light = await Axe().run(page)
+    assert in_light.violations_count == 0, in_light.generate_report()
+    await page.emulate_media(color_scheme="dark")
+    in_the_dark = await Axe().run(page)
+    assert in_the_dark.violations_count == 0, in_the_dark.generate_report()
+
+
+@pytest.mark.parametrize("path", ["/", "/?q=loop", "/recipes/database/tests"])
+async def test_a_list_shuts_nobody_out(open_page: Page, path: str) -> None:
+    await open_page.goto(path)
+    await look_for_barriers(open_page)
+
+
+@every_page
+async def test_a_page_shuts_nobody_out(open_page: Page, module: str) -> None:
+    await open_page.goto(f"/recipes/{module}")
+    await look_for_barriers(open_page)
+
+
+async def test_a_played_page_shuts_nobody_out(open_page: Page) -> None:
+    await open_page.goto("/recipes/websocket_logout")
+    await open_page.get_by_role("button", name="Watch the server").click()
+    await run_all(open_page)
+    bob = Client(open_page, "bob")
+    await bob.press("Send")
+    await bob.open()
+    await look_for_barriers(open_page)
+
+
+@pytest.mark.parametrize("path", ["", *MODULES, "database/tests"])
+async def test_a_page_needs_no_sideways_scrolling(
+    page: Page, path: str
+) -> None:
+    await page.goto(f"/recipes/{path}" if path else "/")
+    for details in await page.locator("details > summary").all():
+        await details.click()
+    for width in (320, 768, 1200, 2560):
+        await page.set_viewport_size({"width": width, "height": 700})
+        wide = await page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= width
+
+
+async def test_every_link_leads_somewhere(page: Page, base: str) -> None:
+    links: set[str] = set()
+    for path in ["/", *(f"/recipes/{module}" for module in MODULES)]:
+        await page.goto(path)
+        links |= set(
+            await page.eval_on_selector_all("a", "all => all.map(a => a.href)")
+        )
+    assert all(link.startswith(base) for link in links)
+    ids: dict[str, list[str]] = {}
+    async with ClientSession() as session:
+        for link in sorted(links):
+            url = URL(link)
+            target = str(url.with_fragment(None))
+            if target not in ids:
+                async with session.get(target) as response:
+                    assert response.status == 200, link
+                    text = await response.text()
+                ids[target] = re.findall(' id="([^"]*)"', text)
+            assert not url.fragment or url.fragment in ids[target], link
+
+
+async def test_a_page_that_is_left_leaves_nothing_open(
+    page: Page, base: str
+) -> None:
+    await page.goto("/recipes/parallel_events")
+    client = Client(page, "Client 1")
+    await client.open()
+    await page.goto("/recipes/parallel_events")
+    await page.get_by_role("button", name="Watch the server").click()
+    sockets = page.locator("#x-ray dt:text('WebSockets open') + dd")
+    await expect(sockets).to_have_text("0")
