@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check clean
+.PHONY: run test check bench pictures clean
 
 run: .venv/run
 	$(BIN)/python app.py $(ARGS)
@@ -16,6 +16,13 @@ check: .venv/test
 	$(MAKE) test
 	$(BIN)/coverage report --fail-under=100
 
+bench: .venv/bench
+	$(BIN)/python benchmarks/pages.py
+
+# Those of the README.
+pictures: .venv/test
+	$(BIN)/pytest tests/test_browser.py -k picture --pictures docs
+
 clean:
 	rm -rf .venv
 
@@ -27,6 +34,10 @@ clean:
 # A stamp each, so that a second `make` neither installs nor asks a network.
 .venv/run: .venv/bin/python pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+.venv/bench: .venv/run
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	@touch $@
 
 .venv/test: .venv/run

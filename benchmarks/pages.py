@@ -18,7 +18,7 @@ from aiohttp import ClientSession, TCPConnector
 
 ROOT = Path(__file__).parent.parent
 PAGES = ("/", "/recipes/websocket_logout")
-ROUNDS, REQUESTS, CLIENTS = 9, 3000, 16
+ROUNDS, REQUESTS, CLIENTS = 9, 3200, 16
 
 BARE = """
 import sys

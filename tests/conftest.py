@@ -27,6 +27,12 @@ class Serve(Protocol):
     async def __call__(self, app: web.Application, **knobs: Any) -> Server: ...
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--pictures", metavar="FOLDER", help="where to put those of the README"
+    )
+
+
 def missing(reason: str) -> NoReturn:
     """Skip a test on a reader's machine; in CI nothing may be missing."""
     if "CI" in os.environ:

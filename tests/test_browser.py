@@ -566,6 +566,34 @@ async def test_every_link_leads_somewhere(page: Page, base: str) -> None:
             assert not url.fragment or url.fragment in ids[target], link
 
 
+@pytest.fixture
+def pictures(pytestconfig: pytest.Config, tmp_path: Path) -> Path:
+    """The folder for pictures: a temporary one, unless one is asked for."""
+    return Path(pytestconfig.getoption("pictures") or tmp_path)
+
+
+async def test_the_index_fits_its_picture(page: Page, pictures: Path) -> None:
+    await page.set_viewport_size({"width": 1280, "height": 640})
+    await page.goto("/")
+    await page.fill("#q", "RuntimeError: no running event loop")
+    titles = page.locator("#questions h2")
+    await expect(titles.first).to_contain_text("outside of an event loop")
+    await page.screenshot(path=pictures / "index.png")
+
+
+async def test_a_page_fits_its_picture(page: Page, pictures: Path) -> None:
+    await page.set_viewport_size({"width": 1440, "height": 1080})
+    await page.emulate_media(color_scheme="dark")
+    await page.goto("/recipes/route_table")
+    await page.get_by_role("button", name="Watch the server").click()
+    await run_all(page)
+    await page.evaluate("scrollTo(0, 0)")
+    await expect(summary(page)).to_be_in_viewport()
+    await expect(page.locator("#source")).to_be_in_viewport()
+    await expect(page.locator(".requests > li").first).to_be_in_viewport()
+    await page.screenshot(path=pictures / "page.png")
+
+
 async def test_a_page_that_is_left_leaves_nothing_open(
     page: Page, base: str
 ) -> None:

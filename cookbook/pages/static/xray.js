@@ -21,7 +21,7 @@ export function setUpXRay(recipe) {
         "WebSockets open": websockets,
         "Tasks alive": alive.join("\n"),
         Descriptors: descriptors,
-        Threads: threads.join("\n"),
+        Threads: `${threads.length}: ${threads.join(", ")}`,
       };
       process.replaceChildren(...pairs(facts));
     },
@@ -32,8 +32,8 @@ export function setUpXRay(recipe) {
       const facts = {
         Route: route,
         match_info: JSON.stringify(match_info),
-        Applications: applications.join("\n"),
-        Middlewares: middlewares.join("\n"),
+        Applications: applications.join(", "),
+        Middlewares: middlewares.join(", "),
         Handler: handler,
       };
       const item = element("li", {}, code, " ", outcome, element("dl", {}, ...pairs(facts)));
