@@ -68,6 +68,9 @@ def command(
         allow_hosts: tuple[str, ...],
     ) -> None:
         """Serve the aiohttp cookbook."""
+        # Until the loop listens: what was opened is closed, as at Ctrl-C.
+        for number in _signals():
+            signal.signal(number, signal.default_int_handler)
         logging.basicConfig(
             level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
         )
@@ -99,6 +102,8 @@ async def _serve(
         await runner.setup()
         try:
             await web.TCPSite(runner, host, port).start()
+        except UnicodeError:
+            raise click.ClickException(f"{host} is no host") from None
         except OSError as error:
             reason = f"cannot listen on {host}: {error.strerror}"
             if error.errno == errno.EADDRINUSE:
@@ -114,17 +119,24 @@ def _listen_to_signals() -> asyncio.Event:
     """Return an event that the first signal sets; the second ends at once."""
     told_to_end = asyncio.Event()
     loop = asyncio.get_running_loop()
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def end() -> None:
         told_to_end.set()
-        for number in signals:
+        for number in _signals():
             # Not an exception: threads and tasks may be what hangs.
             signal.signal(number, lambda *_: os._exit(1))
 
-    for number in signals:
+    for number in _signals():
         loop.add_signal_handler(number, end)
     return told_to_end
+
+
+def _signals() -> list[signal.Signals]:
+    """Return those that end the cookbook; nohup has SIGHUP ignored."""
+    hang_up = [signal.SIGHUP]
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        hang_up = []
+    return [signal.SIGINT, signal.SIGTERM, *hang_up]
 
 
 def _print_contents(port: int, recipes: Mapping[str, Recipe]) -> None:

@@ -20,6 +20,10 @@ from cookbook.redis_server import (
 )
 from tests.servers import Server, serving
 
+# What a reader's shell exports for the recipes is not meant for their tests.
+for name in ("DATABASE", "DATA_DIR", "REDIS_URL", "SESSION_KEY", "TOKEN"):
+    os.environ.pop(name, None)
+
 
 class Serve(Protocol):
     """The fixture `serve`: see `tests.servers.serving` for what it takes."""

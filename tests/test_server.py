@@ -49,6 +49,23 @@ if __name__ == "__main__":
 """
 
 
+# The signal comes when the Redis runs and the folder is there.
+EARLY = """
+import os
+import sys
+from cookbook.server import command
+
+NUMBER = int(sys.argv.pop())
+
+def create_app(*, redis_url, data_dir, allow_hosts):
+    assert data_dir.exists()
+    os.kill(os.getpid(), NUMBER)
+    raise AssertionError("it went on")
+
+command(create_app, {})()
+"""
+
+
 @pytest.fixture
 def environment(short_folder: Path) -> dict[str, str]:
     # What is ended at once leaves its temporary folders behind.
@@ -92,6 +109,32 @@ async def test_the_first_signal_ends_it_in_order(
         assert await process.end(number) == 0
     assert not listens(knobs["redis"])
     assert not Path(knobs["data"]).exists()
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_while_it_starts_leaves_nothing(
+    script: Path, environment: dict[str, str], number: signal.Signals
+) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", EARLY, str(number.value)],
+        cwd=script.parent,
+        env={**os.environ, **environment},
+        timeout=30,
+    )
+    assert ended.returncode == 1
+    assert list(Path(environment["TMPDIR"]).iterdir()) == []
+
+
+async def test_nohup_is_respected(
+    script: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    script.write_text(
+        f"import signal\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\n{SCRIPT}"
+    )
+    async with running(script, cwd=tmp_path, **environment) as process:
+        process.process.send_signal(signal.SIGHUP)
+        assert await told(process)
+        assert await process.end() == 0
 
 
 async def test_the_second_signal_ends_it_at_once(
@@ -172,6 +215,10 @@ def test_an_address_of_another_host_is_refused_in_one_line(
     reason = refusal(redis_url, "--host", "203.0.113.9")
     assert reason.startswith("Error: cannot listen on 203.0.113.9: ")
     assert len(reason.splitlines()) == 1
+
+
+def test_what_is_no_host_is_refused_in_one_line(redis_url: str) -> None:
+    assert refusal(redis_url, "--host", "..") == "Error: .. is no host\n"
 
 
 def test_what_is_not_a_redis_is_refused_in_one_line() -> None:
