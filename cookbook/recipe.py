@@ -1,5 +1,6 @@
 """What a recipe is, and what can be read from its docstring."""
 
+import re
 from dataclasses import dataclass, replace
 from inspect import getdoc
 from itertools import dropwhile, takewhile
@@ -7,7 +8,10 @@ from typing import Literal, Protocol
 
 from aiohttp import web
 
-Kind = Literal["run", "open", "send", "receive", "closed"]
+Kind = Literal["run", "open", "send", "receive", "closed", "log"]
+
+NOTHING = "(nothing for 1 s)"
+"""What `receive` names where no frame comes."""
 
 
 class Recipe(Protocol):
@@ -25,12 +29,29 @@ class Step:
     """One line of a dialogue, and the output that the docstring promises.
 
     `run` is a shell command. `open` connects a WebSocket, which the steps
-    `send`, `receive` and `closed` then belong to, until the next `open`.
+    `send`, `receive` and `closed` then belong to, until the next `open`. `log`
+    is a line, or a part of one, that the server writes.
     """
 
     kind: Kind
     text: str
     output: str = ""
+
+    @property
+    def promised(self) -> str:
+        """What the step prints, with `...` for any run of characters."""
+        match self.kind:
+            case "receive" | "log":
+                return self.text
+            case "closed":
+                return f"Connection closed: {self.text}"
+        return self.output.rstrip("\n")
+
+    @property
+    def pattern(self) -> re.Pattern[str]:
+        """The promise as a regular expression."""
+        parts = map(re.escape, self.promised.split("..."))
+        return re.compile(".*?".join(parts), re.DOTALL)
 
 
 def question(recipe: Recipe) -> str:
@@ -53,7 +74,12 @@ def details(recipe: Recipe) -> str:
 
 def dialogue(recipe: Recipe) -> list[Step]:
     """Return the steps of the docstring's `Try it::` block, in order."""
-    _, _, rest = _docstring(recipe).partition("\nTry it::\n")
+    return read_dialogue(_docstring(recipe))
+
+
+def read_dialogue(docstring: str) -> list[Step]:
+    """Return the steps of a docstring's `Try it::` block, in order."""
+    _, _, rest = docstring.partition("\nTry it::\n")
     steps: list[Step] = []
     for line in takewhile(_is_of_dialogue, rest.splitlines()):
         if step := _new_step(line[4:]):
@@ -74,6 +100,7 @@ def _new_step(line: str) -> Step | None:
         "> ": "send",
         "< ": "receive",
         "Connection closed: ": "closed",
+        "Log: ": "log",
     }
     for mark, kind in kinds.items():
         if line.startswith(mark):

@@ -13,8 +13,8 @@ import pytest
 from aiohttp import web
 
 import app
+from cookbook.player import player
 from cookbook.recipe import Recipe, answer, dialogue, question
-from tests.player import player
 from tests.servers import ROOT, Process, running
 
 FAQ = {
@@ -226,7 +226,7 @@ async def play_alone(
 ) -> None:
     async with running(script, cwd=folder, REDIS_URL=redis_url) as process:
         async with player(process.port, "", folder) as shell:
-            await shell.play(dialogue(recipe))
+            assert not await shell.play(dialogue(recipe))
         assert await process.end() == 0
         assert "Traceback" not in process.log.read_text()
 
@@ -244,7 +244,7 @@ async def test_the_dialogue_is_true_where_the_recipe_is_mounted(
     prefix: str, recipe: Recipe, tmp_path: Path, cookbook: Process
 ) -> None:
     async with player(cookbook.port, prefix, tmp_path) as shell:
-        await shell.play(dialogue(recipe))
+        assert not await shell.play(dialogue(recipe))
 
 
 @every_recipe

@@ -8,9 +8,9 @@ from typing import cast
 import pytest
 from aiohttp import web
 
+from cookbook.player import player
 from cookbook.recipe import Recipe, Step, answer, dialogue, question
 from tests.conftest import Serve
-from tests.player import player
 
 DOCSTRING = """What is it?
 
@@ -82,10 +82,10 @@ async def port(serve: Serve) -> int:
     return (await serve(app)).port
 
 
-async def play(port: int, folder: Path, lines: str, prefix: str = "") -> None:
+async def play(port: int, folder: Path, lines: str, prefix: str = "") -> str:
     steps = dialogue(recipe(f"What?\n\nTry it::\n\n{indent(lines, ' ' * 4)}"))
     async with player(port, prefix, folder) as shell:
-        await shell.play(steps)
+        return await shell.play(steps)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ async def play(port: int, folder: Path, lines: str, prefix: str = "") -> None:
 async def test_what_is_true_passes(
     port: int, tmp_path: Path, lines: str
 ) -> None:
-    await play(port, tmp_path, lines)
+    assert not await play(port, tmp_path, lines)
 
 
 @pytest.mark.parametrize(
@@ -122,12 +122,11 @@ async def test_what_is_true_passes(
 async def test_what_is_not_true_fails(
     port: int, tmp_path: Path, lines: str
 ) -> None:
-    with pytest.raises(AssertionError):
-        await play(port, tmp_path, lines)
+    assert await play(port, tmp_path, lines)
 
 
 async def test_a_mount_prefix_is_put_in_and_taken_out(
     port: int, tmp_path: Path
 ) -> None:
     lines = "$ curl localhost:8080/a\n/a\nend"
-    await play(port, tmp_path, lines, prefix="/prefix")
+    assert not await play(port, tmp_path, lines, prefix="/prefix")

@@ -13,15 +13,19 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from cookbook.guard import UNAVAILABLE
 from cookbook.pages.content import (
     Content,
+    excerpt,
     file_of,
     highlighted,
+    inline,
     name_of,
     read_content,
     tests_of,
 )
 from cookbook.pages.documents import FOREVER, POLICY, Document
 from cookbook.pages.search import make_index, search
+from cookbook.pages.shows import Shows
 from cookbook.recipe import Recipe, question
+from cookbook.traps import Trap, traps_of
 from cookbook.xray import XRay
 
 STATIC = {
@@ -45,6 +49,8 @@ templates = Environment(
 )
 templates.globals["static"] = f"/static/{VERSION}"
 templates.filters["highlighted"] = highlighted
+templates.filters["excerpt"] = excerpt
+templates.filters["inline"] = inline
 
 
 def address(recipe: Recipe) -> str:
@@ -63,7 +69,7 @@ def add_pages(app: web.Application, recipes: Mapping[str, Recipe]) -> None:
         info = resource.get_info()
         if "app" in info:
             mounted[resource.canonical] = info["app"]
-    index, x_ray = Index(), XRay(app)
+    index, x_ray, shows = Index(), XRay(app), Shows(app)
     app.router.add_get("/", index.respond)
     pages: dict[str, Document] = {}
 
@@ -94,6 +100,9 @@ def add_pages(app: web.Application, recipes: Mapping[str, Recipe]) -> None:
             allow_head=False,
         )
         app.router.add_post(f"{here}/forget", forget)
+        for trap in traps_of(file_of(recipe)):
+            show = _show_of(shows, trap, file_of(recipe))
+            app.router.add_post(f"{here}/traps/{trap.name}", show)
     for name, text in STATIC.items():
         media_type = MEDIA_TYPES[Path(name).suffix]
         document = Document(text, media_type, FOREVER)
@@ -141,7 +150,10 @@ def _render_page(contents: list[Content], at: int) -> Document:
             "module": content.module,
             "prefix": content.prefix,
             "hasTickets": content.has_tickets,
-            "plays": [asdict(play) for play in content.plays],
+            "plays": [
+                {**asdict(play), "pattern": play.step.pattern.pattern}
+                for play in content.plays
+            ],
         },
     )
     return Document(text, "text/html")
@@ -193,6 +205,14 @@ def _x_ray_of(x_ray: XRay, app: web.Application, file: Path) -> Handler:
         return await x_ray.stream(request, app, file)
 
     return stream
+
+
+def _show_of(shows: Shows, trap: Trap, recipe: Path) -> Handler:
+    async def show(request: web.Request) -> web.StreamResponse:
+        refuse_other_sites(request)
+        return await shows.stream(request, trap, recipe)
+
+    return show
 
 
 async def forget(request: web.Request) -> web.Response:

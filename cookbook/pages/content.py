@@ -20,6 +20,7 @@ from pygments.lexers.python import PythonLexer
 
 from cookbook.pages.curl import CurlOnlyError, Line, read_line
 from cookbook.recipe import Recipe, Step, answer, details, dialogue, question
+from cookbook.traps import MARK, Trap, traps_of
 
 _markdown = MarkdownIt("commonmark", {"html": False})
 
@@ -67,6 +68,7 @@ class Content:
     symptoms: dict[str, Markup]
     source: str
     tests: list[Test]
+    traps: list[Trap]
     broken: str | None
 
     @property
@@ -95,17 +97,18 @@ def read_content(
         module=module,
         prefix=prefix,
         question=question(recipe),
-        summary=_inline(first_sentence(answer(recipe))),
+        summary=inline(first_sentence(answer(recipe))),
         answer=_block(answer(recipe)),
         details=_block(_without_heading(details(recipe))),
         plays=[_read_play(step) for step in dialogue(recipe)],
         endpoints=list(_endpoints_of(app)),
         symptoms={
-            message: _inline(meaning)
+            message: inline(meaning)
             for message, meaning in symptoms.get(module, {}).items()
         },
         source=file.read_text(encoding="utf-8"),
         tests=list(_sentences_of(tests)) if tests.exists() else [],
+        traps=traps_of(file),
         broken=broken,
     )
 
@@ -131,6 +134,11 @@ def first_sentence(text: str) -> str:
     return re.split(r"(?<=[.!?])\s", " ".join(text.split()), maxsplit=1)[0]
 
 
+def inline(text: str) -> Markup:
+    """Return a line of Markdown in HTML."""
+    return Markup(_markdown.renderInline(text))  # noqa: S704 - made by Markdown
+
+
 def highlighted(source: str) -> Markup:
     """Return Python source in HTML; its text is the source, byte for byte.
 
@@ -143,6 +151,18 @@ def highlighted(source: str) -> Markup:
         for number, line in enumerate(text.removesuffix("\n").split("\n"), 1)
     ]
     return Markup("".join(lines))  # noqa: S704 - Pygments escapes
+
+
+def excerpt(source: str) -> Markup:
+    """Return a few lines of Python in HTML, the one that matters marked."""
+    text = highlight(
+        source, PythonLexer(stripnl=False), HtmlFormatter(nowrap=True)
+    )
+    lines = [
+        f"<mark>{line}</mark>" if line.endswith(f"{MARK}</span>") else line
+        for line in text.rstrip("\n").split("\n")
+    ]
+    return Markup("\n".join(lines))  # noqa: S704 - Pygments escapes
 
 
 def api_names(source: str) -> set[str]:
@@ -163,10 +183,6 @@ def _without_heading(text: str) -> str:
 
 def _block(text: str) -> Markup:
     return Markup(_markdown.render(text))  # noqa: S704 - made by Markdown
-
-
-def _inline(text: str) -> Markup:
-    return Markup(_markdown.renderInline(text))  # noqa: S704 - see above
 
 
 def _read_play(step: Step) -> Play:

@@ -10,10 +10,8 @@ export function setUpConsole(recipe, box) {
   const opened = opening.replace("ws://localhost:8080", recipe.prefix);
   const path = opened.startsWith(box.dataset.path) && !isForUsers ? opened : box.dataset.path;
   const add = (name, user) => clients.append(setUpClient(recipe, name, path, user));
-  for (const user of isForUsers ? ["ann", "ann", "bob"] : [""]) {
-    const number = clients.children.length + 1;
-    add(number === 2 ? `${user} in a second tab` : user || `Client ${number}`, user);
-  }
+  const names = isForUsers ? ["ann", "ann in a second tab", "bob"] : ["Client 1"];
+  for (const name of names) add(name, isForUsers && name.split(" ")[0]);
   addButton.onclick = () => add(`Client ${clients.children.length + 1}`, isForUsers && "ann");
 }
 

@@ -1,6 +1,7 @@
 // Try it: the lines of the docstring's dialogue, played from the browser.
 import { clone, element, here, webSocket } from "./dom.js";
 
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const TIMEOUT = 10_000;
 const SHOWN = 20_000;
 const CLOSE_NAMES = { 1000: "OK", 1001: "going away", 1006: "abnormal closure [internal]" };
@@ -12,14 +13,12 @@ export function setUpDialogue(recipe) {
   const items = document.querySelectorAll("#dialogue > li");
   let state = { variables: {}, files: {}, socket: null };
 
-  // In the reader's terms: port 8080, no prefix, `...` for any characters.
-  function isAsPromised(printed, promised, ignoreCase) {
+  // In the reader's terms: port 8080, no prefix.
+  function isAsPromised(printed, pattern, ignoreCase) {
     const plain = printed
       .replaceAll(address, "localhost:8080")
       .replaceAll(`${recipe.prefix}/`, "/");
-    const parts = promised.trimEnd().split("...");
-    const pattern = parts.map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")).join("[^]*?");
-    return new RegExp(`^${pattern}$`, ignoreCase ? "i" : "").test(plain.trimEnd());
+    return new RegExp(`^${pattern}$`, ignoreCase ? "is" : "s").test(plain.trimEnd());
   }
 
   const put = (text) => text.replace(/\$(\w+)/g, (all, name) => state.variables[name] ?? all);
@@ -33,7 +32,7 @@ export function setUpDialogue(recipe) {
 
   const players = {
     async run({ line }, requests) {
-      await new Promise((resolve) => setTimeout(resolve, 1000 * line.sleep));
+      await pause(1000 * line.sleep);
       if (line.cut) {
         const [name, delimiter, number, file] = line.cut;
         state.variables[name] = state.files[file]?.split(delimiter)[number - 1];
@@ -66,7 +65,6 @@ export function setUpDialogue(recipe) {
     if (play.curl_only) return null;
     const result = element("div", { className: "result", role: "status" });
     const editors = (line?.requests ?? []).map((request) => setUpEditor(request, recipe.prefix));
-    const promised = ["receive", "closed"].includes(step.kind) ? step.text : step.output;
     // `fetch` gives the names of headers in lower case.
     const ignoreCase = line?.requests.some(({ show }) => show !== "body");
 
@@ -75,8 +73,8 @@ export function setUpDialogue(recipe) {
       try {
         const requests = editors.map((editor) => editor.read());
         const { printed, answers = [] } = await players[step.kind](play, requests);
-        const isGood = isAsPromised(printed, promised, ignoreCase);
-        const verdict = !isGood ? "✗ not as promised" : promised ? "✓ as promised" : "✓ done";
+        const isGood = isAsPromised(printed, play.pattern, ignoreCase);
+        const verdict = !isGood ? "✗ not as promised" : play.pattern ? "✓ as promised" : "✓ done";
         const facts = answers.map(({ status, ms }) => ` · ${status}, ${ms} ms`);
         const className = isGood ? "good" : "bad";
         result.replaceChildren(element("p", { className }, verdict, ...facts));
@@ -112,8 +110,8 @@ export function setUpDialogue(recipe) {
       good += await step.run();
     }
     const left = items.length - steps.length;
-    summary.textContent = `${good} of ${steps.length} as promised`;
-    if (left) summary.append(`, ${left} for curl only`);
+    const rest = left ? `, ${left} for curl only` : "";
+    summary.textContent = `${good} of ${steps.length} as promised${rest}`;
     runAll.disabled = false;
   };
   reset.onclick = async () => {
@@ -142,37 +140,25 @@ async function send({ method, path, headers, body, show }, put) {
   const text = isText ? new TextDecoder().decode(bytes) : `(${bytes.byteLength} bytes of ${type})`;
   const lines = [...response.headers].map(([name, value]) => `${name}: ${value}\n`);
   const head = `HTTP/1.1 ${response.status} ${response.statusText}\n${lines.join("")}\n`;
-  return {
-    status: response.status,
-    ms,
-    head,
-    text,
-    printed: { body: text, head, all: head + text }[show],
-  };
+  const printed = { body: text, head, all: head + text }[show];
+  return { status: response.status, ms, head, text, printed };
 }
 
 /** Open a WebSocket whose `next()` returns what arrives, in order. */
 function open(path) {
   const socket = webSocket(path);
   const arrived = [];
-  let wake = () => {};
-  const arrive = (what) => {
-    arrived.push(what);
-    wake();
-  };
   socket.next = async () => {
-    const patience = setTimeout(() => wake(), TIMEOUT);
-    if (!arrived.length) await new Promise((resolve) => (wake = resolve));
-    clearTimeout(patience);
+    for (let waited = 0; waited < TIMEOUT && !arrived.length; waited += 10) await pause(10);
     if (!arrived.length) throw new Error("Nothing has come.");
     return arrived.shift();
   };
-  socket.onmessage = ({ data }) => arrive({ text: data });
+  socket.onmessage = ({ data }) => arrived.push({ text: data });
   return new Promise((resolve, reject) => {
     socket.onopen = () => resolve(socket);
     socket.onclose = ({ code, reason }) => {
       const name = CLOSE_NAMES[code] ?? (code >= 4000 ? "private use" : "see RFC 6455, 7.4.1");
-      arrive({ closed: `${code} (${name})${reason && ` ${reason}`}.` });
+      arrived.push({ closed: `Connection closed: ${code} (${name})${reason && ` ${reason}`}.` });
       reject(new Error("The server refused the WebSocket."));
     };
   });
@@ -182,13 +168,11 @@ function setUpEditor(request, prefix) {
   const form = clone("#editor");
   const { method, path, headers, body } = form.elements;
   const quote = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+  const parse = (line) => line.split(/:\s*(.*)/, 2);
   const read = () => ({
     method: method.value.trim(),
     path: path.value,
-    headers: headers.value
-      .split("\n")
-      .filter(Boolean)
-      .map((line) => line.split(/:\s*(.*)/, 2)),
+    headers: headers.value.split("\n").filter(Boolean).map(parse),
     body: body.value || null,
     show: request.show,
   });

@@ -1,5 +1,6 @@
 import { setUpConsole } from "./console.js";
 import { setUpDialogue } from "./dialogue.js";
+import { setUpShow } from "./show.js";
 import { setUpXRay } from "./xray.js";
 
 const recipe = JSON.parse(document.querySelector("#recipe").textContent);
@@ -24,4 +25,5 @@ document.addEventListener("keydown", (event) => {
 
 setUpDialogue(recipe);
 for (const box of document.querySelectorAll(".console")) setUpConsole(recipe, box);
+for (const box of document.querySelectorAll(".trap")) setUpShow(recipe, box);
 setUpXRay(recipe);

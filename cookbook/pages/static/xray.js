@@ -5,48 +5,35 @@ const KEPT = 20;
 
 export function setUpXRay(recipe) {
   const [toggle, process, requests] = document.querySelector("#x-ray").children;
-  const shown = new Map();
+  const find = (id) => requests.querySelector(`[data-id="${id}"]`);
   let source = null;
 
+  function text(fact) {
+    if (fact === null || typeof fact !== "object") return String(fact);
+    if (Array.isArray(fact)) return fact.join("\n");
+    return text(Object.entries(fact).map((pair) => pair.join(": ")));
+  }
   const pairs = (facts) =>
-    Object.entries(facts).flatMap(([name, value]) => [
-      element("dt", {}, name),
-      element("dd", {}, String(value)),
+    Object.entries(facts).flatMap(([name, fact]) => [
+      element("dt", {}, name.replace("_", " ")),
+      element("dd", {}, text(fact)),
     ]);
 
   const tellers = {
-    process({ tasks, websockets, descriptors, threads }) {
-      const alive = Object.entries(tasks).map(([name, count]) => `${count} ${name}`);
-      const facts = {
-        "WebSockets open": websockets,
-        "Tasks alive": alive.join("\n"),
-        Descriptors: descriptors,
-        Threads: `${threads.length}: ${threads.join(", ")}`,
-      };
-      process.replaceChildren(...pairs(facts));
-    },
-    request({ id, method, path, match_info, middlewares, ...rest }) {
+    process: ({ kind, ...facts }) => process.replaceChildren(...pairs(facts)),
+    request({ kind, id, method, path, ...facts }) {
       const outcome = element("strong", {}, "is served");
       const code = element("code", {}, `${method} ${path}`);
-      const { route, handler, applications } = rest;
-      const facts = {
-        Route: route,
-        match_info: JSON.stringify(match_info),
-        Applications: applications.join(", "),
-        Middlewares: middlewares.join(", "),
-        Handler: handler,
-      };
       const item = element("li", {}, code, " ", outcome, element("dl", {}, ...pairs(facts)));
-      shown.set(id, { item, outcome });
+      item.dataset.id = id;
       requests.prepend(item);
-      if (shown.size > KEPT) shown.delete(shown.keys().next().value);
       requests.children[KEPT]?.remove();
     },
     log({ id, text }) {
-      shown.get(id)?.item.append(element("pre", {}, text));
+      find(id)?.append(element("pre", {}, text));
     },
     end({ id, outcome, ms }) {
-      if (shown.has(id)) shown.get(id).outcome.textContent = `${outcome}, ${ms} ms`;
+      find(id)?.querySelector("strong").replaceChildren(`${outcome}, ${ms} ms`);
     },
   };
 
@@ -54,7 +41,6 @@ export function setUpXRay(recipe) {
     const isOn = toggle.getAttribute("aria-pressed") === "true";
     toggle.setAttribute("aria-pressed", String(!isOn));
     source?.close();
-    shown.clear();
     process.replaceChildren();
     requests.replaceChildren();
     if (isOn) return;

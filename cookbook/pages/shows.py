@@ -1,0 +1,111 @@
+"""Show me: a trap and its recipe, side by side, each in its own process."""
+
+import asyncio
+import json
+import re
+import secrets
+import time
+from pathlib import Path
+from typing import Any
+
+from aiohttp import hdrs, web
+
+from cookbook.stage import staged
+from cookbook.traps import Trap
+
+MAX_SHOWS = 4
+SHOW_TIMEOUT = 30.0
+BEAT = 0.5
+"""Seconds between two signs of life: they tell whether a visitor has left."""
+WRITE_TIMEOUT = 5.0
+MAX_PRINTED = 2000
+COOKIE = "visitor"
+
+Queue = asyncio.Queue[dict[str, Any] | None]
+
+
+class Shows:
+    """All shows of an application: one for each visitor, four at a time."""
+
+    def __init__(self, root: web.Application) -> None:
+        self._running: dict[str, asyncio.Task[None]] = {}
+        root.on_shutdown.append(self._stop)
+
+    async def stream(
+        self, request: web.Request, trap: Trap, recipe: Path
+    ) -> web.StreamResponse:
+        """Play the trap's dialogue on both, and send JSON, a line for each step.
+
+        The answer is 429 for a visitor whose show still runs, and 503 where
+        too many run.
+        """
+        visitor = request.cookies.get(COOKIE, "")
+        if not re.fullmatch(r"[\w-]{22}", visitor, re.ASCII):
+            visitor = secrets.token_urlsafe(16)
+        if visitor in self._running:
+            return _refuse(429, "one at a time: another show still runs")
+        if len(self._running) >= MAX_SHOWS:
+            return _refuse(503, "all stages are taken: try it in a minute")
+        queue: Queue = asyncio.Queue()
+        show = asyncio.create_task(_perform(trap.file, recipe, trap, queue))
+        self._running[visitor] = show
+        try:
+            response = web.StreamResponse()
+            response.content_type = "application/x-ndjson"
+            response.headers[hdrs.CACHE_CONTROL] = "no-store"
+            response.set_cookie(
+                COOKIE, visitor, path="/recipes", httponly=True, samesite="Lax"
+            )
+            await response.prepare(request)
+            async with asyncio.timeout(SHOW_TIMEOUT + WRITE_TIMEOUT):
+                await _send(response, queue)
+        except (ConnectionError, TimeoutError):
+            pass
+        finally:
+            show.cancel()
+            await asyncio.wait([show])
+            del self._running[visitor]
+        return response
+
+    async def _stop(self, root: web.Application) -> None:
+        for show in self._running.values():
+            show.cancel()
+
+
+async def _send(response: web.StreamResponse, queue: Queue) -> None:
+    while True:
+        line = b""
+        try:
+            async with asyncio.timeout(BEAT):
+                event = await queue.get()
+        except TimeoutError:
+            pass
+        else:
+            if event is None:
+                return
+            line = json.dumps(event).encode()
+        async with asyncio.timeout(WRITE_TIMEOUT):
+            await response.write(line + b"\n")
+
+
+async def _perform(wrong: Path, right: Path, trap: Trap, queue: Queue) -> None:
+    async def play(side: str, program: Path) -> None:
+        async with staged(program) as player:
+            for at, step in enumerate(trap.dialogue):
+                start = time.perf_counter()
+                printed = await player.take(step)
+                seconds = round(time.perf_counter() - start, 1)
+                text = printed[:MAX_PRINTED]
+                event = {"side": side, "at": at, "printed": text}
+                queue.put_nowait({**event, "seconds": seconds})
+
+    try:
+        async with asyncio.timeout(SHOW_TIMEOUT), asyncio.TaskGroup() as group:
+            group.create_task(play("wrong", wrong))
+            group.create_task(play("right", right))
+    finally:
+        queue.put_nowait(None)
+
+
+def _refuse(status: int, reason: str) -> web.Response:
+    return web.json_response({"error": reason}, status=status)

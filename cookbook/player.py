@@ -1,0 +1,155 @@
+"""Plays the dialogue of a docstring with a real shell and real WebSockets."""
+
+import asyncio
+import os
+import re
+import signal
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.frames import Close
+
+from cookbook.recipe import NOTHING, Step
+
+PATIENCE = 10.0
+"""Seconds for a step."""
+
+SILENCE = 1.0
+"""Seconds without a frame, or a line in the log, that count as nothing."""
+
+END = "end-of-output"
+
+
+class Player:
+    """Plays steps against localhost:`port`, where `prefix` is the mount's.
+
+    What a step printed is told in the reader's terms: port 8080, no prefix.
+    """
+
+    def __init__(
+        self,
+        shell: asyncio.subprocess.Process,
+        port: int,
+        prefix: str,
+        log: Collection[str],
+    ) -> None:
+        self._shell = shell
+        self._address = f"localhost:{port}{prefix}"
+        self._prefix = prefix
+        self._log = log
+        self._websocket: ClientConnection | None = None
+
+    async def take(self, step: Step) -> str:
+        """Take a step and return what it printed.
+
+        Where it cannot be taken, that is told in brackets.
+        """
+        try:
+            async with asyncio.timeout(PATIENCE):
+                printed = await self._take(step)
+        except TimeoutError:
+            return f"(no end within {PATIENCE:.0f} s)"
+        printed = printed.replace("\r", "")
+        printed = printed.replace(self._address, "localhost:8080")
+        if self._prefix:
+            printed = printed.replace(f"{self._prefix}/", "/")
+        return printed
+
+    async def play(self, steps: list[Step]) -> str:
+        """Take steps up to the first that breaks its promise; return how."""
+        for step in steps:
+            printed = await self.take(step)
+            if not step.pattern.fullmatch(printed):
+                return f"{step.text}: {printed!r}, not {step.promised!r}"
+        return ""
+
+    async def _take(self, step: Step) -> str:
+        if step.kind == "run":
+            return await self._run(step.text)
+        if step.kind == "log":
+            return await self._look_for(step.pattern)
+        if step.kind == "open":
+            await self.leave()
+            url = await self._run(f'echo "{step.text}"')
+            try:
+                self._websocket = await connect(url, proxy=None, max_queue=None)
+            except (InvalidHandshake, OSError) as error:
+                return f"({error})"
+            return ""
+        if self._websocket is None:
+            return "(no WebSocket is open)"
+        try:
+            if step.kind == "send":
+                await self._websocket.send(step.text)
+                return ""
+            wait = SILENCE if step.text == NOTHING else None
+            async with asyncio.timeout(wait):
+                return str(await self._websocket.recv())
+        except TimeoutError:
+            return NOTHING
+        except ConnectionClosed as error:
+            close = error.rcvd or error.sent or Close(1006, "")
+            return f"Connection closed: {close}."
+
+    async def _run(self, command: str) -> str:
+        assert self._shell.stdin is not None  # noqa: S101 - it is a pipe
+        assert self._shell.stdout is not None  # noqa: S101 - so is this
+        command = command.replace("localhost:8080", self._address)
+        self._shell.stdin.write(f"{command}\necho; echo {END}\n".encode())
+        output = await self._shell.stdout.readuntil(f"\n{END}\n".encode())
+        return output.decode().removesuffix(f"\n{END}\n").rstrip("\n")
+
+    async def _look_for(self, pattern: re.Pattern[str]) -> str:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SILENCE):
+                while True:
+                    if match := pattern.search("\n".join(self._log)):
+                        return match[0]
+                    await asyncio.sleep(0.02)
+        return "(nothing in the log)"
+
+    async def leave(self) -> None:
+        """Close the WebSocket, if one is open."""
+        if self._websocket is not None:
+            await self._websocket.close()
+
+
+@asynccontextmanager
+async def player(
+    port: int,
+    prefix: str,
+    folder: Path,
+    *,
+    log: Collection[str] = (),
+    server: int | None = None,
+) -> AsyncIterator[Player]:
+    """A player whose shell works in `folder`, where cookie jars end up.
+
+    `log` are the lines that the server has written so far, `server` is its
+    process: a line of the dialogue may send signals to `$SERVER`.
+    """
+    (folder / ".curlrc").write_text("silent\nshow-error\nmax-time = 5\n")
+    shell = await asyncio.create_subprocess_exec(
+        "/bin/sh",
+        cwd=folder,
+        env={
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "HOME": str(folder),
+            "SERVER": str(server or ""),
+        },
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
+    )
+    player = Player(shell, port, prefix, log)
+    try:
+        yield player
+    finally:
+        await player.leave()
+        # The group: a command that does not end keeps its shell waiting.
+        os.killpg(shell.pid, signal.SIGKILL)
+        await shell.wait()

@@ -1,0 +1,106 @@
+"""Runs a program of `recipes/` in a process of its own, within bounds."""
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from cookbook.player import Player, player
+from cookbook.redis_server import redis_server
+
+START_TIMEOUT = 10.0
+MAX_LINES = 1000
+"""Lines kept of what a program writes."""
+
+# No core, 10 MB a file, 512 descriptors, 20 s of CPU, 2 GiB of addresses; macOS
+# lacks the last. The kernel closes our end of the pipe however this process
+# ends, and the shell then kills its group, which is all that it started.
+CONFINED = """
+for limit in '-c 0' '-f 20480' '-n 512' '-t 20' '-v 2097152'; do
+    ulimit $limit 2>/dev/null
+done
+{ sh -c 'echo "pid $$"; exec "$@"' sh "$@"; echo "ended with $?"; } 2>&1 &
+read -r _
+kill -KILL 0
+"""
+
+
+@asynccontextmanager
+async def staged(program: Path) -> AsyncIterator[Player]:
+    """Run a program alone, in a new folder, and yield a player for it.
+
+    It has nothing of our environment. One that needs a Redis has its own.
+    A program that ends before it listens is played too: it refuses.
+    """
+    async with AsyncExitStack() as stack:
+        # What is left of a program may still write while it is removed.
+        temporary = TemporaryDirectory(ignore_cleanup_errors=True)
+        folder = Path(stack.enter_context(temporary))
+        environment = {
+            "PATH": os.defpath,
+            "HOME": str(folder),
+            "PORT": "0",
+            "PYTHONUNBUFFERED": "1",
+        }
+        if "REDIS_URL" in program.read_text("utf-8"):  # noqa: ASYNC240 - it is short
+            redis = redis_server()
+            environment["REDIS_URL"] = await asyncio.to_thread(redis.__enter__)
+            stack.push_async_callback(
+                asyncio.to_thread, redis.__exit__, None, None, None
+            )
+        log: deque[str] = deque(maxlen=MAX_LINES)
+        process = await asyncio.create_subprocess_exec(
+            "/bin/sh",
+            *("-c", CONFINED, "sh", sys.executable, program),
+            cwd=folder,
+            env=environment,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=2**20,
+            start_new_session=True,
+        )
+        stack.push_async_callback(_end, process)
+        started: asyncio.Event = asyncio.Event()
+        reading = asyncio.create_task(_read(process, log, started))
+        stack.push_async_callback(_cancel, reading)
+        async with asyncio.timeout(START_TIMEOUT):
+            await started.wait()
+        text = "\n".join(log)
+        number = re.search(r"^pid (\d+)$", text, re.MULTILINE)
+        address = re.search(r"Running on http://[^:]+:(\d+)", text)
+        scene = player(
+            # Nobody listens on port 1.
+            int(address[1]) if address else 1,
+            "",
+            folder,
+            log=log,
+            server=int(number[1]) if number else None,
+        )
+        yield await stack.enter_async_context(scene)
+
+
+async def _read(
+    process: asyncio.subprocess.Process, log: deque[str], started: asyncio.Event
+) -> None:
+    assert process.stdout is not None  # noqa: S101 - it is a pipe
+    async for line in process.stdout:
+        log.append(line.decode(errors="replace").rstrip("\n"))
+        if log[-1].startswith(("======== Running on", "ended with ")):
+            started.set()
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    await process.wait()
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
