@@ -7,6 +7,7 @@ import signal
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
@@ -51,7 +52,7 @@ class Player:
             async with asyncio.timeout(PATIENCE):
                 printed = await self._take(step)
         except TimeoutError:
-            return f"(no end within {PATIENCE:.0f} s)"
+            return f"(no end within {PATIENCE:g} s)"
         printed = printed.replace("\r", "")
         printed = printed.replace(self._address, "localhost:8080")
         if self._prefix:
@@ -132,7 +133,7 @@ async def player(
     process: a line of the dialogue may send signals to `$SERVER`.
     """
     (folder / ".curlrc").write_text("silent\nshow-error\nmax-time = 5\n")
-    shell = await asyncio.create_subprocess_exec(
+    group = process_group(
         "/bin/sh",
         cwd=folder,
         env={
@@ -143,13 +144,33 @@ async def player(
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
-        start_new_session=True,
     )
-    player = Player(shell, port, prefix, log)
+    async with group as shell:
+        player = Player(shell, port, prefix, log)
+        try:
+            yield player
+        finally:
+            await player.leave()
+
+
+@asynccontextmanager
+async def process_group(
+    *command: str, **options: Any
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Start a process with a group of its own, and kill the group at the end.
+
+    A shell alone would leave behind what it has started.
+    """
+    starting = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(
+            *command, start_new_session=True, **options
+        )
+    )
     try:
-        yield player
+        yield await asyncio.shield(starting)
     finally:
-        await player.leave()
-        # The group: a command that does not end keeps its shell waiting.
-        os.killpg(shell.pid, signal.SIGKILL)
-        await shell.wait()
+        # Also if we were cancelled: asyncio itself would kill the leader only.
+        process = await starting
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()

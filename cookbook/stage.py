@@ -3,15 +3,14 @@
 import asyncio
 import os
 import re
-import signal
 import sys
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from cookbook.player import Player, player
+from cookbook.player import Player, player, process_group
 from cookbook.redis_server import redis_server
 
 START_TIMEOUT = 10.0
@@ -49,23 +48,19 @@ async def staged(program: Path) -> AsyncIterator[Player]:
             "PYTHONUNBUFFERED": "1",
         }
         if "REDIS_URL" in program.read_text("utf-8"):  # noqa: ASYNC240 - it is short
-            redis = redis_server()
-            environment["REDIS_URL"] = await asyncio.to_thread(redis.__enter__)
-            stack.push_async_callback(
-                asyncio.to_thread, redis.__exit__, None, None, None
-            )
+            url = await stack.enter_async_context(_own_redis())
+            environment["REDIS_URL"] = url
         log: deque[str] = deque(maxlen=MAX_LINES)
-        process = await asyncio.create_subprocess_exec(
+        group = process_group(
             "/bin/sh",
-            *("-c", CONFINED, "sh", sys.executable, program),
+            *("-c", CONFINED, "sh", sys.executable, str(program)),
             cwd=folder,
             env=environment,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=2**20,
-            start_new_session=True,
         )
-        stack.push_async_callback(_end, process)
+        process = await stack.enter_async_context(group)
         started: asyncio.Event = asyncio.Event()
         reading = asyncio.create_task(_read(process, log, started))
         stack.push_async_callback(_cancel, reading)
@@ -85,6 +80,18 @@ async def staged(program: Path) -> AsyncIterator[Player]:
         yield await stack.enter_async_context(scene)
 
 
+@asynccontextmanager
+async def _own_redis() -> AsyncIterator[str]:
+    redis = redis_server()
+    starting = asyncio.ensure_future(asyncio.to_thread(redis.__enter__))
+    try:
+        yield await asyncio.shield(starting)
+    finally:
+        # Also if we were cancelled: its thread has gone on.
+        await starting
+        await asyncio.to_thread(redis.__exit__, None, None, None)
+
+
 async def _read(
     process: asyncio.subprocess.Process, log: deque[str], started: asyncio.Event
 ) -> None:
@@ -93,12 +100,6 @@ async def _read(
         log.append(line.decode(errors="replace").rstrip("\n"))
         if log[-1].startswith(("======== Running on", "ended with ")):
             started.set()
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    await process.wait()
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

@@ -134,3 +134,14 @@ async def running(
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+async def children() -> set[int]:
+    """Return the processes that this one has started, and not ended."""
+    process = await asyncio.create_subprocess_exec(
+        *("ps", "-A", "-o", "pid=,ppid="), stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await process.communicate()
+    pairs = [map(int, line.split()) for line in output.splitlines()]
+    mine = {pid for pid, parent in pairs if parent == os.getpid()}
+    return mine - {process.pid}

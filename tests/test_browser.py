@@ -103,7 +103,7 @@ def is_promised(message: ConsoleMessage) -> bool:
     prefixes = tuple(f"{prefix}/" for prefix in app.COOKBOOK)
     return message.text.startswith(
         "Failed to load resource: the server responded with a status of "
-    ) and path.startswith(prefixes)
+    ) and (path.startswith(prefixes) or "/traps/" in path)
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -358,6 +358,31 @@ async def test_the_x_ray_counts_what_is_open(page: Page) -> None:
     await expect(sockets).to_have_text("1")
     await bob.press("Close")
     await expect(sockets).to_have_text("0")
+
+
+async def test_a_trap_is_shown_beside_its_recipe(page: Page) -> None:
+    await page.goto("/recipes/one_response")
+    trap = page.locator("article", has_text="One response for two requests")
+    await expect(trap.locator("mark")).to_contain_text("# wrong")
+    await trap.get_by_role("button", name="Show me").click()
+    last = trap.locator(".step").last
+    await expect(last.locator("[data-side=wrong]")).to_contain_text("no answer")
+    await expect(last.locator("[data-side=right]")).to_contain_text(
+        '{"greeting": "Hello, ann!"}'
+    )
+    await expect(trap.get_by_role("status")).to_contain_text("shown in")
+
+
+async def test_a_second_show_is_refused(
+    page: Page, context: BrowserContext
+) -> None:
+    await page.goto("/recipes/websocket_logout")
+    slow = page.locator("article", has_text="that never reads")
+    await slow.get_by_role("button", name="Show me").click()
+    await expect(slow.locator("[data-side=wrong]").first).to_contain_text("ann")
+    other = page.locator("article", has_text="An echo that nobody hears")
+    await other.get_by_role("button", name="Show me").click()
+    await expect(other.get_by_role("status")).to_contain_text("one at a time")
 
 
 async def test_a_search_asks_the_server_nothing(page: Page) -> None:

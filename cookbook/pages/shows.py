@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import re
 import secrets
 import time
@@ -21,6 +22,8 @@ WRITE_TIMEOUT = 5.0
 MAX_PRINTED = 2000
 COOKIE = "visitor"
 
+logger = logging.getLogger(__name__)
+
 Queue = asyncio.Queue[dict[str, Any] | None]
 
 
@@ -34,7 +37,7 @@ class Shows:
     async def stream(
         self, request: web.Request, trap: Trap, recipe: Path
     ) -> web.StreamResponse:
-        """Play the trap's dialogue on both, and send JSON, a line for each step.
+        """Play the trap's dialogue on both; send JSON, a line for each step.
 
         The answer is 429 for a visitor whose show still runs, and 503 where
         too many run.
@@ -63,7 +66,7 @@ class Shows:
             pass
         finally:
             show.cancel()
-            await asyncio.wait([show])
+            await asyncio.gather(show, return_exceptions=True)
             del self._running[visitor]
         return response
 
@@ -103,6 +106,11 @@ async def _perform(wrong: Path, right: Path, trap: Trap, queue: Queue) -> None:
         async with asyncio.timeout(SHOW_TIMEOUT), asyncio.TaskGroup() as group:
             group.create_task(play("wrong", wrong))
             group.create_task(play("right", right))
+    except TimeoutError:
+        queue.put_nowait({"error": f"ended after {SHOW_TIMEOUT:g} s"})
+    except Exception:
+        logger.exception("a show failed")
+        queue.put_nowait({"error": "it failed: the server's log tells why"})
     finally:
         queue.put_nowait(None)
 

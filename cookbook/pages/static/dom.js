@@ -1,4 +1,3 @@
-/** Make an element; text is always text, never HTML. */
 export function element(tag, properties = {}, ...children) {
   const made = Object.assign(document.createElement(tag), properties);
   made.append(...children);

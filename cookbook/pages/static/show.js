@@ -5,7 +5,8 @@ export function setUpShow(recipe, box) {
   const sides = { wrong: [], right: [] };
   for (const shown of box.querySelectorAll("[data-side]")) sides[shown.dataset.side].push(shown);
 
-  function show({ side, at, printed, seconds }) {
+  function show({ error, side, at, printed, seconds }) {
+    if (error) throw new Error(error);
     sides[side][at].textContent = `${printed || "(no output)"}\n– after ${seconds} s`;
   }
 

@@ -12,42 +12,24 @@ Try it::
 """
 
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import aiohttp
 from aiohttp import ClientSession, web
 
-URL = web.AppKey("URL", str)
 STATS = web.AppKey("STATS", dict[str, int])
 
 routes = web.RouteTableDef()
 
 
-@asynccontextmanager
-async def upstream() -> AsyncIterator[str]:
-    runner = web.ServerRunner(web.Server(answer))
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        yield f"http://localhost:{site.port}"
-    finally:
-        await runner.cleanup()
-
-
-async def client(app: web.Application) -> AsyncIterator[None]:
-    async with upstream() as app[URL]:
-        yield
-
-
-async def answer(request: web.BaseRequest) -> web.Response:
+@routes.get("/upstream")
+async def answer(request: web.Request) -> web.Response:
+    """Answer what is fetched."""
     return web.Response(text="nobody")
 
 
 @routes.get("/fetch")
 async def fetch(request: web.Request) -> web.Response:
-    """Fetch through a session of its own."""
+    """Fetch through a session of its own, here from this server itself."""
 
     async def count(*_: object) -> None:
         request.app[STATS]["connections"] += 1
@@ -56,7 +38,7 @@ async def fetch(request: web.Request) -> web.Response:
     trace.on_connection_create_end.append(count)
     async with (
         ClientSession(trace_configs=[trace]) as session,  # wrong
-        session.get(request.app[URL]) as response,
+        session.get(request.url.with_path("/upstream")) as response,
     ):
         return web.json_response({"upstream": await response.text()})
 
@@ -70,7 +52,6 @@ async def show_stats(request: web.Request) -> web.Response:
 def create_app() -> web.Application:
     app = web.Application()
     app[STATS] = {"connections": 0}
-    app.cleanup_ctx.append(client)
     app.add_routes(routes)
     return app
 

@@ -15,7 +15,6 @@ Try it::
 
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from aiohttp import ClientSession, web
 
@@ -24,24 +23,14 @@ SHARED = web.AppKey("SHARED", ClientSession)
 routes = web.RouteTableDef()
 
 
-@asynccontextmanager
-async def upstream() -> AsyncIterator[str]:
-    runner = web.ServerRunner(web.Server(answer))
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        yield f"http://localhost:{site.port}"
-    finally:
-        await runner.cleanup()
-
-
 async def client(app: web.Application) -> AsyncIterator[None]:
-    async with upstream() as url, ClientSession(url) as app[SHARED]:  # wrong
+    async with ClientSession() as app[SHARED]:  # wrong
         yield
 
 
-async def answer(request: web.BaseRequest) -> web.Response:
+@routes.get("/upstream")
+async def answer(request: web.Request) -> web.Response:
+    """Answer what is fetched, and set a cookie."""
     response = web.Response(text=request.cookies.get("user", "nobody"))
     if "user" in request.query:
         response.set_cookie("user", request.query["user"])
@@ -50,18 +39,19 @@ async def answer(request: web.BaseRequest) -> web.Response:
 
 @routes.get("/fetch")
 async def fetch(request: web.Request) -> web.Response:
-    """Fetch through the shared session."""
-    async with request.app[SHARED].get("/") as response:
+    """Fetch through the shared session, here from this server itself."""
+    url = request.url.with_path("/upstream")
+    async with request.app[SHARED].get(url) as response:
         return web.json_response({"upstream": await response.text()})
 
 
 @routes.get("/login-then-fetch")
 async def log_in_then_fetch(request: web.Request) -> web.Response:
     """Call twice."""
-    user, session = request.query["user"], request.app[SHARED]
-    async with session.get("/login", params={"user": user}):
+    url = request.url.with_path("/upstream")
+    async with request.app[SHARED].get(url.with_query(request.query)):
         pass
-    async with session.get("/") as response:
+    async with request.app[SHARED].get(url) as response:
         return web.json_response({"user": await response.text()})
 
 

@@ -7,10 +7,10 @@ there for the next.
 Try it::
 
     $ curl -i "localhost:8080/greeting?name=ann"
-    HTTP/1.1 200 OK...X-Visitor: ann...
-    $ curl -i "localhost:8080/greeting?name=bob" | grep X-Visitor | tr -d '\\r'
-    X-Visitor: ann
-    X-Visitor: bob
+    HTTP/1.1 200 OK...Set-Cookie: visitor=ann...
+    $ curl -i "localhost:8080/greeting?name=bob" | grep -i visitor | tr -d '\\r'
+    Set-Cookie: visitor=ann; Path=/
+    Set-Cookie: visitor=bob; Path=/
 """
 
 import copy
@@ -27,7 +27,7 @@ routes = web.RouteTableDef()
 async def greet(request: web.Request) -> web.Response:
     """Greet by name."""
     response = copy.copy(TEMPLATE)  # wrong
-    response.headers.add("X-Visitor", request.query["name"])
+    response.set_cookie("visitor", request.query["name"])
     return response
 
 

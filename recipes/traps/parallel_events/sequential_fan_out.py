@@ -22,21 +22,17 @@ Try it::
 
 import asyncio
 import os
-from collections import defaultdict
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from aiohttp import web
 from redis.asyncio import Redis
 
 REDIS = web.AppKey("REDIS", Redis)
-Sockets = set[web.WebSocketResponse]
-SOCKETS = web.AppKey("SOCKETS", defaultdict[str, Sockets])
+SOCKETS = web.AppKey("SOCKETS", set[tuple[str, web.WebSocketResponse]])
 
 routes = web.RouteTableDef()
 
 
-@asynccontextmanager
 async def reader(app: web.Application) -> AsyncIterator[None]:
     async with Redis.from_url(os.environ["REDIS_URL"]) as app[REDIS]:
         task = asyncio.create_task(read_events(app))
@@ -45,12 +41,12 @@ async def reader(app: web.Application) -> AsyncIterator[None]:
 
 
 async def read_events(app: web.Application) -> None:
-    async with app[REDIS].pubsub() as pubsub:
+    async with app[REDIS].pubsub(ignore_subscribe_messages=True) as pubsub:
         await pubsub.psubscribe("events:*")
         async for message in pubsub.listen():
-            if message["type"] == "pmessage":
-                event = {"type": "event", "data": message["data"].decode()}
-                for ws in set(app[SOCKETS][message["channel"][7:].decode()]):
+            event = {"type": "event", "data": message["data"].decode()}
+            for channel, ws in app[SOCKETS].copy():
+                if channel == message["channel"].decode():
                     await ws.send_json(event)  # wrong
 
 
@@ -60,25 +56,24 @@ async def listen(request: web.Request) -> web.StreamResponse:
     ws, channel = web.WebSocketResponse(), request.query["channel"]
     await ws.prepare(request)
     await ws.send_json({"type": "ready", "channel": channel})
-    request.app[SOCKETS][channel].add(ws)
+    request.app[SOCKETS].add((f"events:{channel}", ws))
     async for _ in ws:
         pass
-    request.app[SOCKETS][channel].discard(ws)
+    request.app[SOCKETS].discard((f"events:{channel}", ws))
     return ws
 
 
 @routes.post("/channels/{channel}")
 async def publish(request: web.Request) -> web.Response:
-    """Publish the body; answer how many sockets are on the channel."""
-    channel = request.match_info["channel"]
-    await request.app[REDIS].publish(f"events:{channel}", await request.text())
-    return web.json_response({"receivers": len(request.app[SOCKETS][channel])})
+    """Publish the body; answer how many are subscribed."""
+    channel = f"events:{request.match_info['channel']}"
+    count = await request.app[REDIS].publish(channel, await request.text())
+    return web.json_response({"receivers": count})
 
 
 def create_app() -> web.Application:
     app = web.Application()
-    sockets: defaultdict[str, Sockets] = defaultdict(set)
-    app[SOCKETS] = sockets
+    app[SOCKETS] = set()
     app.cleanup_ctx.append(reader)
     app.add_routes(routes)
     return app

@@ -1,0 +1,146 @@
+"""Proofs for Show me: a trap and its recipe, run for whoever asks."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientResponse, ClientSession, CookieJar
+
+import app
+from cookbook.pages import shows
+from tests.conftest import Serve
+from tests.servers import TIMEOUT, Server, children
+
+SHOW = "/recipes/route_table/traps/decorator_above_the_route"
+SLOW = "/recipes/websocket_logout/traps/waiting_for_the_peer"
+
+
+@pytest.fixture
+async def server(serve: Serve, tmp_path: Path, redis_url: str) -> Server:
+    return await serve(app.create_app(data_dir=tmp_path, redis_url=redis_url))
+
+
+@pytest.fixture
+async def client(server: Server) -> AsyncIterator[ClientSession]:
+    async with visitor(server) as session:
+        yield session
+
+
+def visitor(server: Server) -> ClientSession:
+    return ClientSession(server.url, cookie_jar=CookieJar(unsafe=True))
+
+
+async def until_children_are(expected: set[int]) -> None:
+    async with asyncio.timeout(TIMEOUT):
+        # Nothing tells of the end of another's child.
+        while await children() != expected:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+async def events_of(response: ClientResponse) -> list[dict[str, object]]:
+    text = await response.text()
+    return [json.loads(line) for line in text.splitlines() if line]
+
+
+async def test_both_sides_are_shown(client: ClientSession) -> None:
+    before = await children()
+    async with client.post(SHOW) as response:
+        assert response.status == 200
+        assert response.content_type == "application/x-ndjson"
+        events = await events_of(response)
+    printed = {str(event["side"]): event["printed"] for event in events}
+    assert printed == {
+        "wrong": '{"user": "ann"}',
+        "right": '{"error": "this needs a bearer token"}',
+    }
+    await until_children_are(before)
+
+
+async def test_a_silence_lasts(client: ClientSession) -> None:
+    path = "/recipes/one_response/traps/cached_response"
+    async with client.post(path) as response:
+        events = await events_of(response)
+    last = [event for event in events if event["at"] == 1]
+    [wrong] = [event for event in last if event["side"] == "wrong"]
+    assert wrong["printed"] == "no answer"
+    assert float(str(wrong["seconds"])) >= 1
+
+
+async def test_a_visitor_sees_one_show_at_a_time(server: Server) -> None:
+    async with visitor(server) as ann, visitor(server) as bob:
+        async with ann.post(SLOW) as first:
+            assert first.status == 200
+            async with ann.post(SHOW) as second:
+                assert second.status == 429
+                assert "one at a time" in (await second.json())["error"]
+            async with bob.post(SHOW) as other:
+                assert other.status == 200
+                await other.read()
+        async with asyncio.timeout(TIMEOUT):
+            while True:
+                async with ann.post(SHOW) as third:
+                    if third.status == 200:
+                        return
+
+
+async def test_four_shows_run_at_a_time(server: Server) -> None:
+    before = await children()
+    visitors = [visitor(server) for _ in range(shows.MAX_SHOWS + 1)]
+    answers = [await each.post(SLOW) for each in visitors]
+    statuses = [answer.status for answer in answers]
+    assert statuses == [200] * shows.MAX_SHOWS + [503]
+    assert "stages are taken" in (await answers[-1].json())["error"]
+    for each in visitors:
+        await each.close()
+    await until_children_are(before)
+
+
+async def test_who_leaves_ends_the_show(server: Server) -> None:
+    before = await children()
+    async with visitor(server) as client:
+        response = await client.post(SLOW)
+        assert await response.content.readline()
+        assert await children() != before
+        response.close()
+    await until_children_are(before)
+
+
+async def test_the_end_of_the_server_ends_a_show(
+    client: ClientSession, server: Server
+) -> None:
+    before = await children()
+    async with client.post(SLOW) as response, asyncio.timeout(TIMEOUT):
+        await server.stop()
+        await response.read()
+    assert await children() == before
+
+
+async def test_a_show_that_takes_too_long_is_ended(
+    client: ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = await children()
+    monkeypatch.setattr(shows, "SHOW_TIMEOUT", 1.0)
+    async with client.post(SLOW) as response, asyncio.timeout(TIMEOUT):
+        events = await events_of(response)
+    assert events[-1] == {"error": "ended after 1 s"}
+    await until_children_are(before)
+
+
+async def test_no_other_site_starts_a_show(client: ClientSession) -> None:
+    headers = {"Sec-Fetch-Site": "cross-site"}
+    async with client.post(SHOW, headers=headers) as response:
+        assert response.status == 403
+    async with client.get(SHOW) as response:
+        assert response.status == 405
+
+
+@pytest.mark.parametrize(
+    "name", ["nothing", "..%2Froute_table%2Fdecorator_above_the_route"]
+)
+async def test_only_what_is_a_trap_is_shown(
+    client: ClientSession, name: str
+) -> None:
+    async with client.post(f"/recipes/route_table/traps/{name}") as response:
+        assert response.status == 404

@@ -1,0 +1,228 @@
+"""Proofs for cookbook/stage.py: what runs there harms nobody."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from cookbook import player as player_module
+from cookbook import stage
+from cookbook.recipe import Step, read_dialogue
+from cookbook.stage import staged
+from tests.servers import ROOT, TIMEOUT, children
+
+SERVER = """
+import os
+from aiohttp import web
+
+{body}
+web.run_app(web.Application(), host="127.0.0.1", port=int(os.environ["PORT"]))
+"""
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Callable[[str], Path]:
+    """Write a program that does something, and then serves."""
+
+    def write(body: str) -> Path:
+        file = tmp_path / "program.py"
+        file.write_text(SERVER.format(body=body))
+        return file
+
+    return write
+
+
+def is_alive(process: int) -> bool:
+    with suppress(ProcessLookupError):
+        os.kill(process, 0)
+        return True
+    return False
+
+
+async def until_it_is_gone(process: int) -> None:
+    async with asyncio.timeout(TIMEOUT):
+        while is_alive(process):  # noqa: ASYNC110 - nothing tells of its end
+            await asyncio.sleep(0.01)
+
+
+async def log_of(program: Path, text: str) -> str:
+    async with staged(program) as player:
+        return await player.take(Step("log", text))
+
+
+async def test_a_program_knows_nothing_of_our_environment(
+    program: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET", "tea")
+    file = program("print('known:', *sorted(os.environ))")
+    known = await log_of(file, "known: ...PYTHONUNBUFFERED")
+    assert "SECRET" not in known
+
+
+async def test_a_program_works_in_a_folder_that_is_removed(
+    program: Callable[[str], Path],
+) -> None:
+    file = program("open('file', 'w').close(); print('in', os.getcwd(), '.')")
+    line = await log_of(file, "in ... .")
+    folder = Path(line.split()[1])
+    assert folder != Path.cwd()
+    assert not folder.exists()
+
+
+async def test_nothing_of_a_program_is_left(
+    program: Callable[[str], Path],
+) -> None:
+    file = program(
+        "import signal, subprocess\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "print('child', subprocess.Popen(['sleep', '60']).pid, '.')\n"
+        "print('self', os.getpid(), '.')\n"
+    )
+    async with staged(file) as player:
+        lines = [
+            await player.take(Step("log", f"{who} ... ."))
+            for who in ("child", "self")
+        ]
+        processes = [int(line.split()[1]) for line in lines]
+        assert all(map(is_alive, processes))
+    for process in processes:
+        await until_it_is_gone(process)
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 3, 5, 10, 20])
+async def test_nothing_is_left_if_the_start_is_cancelled(
+    program: Callable[[str], Path], steps: int
+) -> None:
+    file = program("# one with a Redis: REDIS_URL")
+    before = await children()
+    start = asyncio.create_task(log_of(file, "never"))
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    start.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await start
+    await asyncio.sleep(0.1)  # what would be left may be late
+    assert await children() == before
+    assert not await orphans(file)
+
+
+async def orphans(file: Path) -> str:
+    """Return the processes whose command names a file."""
+    process = await asyncio.create_subprocess_exec(
+        *("ps", "-A", "-o", "args="), stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await process.communicate()
+    return "".join(
+        line for line in output.decode().splitlines() if str(file) in line
+    )
+
+
+async def test_nothing_is_left_if_we_are_killed(
+    program: Callable[[str], Path], tmp_path: Path
+) -> None:
+    file = program("print('self', os.getpid(), '.')")
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import asyncio, sys\n"
+        "from pathlib import Path\n"
+        "from cookbook.recipe import Step\n"
+        "from cookbook.stage import staged\n"
+        "async def main():\n"
+        "    async with staged(Path(sys.argv[1])) as player:\n"
+        "        print(await player.take(Step('log', 'self ... .')))\n"
+        "        await asyncio.Event().wait()\n"
+        "asyncio.run(main())\n"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-u", script, file),
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    async with asyncio.timeout(TIMEOUT):
+        line = (await process.stdout.readline()).decode()
+        process.kill()
+        await process.wait()
+    await until_it_is_gone(int(line.split()[1]))
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        pytest.param(
+            "bytearray(3 * 2**30)",
+            "MemoryError",
+            marks=pytest.mark.skipif(
+                sys.platform == "darwin", reason="macOS bounds no memory"
+            ),
+        ),
+        (
+            "import socket\nopened = [socket.socket() for _ in range(600)]",
+            "OSError: [Errno 24] Too many open files",
+        ),
+        (
+            "with open('file', 'wb') as file:\n"
+            "    file.write(b'.' * 20_000_000)",
+            "OSError: [Errno 27] File too large",
+        ),
+    ],
+)
+async def test_what_a_program_takes_is_bounded(
+    program: Callable[[str], Path], body: str, text: str
+) -> None:
+    assert await log_of(program(body), text) == text
+
+
+async def test_what_a_program_writes_is_bounded(
+    program: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage, "MAX_LINES", 10)
+    file = program("print('first')\nfor n in range(100): print(n)")
+    assert await log_of(file, "first") == "(nothing in the log)"
+
+
+async def test_a_program_that_ends_is_played_too(
+    program: Callable[[str], Path],
+) -> None:
+    async with staged(program("raise SystemExit(3)")) as player:
+        assert await player.take(Step("log", "ended with 3"))
+        printed = await player.take(Step("run", "curl localhost:8080/ 2>&1"))
+        assert "Failed to connect" in printed
+        refused = await player.take(Step("open", "ws://localhost:8080/"))
+        assert refused.startswith("(")
+        for kind in ("send", "receive", "closed"):
+            printed = await player.take(Step(kind, "x"))
+            assert printed == "(no WebSocket is open)"
+
+
+async def test_a_program_that_does_not_start_is_given_up(
+    program: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage, "START_TIMEOUT", 0.5)
+    with pytest.raises(TimeoutError):
+        await log_of(program("import time\ntime.sleep(60)"), "never")
+
+
+async def test_a_step_that_does_not_end_is_given_up(
+    program: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(player_module, "PATIENCE", 0.5)
+    async with staged(program("")) as player:
+        assert await player.take(Step("run", "sleep 60")) == (
+            "(no end within 0.5 s)"
+        )
+
+
+async def test_the_dialogue_may_end_the_server(
+    program: Callable[[str], Path],
+) -> None:
+    steps = read_dialogue(
+        "What?\n\nTry it::\n\n    $ kill $SERVER\n    Log: ended with 0\n"
+    )
+    async with staged(program("")) as player:
+        assert not await player.play(steps)
