@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check bench pictures clean
+.PHONY: run test check mutations bench pictures clean
 
 run: .venv/run
 	$(BIN)/python app.py $(ARGS)
@@ -15,6 +15,10 @@ check: .venv/test
 	$(BIN)/mypy
 	$(MAKE) test
 	$(BIN)/coverage report --fail-under=100
+
+# The tests of the recipes can fail: patches that they have to find.
+mutations: .venv/test
+	$(BIN)/python -m tests.mutations
 
 bench: .venv/bench
 	$(BIN)/python benchmarks/pages.py

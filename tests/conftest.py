@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NoReturn, Protocol
 
 import pytest
-from aiohttp import ClientSession, CookieJar, web
+from aiohttp import ClientSession, ClientTimeout, CookieJar, web
 
 from cookbook.guard import protect
 from cookbook.mount import mount
@@ -18,7 +18,7 @@ from cookbook.redis_server import (
     start_redis,
     stop_redis,
 )
-from tests.servers import Server, serving
+from tests.servers import TIMEOUT, Server, serving
 
 # What a reader's shell exports for the recipes is not meant for their tests.
 for name in ("DATABASE", "DATA_DIR", "REDIS_URL", "SESSION_KEY", "TOKEN"):
@@ -73,7 +73,10 @@ async def client(server: Server) -> AsyncIterator[ClientSession]:
     """A client of `server`; paths are relative: `client.get("notes")`."""
     # A plain jar ignores hosts that are IP addresses.
     jar = CookieJar(unsafe=True)
-    async with ClientSession(server.url, cookie_jar=jar) as session:
+    patience = ClientTimeout(total=TIMEOUT)
+    async with ClientSession(
+        server.url, cookie_jar=jar, timeout=patience
+    ) as session:
         yield session
 
 
