@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check mutations bench pictures clean
+.PHONY: run test check mutations verdicts bench pictures clean
 
 run: .venv/run
 	$(BIN)/python app.py $(ARGS)
@@ -20,6 +20,10 @@ check: .venv/test
 mutations: .venv/test
 	$(BIN)/python -m tests.mutations
 
+# The FAQ's claims, on seven releases of aiohttp.
+verdicts: .venv/test
+	$(BIN)/python -m verdicts
+
 bench: .venv/bench
 	$(BIN)/python benchmarks/pages.py
 
@@ -28,7 +32,7 @@ pictures: .venv/test
 	$(BIN)/pytest tests/test_browser.py -k picture --pictures docs
 
 clean:
-	rm -rf .venv
+	rm -rf .venv .verdicts
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -24,8 +24,8 @@ OBSERVERS = web.AppKey("OBSERVERS", list[Middleware])
 """Middlewares around every handler, for as long as they are in this list."""
 
 HEADERS = {
-    hdrs.X_CONTENT_TYPE_OPTIONS: "nosniff",
-    hdrs.REFERRER_POLICY: "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
 }
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
 REFUSED_METHODS = frozenset({hdrs.METH_CONNECT, hdrs.METH_TRACE})

@@ -40,7 +40,7 @@ class Player:
         self._shell = shell
         self._address = f"localhost:{port}{prefix}"
         self._prefix = prefix
-        self._log = log
+        self.log = log
         self._websocket: ClientConnection | None = None
 
     async def take(self, step: Step) -> str:
@@ -107,7 +107,7 @@ class Player:
         with suppress(TimeoutError):
             async with asyncio.timeout(SILENCE):
                 while True:
-                    if match := pattern.search("\n".join(self._log)):
+                    if match := pattern.search("\n".join(self.log)):
                         return match[0]
                     await asyncio.sleep(0.02)
         return "(nothing in the log)"

@@ -31,11 +31,15 @@ kill -KILL 0
 
 
 @asynccontextmanager
-async def staged(program: Path) -> AsyncIterator[Player]:
+async def staged(
+    program: Path, python: str = sys.executable, port: int = 0
+) -> AsyncIterator[Player]:
     """Run a program alone, in a new folder, and yield a player for it.
 
-    It has nothing of our environment. One that needs a Redis has its own.
-    A program that ends before it listens is played too: it refuses.
+    `python` is its interpreter. With `port` 0 the system chooses one; aiohttp
+    tells which since 3.14. It has nothing of our environment, and a Redis of
+    its own if it needs one. A program that ends before it listens is played
+    too: it refuses.
     """
     async with AsyncExitStack() as stack:
         # What is left of a program may still write while it is removed.
@@ -44,16 +48,17 @@ async def staged(program: Path) -> AsyncIterator[Player]:
         environment = {
             "PATH": os.defpath,
             "HOME": str(folder),
-            "PORT": "0",
+            "PORT": str(port),
             "PYTHONUNBUFFERED": "1",
         }
-        if "REDIS_URL" in program.read_text("utf-8"):  # noqa: ASYNC240 - it is short
+        source = program.read_text("utf-8")  # noqa: ASYNC240 - it is short
+        if "REDIS_URL" in source:
             url = await stack.enter_async_context(_own_redis())
             environment["REDIS_URL"] = url
         log: deque[str] = deque(maxlen=MAX_LINES)
         group = process_group(
             "/bin/sh",
-            *("-c", CONFINED, "sh", sys.executable, str(program)),
+            *("-c", CONFINED, "sh", python, str(program)),
             cwd=folder,
             env=environment,
             stdin=asyncio.subprocess.PIPE,

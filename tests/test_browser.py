@@ -531,7 +531,16 @@ async def look_for_barriers(page: Page) -> None:
     assert in_the_dark.violations_count == 0, in_the_dark.generate_report()
 
 
-@pytest.mark.parametrize("path", ["/", "/?q=loop", "/recipes/database/tests"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/?q=loop",
+        "/recipes/database/tests",
+        "/verdicts",
+        "/verdicts/3.8",
+    ],
+)
 async def test_a_list_shuts_nobody_out(open_page: Page, path: str) -> None:
     await open_page.goto(path)
     await look_for_barriers(open_page)
@@ -553,11 +562,20 @@ async def test_a_played_page_shuts_nobody_out(open_page: Page) -> None:
     await look_for_barriers(open_page)
 
 
-@pytest.mark.parametrize("path", ["", *MODULES, "database/tests"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/verdicts",
+        "/verdicts/3.14",
+        "/recipes/database/tests",
+        *(f"/recipes/{module}" for module in MODULES),
+    ],
+)
 async def test_a_page_needs_no_sideways_scrolling(
     page: Page, path: str
 ) -> None:
-    await page.goto(f"/recipes/{path}" if path else "/")
+    await page.goto(path)
     for details in await page.locator("details > summary").all():
         await details.click()
     for width in (320, 768, 1200, 2560):
@@ -568,7 +586,8 @@ async def test_a_page_needs_no_sideways_scrolling(
 
 async def test_every_link_leads_somewhere(page: Page, base: str) -> None:
     links: set[str] = set()
-    for path in ["/", *(f"/recipes/{module}" for module in MODULES)]:
+    pages = [f"/recipes/{module}" for module in MODULES]
+    for path in ["/", "/verdicts", *pages]:
         await page.goto(path)
         links |= set(
             await page.eval_on_selector_all("a", "all => all.map(a => a.href)")

@@ -26,6 +26,7 @@ from cookbook.pages.search import make_index, search
 from cookbook.pages.shows import Shows
 from cookbook.recipe import Recipe, question
 from cookbook.traps import Trap, traps_of
+from cookbook.verdicts import Verdicts, read_verdicts
 from cookbook.xray import XRay
 
 STATIC = {
@@ -39,6 +40,8 @@ MEDIA_TYPES = {
 }
 # Scripts import each other by their names: one version for the folder.
 VERSION = sha256("".join(STATIC.values()).encode()).hexdigest()[:12]
+
+VERDICTS = Path(__file__).parents[2] / "verdicts"
 
 templates = Environment(
     loader=PackageLoader("cookbook.pages"),
@@ -70,6 +73,7 @@ def add_pages(app: web.Application, recipes: Mapping[str, Recipe]) -> None:
         if "app" in info:
             mounted[resource.canonical] = info["app"]
     index, x_ray, shows = Index(), XRay(app), Shows(app)
+    verdicts = read_verdicts(VERDICTS)
     app.router.add_get("/", index.respond)
     pages: dict[str, Document] = {}
 
@@ -86,7 +90,7 @@ def add_pages(app: web.Application, recipes: Mapping[str, Recipe]) -> None:
         ]
         index.render(contents)
         for at, content in enumerate(contents):
-            pages[content.module] = _render_page(contents, at)
+            pages[content.module] = _render_page(contents, at, verdicts)
 
     app.on_startup.append(render)
     for prefix, recipe in recipes.items():
@@ -103,10 +107,27 @@ def add_pages(app: web.Application, recipes: Mapping[str, Recipe]) -> None:
         for trap in traps_of(file_of(recipe)):
             show = _show_of(shows, trap, file_of(recipe))
             app.router.add_post(f"{here}/traps/{trap.name}", show)
+    _add_board(app, verdicts, [question(each) for each in recipes.values()])
     for name, text in STATIC.items():
         media_type = MEDIA_TYPES[Path(name).suffix]
         document = Document(text, media_type, FOREVER)
         app.router.add_get(f"/static/{VERSION}/{name}", document.respond)
+
+
+def _add_board(
+    app: web.Application, verdicts: Verdicts, questions: list[str]
+) -> None:
+    """Serve the board of verdicts, and the transcripts of each release."""
+    text = templates.get_template("verdicts.html").render(
+        verdicts=verdicts, questions=questions
+    )
+    app.router.add_get("/verdicts", Document(text, "text/html").respond)
+    for release in verdicts.versions:
+        text = templates.get_template("transcripts.html").render(
+            verdicts=verdicts, release=release
+        )
+        transcripts = Document(text, "text/html")
+        app.router.add_get(f"/verdicts/{release}", transcripts.respond)
 
 
 class Index:
@@ -139,11 +160,15 @@ class Index:
         )
 
 
-def _render_page(contents: list[Content], at: int) -> Document:
+def _render_page(
+    contents: list[Content], at: int, verdicts: Verdicts
+) -> Document:
     content = contents[at]
     text = templates.get_template("recipe.html").render(
         content=content,
         total=len(contents),
+        verdicts=verdicts,
+        claims=verdicts.of_question(content.number),
         before=contents[at - 1] if at else None,
         after=contents[at + 1] if at + 1 < len(contents) else None,
         data={
