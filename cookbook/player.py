@@ -159,11 +159,12 @@ async def process_group(
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """Start a process with a group of its own, and kill the group at the end.
 
-    A shell alone would leave behind what it has started.
+    A shell alone would leave behind what it has started. What serves comes
+    first: the group has the lowest priority.
     """
     starting = asyncio.ensure_future(
         asyncio.create_subprocess_exec(
-            *command, start_new_session=True, **options
+            *("nice", "-n", "19", *command), start_new_session=True, **options
         )
     )
     try:
