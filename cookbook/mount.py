@@ -10,7 +10,6 @@ last that was started is the first to be closed.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from aiohttp import hdrs, web
 from aiosignal import Signal
@@ -59,7 +58,7 @@ def mount(
 
 def _contain(
     app: web.Application, prefix: str
-) -> Callable[[web.Application], AbstractAsyncContextManager[None]]:
+) -> Callable[[web.Application], AsyncIterator[None]]:
     """Return a context for the root that runs the signals of `app`."""
     startup, shutdown, cleanup = map(
         _take, (app.on_startup, app.on_shutdown, app.on_cleanup)
@@ -70,7 +69,6 @@ def _contain(
 
     app.on_shutdown.append(shut_down)
 
-    @asynccontextmanager
     async def lifetime(root: web.Application) -> AsyncIterator[None]:
         try:
             async with asyncio.timeout(SIGNAL_TIMEOUT):

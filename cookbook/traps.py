@@ -7,14 +7,11 @@ recipe's: what goes wrong, why, and a dialogue that shows it.
 import ast
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import dedent
 
 from cookbook.recipe import Step, read_dialogue
 
 MARK = "# wrong"
 """Ends the line that matters."""
-
-MAX_EXCERPT = 14
 
 
 @dataclass(frozen=True)
@@ -50,22 +47,18 @@ def _read(file: Path) -> Trap:
 
 
 def _excerpt(source: str) -> str:
-    """Return the definition that holds the mark, or the lines around it."""
+    """Return the definition, or the line, that holds the mark."""
     lines = source.splitlines()
     at = next(n for n, line in enumerate(lines, 1) if line.endswith(MARK))
-    for node in ast.parse(source).body:
-        first = min([node.lineno, *map(_line, _decorators(node))])
-        last = node.end_lineno or first
-        if first <= at <= last:
-            if last - first >= MAX_EXCERPT:
-                first, last = max(first, at - 6), min(last, at + 4)
-            return dedent("\n".join(lines[first - 1 : last]))
-    raise ValueError(f"{MARK} stands nowhere")
+    first, last = next(
+        (first, last)
+        for first, last in map(_span, ast.parse(source).body)
+        if first <= at <= last
+    )
+    return "\n".join(lines[first - 1 : last])
 
 
-def _decorators(node: ast.stmt) -> list[ast.expr]:
-    return getattr(node, "decorator_list", [])
-
-
-def _line(node: ast.expr) -> int:
-    return node.lineno
+def _span(node: ast.stmt) -> tuple[int, int]:
+    decorators: list[ast.expr] = getattr(node, "decorator_list", [])
+    first = min([node.lineno, *(each.lineno for each in decorators)])
+    return first, node.end_lineno or first

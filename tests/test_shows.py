@@ -9,6 +9,7 @@ import pytest
 from aiohttp import ClientResponse, ClientSession, CookieJar
 
 import app
+from cookbook import stage
 from cookbook.pages import shows
 from tests.conftest import Serve
 from tests.servers import TIMEOUT, Server, children
@@ -126,6 +127,18 @@ async def test_a_show_that_takes_too_long_is_ended(
         events = await events_of(response)
     assert events[-1] == {"error": "ended after 1 s"}
     await until_children_are(before)
+
+
+async def test_a_show_that_fails_is_told(
+    client: ClientSession,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(stage, "START_TIMEOUT", 0)
+    async with client.post(SHOW) as response:
+        events = await events_of(response)
+    assert events == [{"error": "it failed: the server's log tells why"}]
+    assert "a show failed" in caplog.text
 
 
 async def test_no_other_site_starts_a_show(client: ClientSession) -> None:

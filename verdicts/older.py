@@ -1,0 +1,31 @@
+"""Lets the recipes' tests run on older releases: a plugin for pytest.
+
+The tests use what came later (a base URL with a path, the port of a site); the
+recipes that are measured do not.
+"""
+
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+from yarl import URL
+
+
+def pytest_configure() -> None:
+    """Add what is missing before 3.14."""
+    if hasattr(web.TCPSite, "port"):
+        return
+    session: Any = aiohttp.ClientSession
+    init = session.__init__
+
+    def take_base(self: Any, base_url: Any = None, **options: Any) -> None:
+        init(self, **options)
+        vars(self)["base"] = base_url
+
+    def join(self: Any, url: Any) -> URL:
+        base = vars(self)["base"]
+        return URL(base).join(URL(url)) if base else URL(url)
+
+    session.__init__, session._build_url = take_base, join
+    site: Any = web.TCPSite
+    site.port = property(lambda self: self._server.sockets[0].getsockname()[1])
