@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Cell:
-    """A verdict on one release, and what its test saw."""
+    """A verdict on one release, and what was seen."""
 
     verdict: str
     transcript: list[str]
@@ -42,7 +42,7 @@ class Verdicts:
     python: str
     versions: dict[str, str]
     claims: list[Claim]
-    recipes: dict[str, dict[str, str]]
+    recipes: dict[str, dict[str, Cell]]
     changes: dict[str, str]
 
     def of_question(self, number: int) -> list[Claim]:
@@ -55,8 +55,8 @@ class Verdicts:
         The empty string says that it has none on the newest.
         """
         first = ""
-        for release, verdict in self.recipes.get(module, {}).items():
-            if verdict not in verdicts:
+        for release, cell in self.recipes.get(module, {}).items():
+            if cell.verdict not in verdicts:
                 first = ""
             elif not first:
                 first = release
@@ -85,7 +85,10 @@ def read_verdicts(folder: Path) -> Verdicts:
         for name, claim in results["claims"].items()
     ]
     recipes = {
-        module: {release: cell["verdict"] for release, cell in releases.items()}
+        module: {
+            release: Cell(cell["verdict"], cell.get("transcript", []))
+            for release, cell in releases.items()
+        }
         for module, releases in results["recipes"].items()
     }
     return Verdicts(

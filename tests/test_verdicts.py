@@ -135,7 +135,8 @@ def test_a_claim_is_judged_in_a_word(verdicts: list[str], word: str) -> None:
 def test_a_recipe_runs_from_a_release_on(
     verdicts: list[str], first: str
 ) -> None:
-    releases = dict(zip(["3.8", "3.9", "3.10"], verdicts, strict=True))
+    cells = [Cell(verdict, []) for verdict in verdicts]
+    releases = dict(zip(["3.8", "3.9", "3.10"], cells, strict=True))
     board = Verdicts("3.11", {}, [], {"recipe": releases}, {})
     assert board.runs_from("recipe", "runs") == first
     assert board.runs_from("another", "runs") == ""
