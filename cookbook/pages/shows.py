@@ -50,7 +50,7 @@ class Shows:
         if len(self._running) >= MAX_SHOWS:
             return _refuse(503, "all stages are taken: try it in a minute")
         queue: Queue = asyncio.Queue()
-        show = asyncio.create_task(_perform(trap.file, recipe, trap, queue))
+        show = asyncio.create_task(_perform(trap, recipe, queue))
         self._running[visitor] = show
         try:
             response = web.StreamResponse()
@@ -91,7 +91,7 @@ async def _send(response: web.StreamResponse, queue: Queue) -> None:
             await response.write(line + b"\n")
 
 
-async def _perform(wrong: Path, right: Path, trap: Trap, queue: Queue) -> None:
+async def _perform(trap: Trap, recipe: Path, queue: Queue) -> None:
     async def play(side: str, program: Path) -> None:
         async with staged(program) as player:
             for at, step in enumerate(trap.dialogue):
@@ -104,8 +104,8 @@ async def _perform(wrong: Path, right: Path, trap: Trap, queue: Queue) -> None:
 
     try:
         async with asyncio.timeout(SHOW_TIMEOUT), asyncio.TaskGroup() as group:
-            group.create_task(play("wrong", wrong))
-            group.create_task(play("right", right))
+            group.create_task(play("wrong", trap.file))
+            group.create_task(play("right", recipe))
     except TimeoutError:
         queue.put_nowait({"error": f"ended after {SHOW_TIMEOUT:g} s"})
     except Exception:
