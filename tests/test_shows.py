@@ -93,7 +93,8 @@ async def test_four_shows_run_at_a_time(server: Server) -> None:
     statuses = [answer.status for answer in answers]
     assert statuses == [200] * shows.MAX_SHOWS + [503]
     assert "stages are taken" in (await answers[-1].json())["error"]
-    for each in visitors:
+    for answer, each in zip(answers, visitors, strict=True):
+        answer.close()
         await each.close()
     await until_children_are(before)
 

@@ -65,10 +65,11 @@ async def listen(request: web.Request) -> web.StreamResponse:
 
 @routes.post("/channels/{channel}")
 async def publish(request: web.Request) -> web.Response:
-    """Publish the body; answer how many are subscribed."""
+    """Publish the body; answer how many sockets are on the channel."""
     channel = f"events:{request.match_info['channel']}"
-    count = await request.app[REDIS].publish(channel, await request.text())
-    return web.json_response({"receivers": count})
+    await request.app[REDIS].publish(channel, await request.text())
+    on_channel = [ws for name, ws in request.app[SOCKETS] if name == channel]
+    return web.json_response({"receivers": len(on_channel)})
 
 
 def create_app() -> web.Application:
