@@ -14,11 +14,16 @@ NOTHING = "(nothing for 1 s)"
 """What `receive` names where no frame comes."""
 
 
-class Recipe(Protocol):
+class Documented(Protocol):
+    """What has a docstring in the form of a recipe's."""
+
+    __doc__: str | None
+
+
+class Recipe(Documented, Protocol):
     """A module of `recipes/`: a docstring to read and an application to run."""
 
     __name__: str
-    __doc__: str | None
     __file__: str | None
 
     def create_app(self) -> web.Application: ...
@@ -54,32 +59,27 @@ class Step:
         return re.compile(".*?".join(parts), re.DOTALL)
 
 
-def question(recipe: Recipe) -> str:
+def question(recipe: Documented) -> str:
     """Return the first line of the docstring: the FAQ's question."""
     return _docstring(recipe).partition("\n")[0]
 
 
-def answer(recipe: Recipe) -> str:
+def answer(recipe: Documented) -> str:
     """Return the docstring's Markdown between question and dialogue."""
     _, _, rest = _docstring(recipe).partition("\n")
     return rest.partition("\nTry it::\n")[0].strip()
 
 
-def details(recipe: Recipe) -> str:
+def details(recipe: Documented) -> str:
     """Return the docstring's Markdown after the dialogue: *Good to know*."""
     _, _, rest = _docstring(recipe).partition("\nTry it::\n")
     lines = rest.splitlines()
     return "\n".join(dropwhile(_is_of_dialogue, lines)).strip()
 
 
-def dialogue(recipe: Recipe) -> list[Step]:
+def dialogue(recipe: Documented) -> list[Step]:
     """Return the steps of the docstring's `Try it::` block, in order."""
-    return read_dialogue(_docstring(recipe))
-
-
-def read_dialogue(docstring: str) -> list[Step]:
-    """Return the steps of a docstring's `Try it::` block, in order."""
-    _, _, rest = docstring.partition("\nTry it::\n")
+    _, _, rest = _docstring(recipe).partition("\nTry it::\n")
     steps: list[Step] = []
     for line in takewhile(_is_of_dialogue, rest.splitlines()):
         if step := _new_step(line[4:]):
@@ -114,5 +114,5 @@ def _continued(step: Step, line: str) -> Step:
     return replace(step, output=f"{step.output}{line}\n")
 
 
-def _docstring(recipe: Recipe) -> str:
+def _docstring(recipe: Documented) -> str:
     return getdoc(recipe) or ""

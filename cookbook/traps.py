@@ -6,9 +6,11 @@ recipe's: what goes wrong, why, and a dialogue that shows it.
 
 import ast
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from types import ModuleType
 
-from cookbook.recipe import Step, read_dialogue
+from cookbook.recipe import Step, answer, dialogue, question
 
 MARK = "# wrong"
 """Ends the line that matters."""
@@ -30,6 +32,7 @@ class Trap:
         return self.file.stem
 
 
+@cache
 def traps_of(recipe: Path) -> list[Trap]:
     """Read the traps of a recipe, given its file."""
     folder = recipe.parent / "traps" / recipe.stem
@@ -38,21 +41,23 @@ def traps_of(recipe: Path) -> list[Trap]:
 
 def _read(file: Path) -> Trap:
     source = file.read_text(encoding="utf-8")
-    docstring = ast.get_docstring(ast.parse(source)) or ""
-    head, _, _ = docstring.partition("\nTry it::\n")
-    title, _, why = head.partition("\n")
+    tree = ast.parse(source)
+    told = ModuleType(file.stem, ast.get_docstring(tree))
     return Trap(
-        file, title, why.strip(), read_dialogue(docstring), _excerpt(source)
+        file,
+        question(told),
+        answer(told),
+        dialogue(told),
+        _excerpt(source.splitlines(), tree),
     )
 
 
-def _excerpt(source: str) -> str:
+def _excerpt(lines: list[str], tree: ast.Module) -> str:
     """Return the definition, or the line, that holds the mark."""
-    lines = source.splitlines()
     at = next(n for n, line in enumerate(lines, 1) if line.endswith(MARK))
     first, last = next(
         (first, last)
-        for first, last in map(_span, ast.parse(source).body)
+        for first, last in map(_span, tree.body)
         if first <= at <= last
     )
     return "\n".join(lines[first - 1 : last])

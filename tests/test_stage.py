@@ -6,12 +6,13 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from cookbook import player as player_module
 from cookbook import stage
-from cookbook.recipe import Step, read_dialogue
+from cookbook.recipe import Step, dialogue
 from cookbook.stage import staged
 from tests.servers import ROOT, TIMEOUT, children
 
@@ -221,8 +222,9 @@ async def test_a_step_that_does_not_end_is_given_up(
 async def test_the_dialogue_may_end_the_server(
     program: Callable[[str], Path],
 ) -> None:
-    steps = read_dialogue(
-        "What?\n\nTry it::\n\n    $ kill $SERVER\n    Log: ended with 0\n"
+    told = ModuleType(
+        "told",
+        "What?\n\nTry it::\n\n    $ kill $SERVER\n    Log: ended with 0\n",
     )
     async with staged(program("")) as player:
-        assert not await player.play(steps)
+        assert not await player.play(dialogue(told))

@@ -95,18 +95,7 @@ def claims_on(python: Path) -> dict[str, Result]:
     """Run the claims' tests; a claim that fails is a result, too."""
     with TemporaryDirectory() as folder:
         file = Path(folder, "results.json")
-        command: list[str | Path] = [
-            *(python, "-m", "pytest", "-q", "-c", "/dev/null"),
-            *("--rootdir", HERE, "-p", "no:cacheprovider"),
-            *("--results", file, HERE / "test_claims.py"),
-        ]
-        subprocess.run(
-            command,
-            cwd=ROOT,
-            env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
-            capture_output=True,
-            timeout=TIMEOUT,
-        )
+        run_tests(python, "--results", file, HERE / "test_claims.py")
         results: dict[str, Result] = json.loads(file.read_text())
     return results
 
@@ -135,25 +124,13 @@ async def recipe_on(recipe: Recipe, python: Path) -> Result:
 
 def failing_test(module: str, python: Path) -> str:
     """Return the first of a recipe's own tests that fails, or nothing."""
-    command: list[str | Path] = [
-        *(python, "-m", "pytest", "-q", "-x", "-c", "/dev/null"),
-        *("--rootdir", ROOT, "-p", "no:cacheprovider", "-p", "verdicts.older"),
-        *("-p", "pytest_asyncio.plugin", "-o", "asyncio_mode=auto"),
-        *("-o", "asyncio_default_fixture_loop_scope=function"),
-        ROOT / "tests" / f"test_{module}.py",
-    ]
     try:
-        ended = subprocess.run(
-            command,
-            cwd=ROOT,
-            env={
-                **os.environ,
-                "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-                "PYTHONPATH": str(ROOT),
-            },
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT,
+        ended = run_tests(
+            python,
+            *("-x", "-p", "verdicts.older", "-p", "pytest_asyncio.plugin"),
+            *("-o", "asyncio_mode=auto"),
+            *("-o", "asyncio_default_fixture_loop_scope=function"),
+            ROOT / "tests" / f"test_{module}.py",
         )
     except subprocess.TimeoutExpired:
         return "its tests hang"
@@ -161,6 +138,27 @@ def failing_test(module: str, python: Path) -> str:
         return ""
     found = re.search(r"^(?:FAILED|ERROR) (\S+)", ended.stdout, re.MULTILINE)
     return found[1] if found else "its tests cannot be run"
+
+
+def run_tests(
+    python: Path, *arguments: str | Path
+) -> subprocess.CompletedProcess[str]:
+    """Run pytest with no plugin and no setting but those named."""
+    return subprocess.run(
+        [
+            *(python, "-m", "pytest", "-q", "-c", "/dev/null"),
+            *("--rootdir", ROOT, "-p", "no:cacheprovider", *arguments),
+        ],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            "PYTHONPATH": str(ROOT),
+        },
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+    )
 
 
 async def play(recipe: Recipe, file: Path, python: Path) -> str:

@@ -144,25 +144,26 @@ def highlighted(source: str) -> Markup:
 
     Each line is a `span` with the id `L-` and its number.
     """
-    lexer = PythonLexer(stripnl=False, ensurenl=False)
-    text = highlight(source, lexer, HtmlFormatter(nowrap=True))
     lines = [
         f'<span id="L-{number}">{line}</span>\n'
-        for number, line in enumerate(text.removesuffix("\n").split("\n"), 1)
+        for number, line in enumerate(_highlighted_lines(source), 1)
     ]
     return Markup("".join(lines))  # noqa: S704 - Pygments escapes
 
 
 def excerpt(source: str) -> Markup:
     """Return a few lines of Python in HTML, the one that matters marked."""
-    text = highlight(
-        source, PythonLexer(stripnl=False), HtmlFormatter(nowrap=True)
-    )
     lines = [
         f"<mark>{line}</mark>" if line.endswith(f"{MARK}</span>") else line
-        for line in text.rstrip("\n").split("\n")
+        for line in _highlighted_lines(source)
     ]
     return Markup("\n".join(lines))  # noqa: S704 - Pygments escapes
+
+
+def _highlighted_lines(source: str) -> list[str]:
+    lexer = PythonLexer(stripnl=False, ensurenl=False)
+    text = highlight(source, lexer, HtmlFormatter(nowrap=True))
+    return text.removesuffix("\n").split("\n")
 
 
 def api_names(source: str) -> set[str]:

@@ -61,7 +61,7 @@ function setUpClient(recipe, name, path, user) {
       socket.onmessage = ({ data }) => write(`< ${data.size ? `${data.size} bytes` : data}`);
       socket.onclose = ({ code, reason }) => {
         state.textContent = `closed, ${code} ${reason}`;
-        write(`< close ${code} ${reason}`, "end");
+        write(`< close ${code} ${reason}`);
       };
     },
     send() {
