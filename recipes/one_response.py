@@ -106,17 +106,13 @@ def take(response: web.StreamResponse, made: float) -> Answer | None:
 @routes.get("/greeting")
 async def greet(request: web.Request) -> web.Response:
     """Greet by name; the answer may be sent again."""
-    names = request.query.getall("name", [])
-    if len(names) != 1 or not is_name(names[0]):
-        reason = f"give one name, of 1 to {MAX_NAME} printable characters"
-        raise refusal(web.HTTPBadRequest, reason)
-    response = web.json_response({"greeting": f"Hello, {names[0]}!"})
-    response[REUSABLE] = True
-    return response
-
-
-def is_name(text: str) -> bool:
-    return 1 <= len(text) <= MAX_NAME and text.isprintable()
+    match request.query.getall("name", []):
+        case [name] if 1 <= len(name) <= MAX_NAME and name.isprintable():
+            response = web.json_response({"greeting": f"Hello, {name}!"})
+            response[REUSABLE] = True
+            return response
+    reason = f"give one name, of 1 to {MAX_NAME} printable characters"
+    raise refusal(web.HTTPBadRequest, reason)
 
 
 @routes.get("/fresh")
