@@ -2,11 +2,13 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
+from cryptography.fernet import Fernet
 
 from cookbook.guard import protect
 from cookbook.mount import mount
@@ -15,6 +17,13 @@ from cookbook.recipe import Recipe
 from cookbook.server import command
 
 try:
+    import recipes.production.after_response
+    import recipes.production.client_session
+    import recipes.production.database
+    import recipes.production.one_response
+    import recipes.production.parallel_events
+    import recipes.production.request_data
+    import recipes.production.websocket_logout
     from recipes import (
         after_response,
         api_stability,
@@ -52,33 +61,50 @@ COOKBOOK: dict[str, Recipe] = {
     "/one-response": one_response,
     "/event-loop": event_loop,
 }
+PRODUCTION: dict[str, Recipe] = {
+    "/production/database": recipes.production.database,
+    "/production/request-data": recipes.production.request_data,
+    "/production/parallel-events": recipes.production.parallel_events,
+    "/production/websocket-logout": recipes.production.websocket_logout,
+    "/production/client-session": recipes.production.client_session,
+    "/production/after-response": recipes.production.after_response,
+    "/production/one-response": recipes.production.one_response,
+}
 
 
 def create_app(
     *,
     redis_url: str | None = None,
     data_dir: Path | None = None,
+    session_key: str | None = None,
     allow_hosts: Iterable[str] = (),
 ) -> web.Application:
-    """Mount all recipes; an outside server sets REDIS_URL and DATA_DIR."""
+    """Mount all recipes.
+
+    An outside server sets REDIS_URL, DATA_DIR and SESSION_KEY instead. Without
+    a key, the recipes that need one answer 503.
+    """
     redis = redis_url or os.environ.get("REDIS_URL", "redis://localhost")
     data = data_dir or Path(os.environ.get("DATA_DIR", "."))
-    knobs: dict[str, Callable[[], web.Application]] = {
-        "/database": partial(database.create_app, database=data / "notes.db"),
-        "/parallel-events": partial(
-            parallel_events.create_app, redis_url=redis
-        ),
-        "/subapp-database": partial(
-            subapp_database.create_app, database=data / "visits.db"
-        ),
-        "/after-response": partial(
-            after_response.create_app, database=data / "pings.db"
-        ),
+    key = session_key or os.environ.get("SESSION_KEY", "")
+    if key == "random":
+        key = Fernet.generate_key().decode()
+    options: dict[str, dict[str, Any]] = {
+        # Public, because the page shows it.
+        "/route-table": {"token": "ann-demo-token"},
+        "/database": {"database": data / "notes.db"},
+        "/production/database": {"database": data / "production-notes.db"},
+        "/request-data": {"key": key},
+        "/production/request-data": {"key": key},
+        "/parallel-events": {"redis_url": redis},
+        "/production/parallel-events": {"redis_url": redis},
+        "/subapp-database": {"database": data / "visits.db"},
+        "/production/after-response": {"database": data / "pings.db"},
     }
     app = web.Application()
     protect(app, allow_hosts)
-    for prefix, recipe in COOKBOOK.items():
-        build = knobs.get(prefix, recipe.create_app)
+    for prefix, recipe in (COOKBOOK | PRODUCTION).items():
+        build = partial(recipe.create_app, **options.get(prefix, {}))
         mount(app, prefix, build, page=address(recipe))
     add_pages(app, COOKBOOK)
     return app

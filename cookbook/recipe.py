@@ -1,6 +1,8 @@
 """What a recipe is, and what can be read from its docstring."""
 
 import re
+import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from inspect import getdoc
 from itertools import dropwhile, takewhile
@@ -26,7 +28,8 @@ class Recipe(Documented, Protocol):
     __name__: str
     __file__: str | None
 
-    def create_app(self) -> web.Application: ...
+    @property
+    def create_app(self) -> Callable[..., web.Application]: ...
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,33 @@ class Step:
         """The promise as a regular expression."""
         parts = map(re.escape, self.promised.split("..."))
         return re.compile(".*?".join(parts), re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a recipe needs, from the metadata at its top (PEP 723)."""
+
+    python: str
+    packages: list[str]
+
+
+def read_header(source: str) -> Header:
+    """Read the `# /// script` block of a source.
+
+    Raises ValueError for a source that has none.
+    """
+    block = re.search(r"(?ms)^# /// script\n(.*?)^# ///$", source)
+    if block is None:
+        raise ValueError("a recipe begins with its script metadata")
+    lines = [line.removeprefix("#") for line in block[1].splitlines()]
+    metadata = tomllib.loads("\n".join(line.strip() for line in lines))
+    return Header(metadata["requires-python"], metadata["dependencies"])
+
+
+def read_answer(source: str) -> list[str]:
+    """Return what stands between `# answer` and `# end of answer`."""
+    marked = r"(?ms)^# answer\n(.*?)^# end of answer$"
+    return [part.strip("\n") for part in re.findall(marked, source)]
 
 
 def question(recipe: Documented) -> str:

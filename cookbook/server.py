@@ -52,6 +52,13 @@ def command(
         help="Where the databases are, instead of a temporary folder.",
     )
     @click.option(
+        "--session-key",
+        envvar="SESSION_KEY",
+        show_envvar=True,
+        default="random",
+        help="A Fernet key for sessions; 'random' makes one for this process.",
+    )
+    @click.option(
         "--allow-host",
         "allow_hosts",
         envvar="ALLOW_HOST",
@@ -65,6 +72,7 @@ def command(
         port: int,
         redis_url: str | None,
         data_dir: Path | None,
+        session_key: str,
         allow_hosts: tuple[str, ...],
     ) -> None:
         """Serve the aiohttp cookbook."""
@@ -86,7 +94,10 @@ def command(
             except (OSError, RuntimeError, ValueError) as error:
                 raise click.ClickException(str(error)) from error
             app = create_app(
-                redis_url=redis_url, data_dir=data_dir, allow_hosts=allow_hosts
+                redis_url=redis_url,
+                data_dir=data_dir,
+                session_key=session_key,
+                allow_hosts=allow_hosts,
             )
             asyncio.run(_serve(app, host, port, recipes))
 

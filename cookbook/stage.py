@@ -14,6 +14,9 @@ from cookbook.player import Player, player, process_group
 from cookbook.redis_server import redis_server
 
 START_TIMEOUT = 10.0
+DEMONSTRATION = {"SESSION_KEY": "random", "TOKEN": "ann-demo-token"}
+"""Secrets that have no default in a recipe; a dialogue may show them."""
+
 MAX_LINES = 1000
 """Lines kept of what a program writes."""
 
@@ -50,6 +53,7 @@ async def staged(
             "HOME": str(folder),
             "PORT": str(port),
             "PYTHONUNBUFFERED": "1",
+            **DEMONSTRATION,
         }
         source = program.read_text("utf-8")  # noqa: ASYNC240 - it is short
         if "REDIS_URL" in source:

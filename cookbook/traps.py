@@ -1,7 +1,8 @@
 """Traps: the wrong ways beside a recipe, each a small program that fails.
 
-A trap is never imported: some fail on import. Its docstring has the form of a
-recipe's: what goes wrong, why, and a dialogue that shows it.
+A trap is its recipe with one mistake in it. It is never imported: some fail on
+import. Its docstring has the form of a recipe's: what goes wrong, why, and a
+dialogue that shows it.
 """
 
 import ast
@@ -10,21 +11,24 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
+from cookbook.differences import Hunk, count_lines, differences
 from cookbook.recipe import Step, answer, dialogue, question
-
-MARK = "# wrong"
-"""Ends the line that matters."""
 
 
 @dataclass(frozen=True)
 class Trap:
-    """A wrong way: `excerpt` are the lines around the mistake."""
+    """A wrong way: `hunks` are what it changes in its `pair`.
+
+    The pair is the answer, or the production file where the trap is closer to
+    that one.
+    """
 
     file: Path
     title: str
     why: str
     dialogue: list[Step]
-    excerpt: str
+    pair: Path
+    hunks: list[Hunk]
 
     @property
     def name(self) -> str:
@@ -34,36 +38,21 @@ class Trap:
 
 @cache
 def traps_of(recipe: Path) -> list[Trap]:
-    """Read the traps of a recipe, given its file."""
+    """Read the traps of a recipe, given the file of its answer."""
     folder = recipe.parent / "traps" / recipe.stem
-    return [_read(file) for file in sorted(folder.glob("*.py"))]
+    pairs = [recipe, recipe.parent / "production" / recipe.name]
+    pairs = [pair for pair in pairs if pair.exists()]
+    return [_read(file, pairs) for file in sorted(folder.glob("*.py"))]
 
 
-def _read(file: Path) -> Trap:
+def _read(file: Path, pairs: list[Path]) -> Trap:
     source = file.read_text(encoding="utf-8")
-    tree = ast.parse(source)
-    told = ModuleType(file.stem, ast.get_docstring(tree))
-    return Trap(
-        file,
-        question(told),
-        answer(told),
-        dialogue(told),
-        _excerpt(source.splitlines(), tree),
+    told = ModuleType(file.stem, ast.get_docstring(ast.parse(source)))
+    hunks, pair = min(
+        (
+            (differences(pair.read_text(encoding="utf-8"), source), pair)
+            for pair in pairs
+        ),
+        key=lambda found: count_lines(found[0]),
     )
-
-
-def _excerpt(lines: list[str], tree: ast.Module) -> str:
-    """Return the definition, or the line, that holds the mark."""
-    at = next(n for n, line in enumerate(lines, 1) if line.endswith(MARK))
-    first, last = next(
-        (first, last)
-        for first, last in map(_span, tree.body)
-        if first <= at <= last
-    )
-    return "\n".join(lines[first - 1 : last])
-
-
-def _span(node: ast.stmt) -> tuple[int, int]:
-    decorators: list[ast.expr] = getattr(node, "decorator_list", [])
-    first = min([node.lineno, *(each.lineno for each in decorators)])
-    return first, node.end_lineno or first
+    return Trap(file, question(told), answer(told), dialogue(told), pair, hunks)

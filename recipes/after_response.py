@@ -1,3 +1,7 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["aiohttp>=3.14.3,<4"]
+# ///
 """How do I perform operations in a request handler after sending the response?
 
 Send it with `prepare()` and `write_eof()`, then hand the work to a task that

@@ -1,3 +1,7 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["aiohttp>=3.14.3,<4"]
+# ///
 """What is the API stability and deprecation policy?
 
 Semantic Versioning, with more exceptions than the FAQ tells. Feature releases

@@ -1,3 +1,7 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["aiohttp>=3.14.3,<4"]
+# ///
 """How do I manage a ClientSession within a web server?
 
 Open one session in a cleanup context and share it: a session per request

@@ -1,3 +1,7 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["aiohttp>=3.14.3,<4"]
+# ///
 """Why is creating a ClientSession outside of an event loop dangerous?
 
 A session belongs to the loop that it was made in, and has to be closed before

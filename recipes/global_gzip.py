@@ -1,3 +1,7 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["aiohttp>=3.14.3,<4"]
+# ///
 """How do I enable gzip compression globally for my entire application?
 
 With a middleware that decides, and leaves the work to `enable_compression()`.

@@ -1,3 +1,7 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["aiohttp>=3.14.3,<4"]
+# ///
 """Does aiohttp have a concept like Flask's "blueprint" or Django's "app"?
 
 Yes: an `Application` added to another by `add_subapp`, with routes, middlewares

@@ -1,3 +1,7 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["aiohttp>=3.14.3,<4"]
+# ///
 """How do I make sure my custom middleware response will behave correctly?
 
 Make a new response for each request. What may live longer is what a response

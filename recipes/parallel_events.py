@@ -1,3 +1,7 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["aiohttp>=3.14.3,<4"]
+# ///
 """Can a handler receive incoming events from different sources in parallel?
 
 Yes: one task reads the WebSocket, another Redis, and either may send. But let

@@ -1,3 +1,7 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["aiohttp>=3.14.3,<4"]
+# ///
 """How do I create a route that matches urls with a given prefix?
 
 End the path in a variable that takes everything: `{tail:(?s:.*)}`. The FAQ's

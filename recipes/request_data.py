@@ -1,3 +1,7 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["aiohttp>=3.14.3,<4"]
+# ///
 """How can middleware store data for web handlers to use?
 
 Under a `web.RequestKey`, which is typed and equal to no other key. The FAQ's

@@ -1,3 +1,7 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["aiohttp>=3.14.3,<4"]
+# ///
 """Are there plans for an @app.route decorator like in Flask?
 
 There is `RouteTableDef`, since aiohttp 2.3. Its decorators write into a table

@@ -1,3 +1,7 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["aiohttp>=3.14.3,<4"]
+# ///
 """How do I make a request from a specific IP address?
 
 Give the connector `local_addr=(address, 0)`. An address belongs to a

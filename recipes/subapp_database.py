@@ -1,3 +1,7 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["aiohttp>=3.14.3,<4"]
+# ///
 """How do I access database connections from a subapplication?
 
 Share it in a cleanup context of the parent, once it is open. The FAQ's line,

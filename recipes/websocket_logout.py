@@ -1,3 +1,7 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["aiohttp>=3.14.3,<4"]
+# ///
 """How do I programmatically close a WebSocket server-side?
 
 Call `close()` on each one of a registry, but not in the handler, as in the FAQ:

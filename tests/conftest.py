@@ -3,9 +3,10 @@
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, cast
 
 import pytest
 from aiohttp import ClientSession, ClientTimeout, CookieJar, web
@@ -18,7 +19,7 @@ from cookbook.redis_server import (
     start_redis,
     stop_redis,
 )
-from tests.servers import TIMEOUT, Server, serving
+from tests.servers import ROOT, TIMEOUT, Server, serving
 
 # What a reader's shell exports for the recipes is not meant for their tests.
 for name in ("DATABASE", "DATA_DIR", "REDIS_URL", "SESSION_KEY", "TOKEN"):
@@ -29,6 +30,46 @@ class Serve(Protocol):
     """The fixture `serve`: see `tests.servers.serving` for what it takes."""
 
     async def __call__(self, app: web.Application, **knobs: Any) -> Server: ...
+
+
+class Tier(Protocol):
+    """A module of `recipes/`: the answer, or its production file."""
+
+    @property
+    def __name__(self) -> str: ...
+
+    @property
+    def __file__(self) -> str: ...
+
+    def create_app(self, **options: Any) -> web.Application: ...
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "answer_only(row): not run on the production file, for the reason that "
+        "a row of the interface gives",
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests of an answer on its production file too."""
+    name = metafunc.module.__name__.rpartition(".test_")[2]
+    is_of_answer = (ROOT / "recipes" / f"{name}.py").exists()
+    if "recipe" not in metafunc.fixturenames or not is_of_answer:
+        return
+    tiers = {"answer": f"recipes.{name}"}
+    if not metafunc.definition.get_closest_marker("answer_only") and (
+        (ROOT / "recipes" / "production" / f"{name}.py").exists()
+    ):
+        tiers["production"] = f"recipes.production.{name}"
+    metafunc.parametrize("recipe", tiers.values(), ids=tiers, indirect=True)
+
+
+@pytest.fixture
+def recipe(request: pytest.FixtureRequest) -> Tier:
+    """The recipe that a file of tests is named after, in each of its tiers."""
+    return cast(Tier, import_module(request.param))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -18,6 +18,8 @@ from typing import Any
 from aiohttp import web
 from yarl import URL
 
+from cookbook.stage import DEMONSTRATION
+
 ROOT = Path(__file__).parent.parent
 TIMEOUT = 10.0
 """Seconds after which a test calls a wait a hang."""
@@ -118,6 +120,7 @@ async def running(
                 **os.environ,
                 "PORT": "0",
                 "PYTHONUNBUFFERED": "1",
+                **DEMONSTRATION,
                 **environment,
             },
             stdout=asyncio.subprocess.PIPE,

@@ -1,27 +1,25 @@
-"""Proofs for recipes/database.py."""
+"""Proofs for recipes/database.py; they hold for the production file too."""
 
 import asyncio
 import gzip
 import json
 import os
-import resource
+import signal
 import sqlite3
 import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
-from io import BytesIO
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import ClientConnectionError, ClientSession, web
 
-from recipes import database
-from tests.conftest import Serve
-from tests.servers import ROOT, TIMEOUT, Server, running
+from tests.conftest import Serve, Tier
+from tests.servers import TIMEOUT, running
 
-SCRIPT = ROOT / "recipes" / "database.py"
+STARTS_WITHOUT = "P: a production file starts without its engine"
 
 
 @pytest.fixture
@@ -30,27 +28,20 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def application(path: Path) -> web.Application:
-    return database.create_app(database=path)
+def application(recipe: Tier, path: Path) -> web.Application:
+    return recipe.create_app(database=path)
 
 
 @pytest.fixture
-def slow(application: web.Application) -> "Slow":
-    return Slow(application)
-
-
-@pytest.fixture
-async def cancelling(
-    serve: Serve, application: web.Application, handler_cancellation: bool
-) -> Server:
-    """A server in either of the ways to treat a lost client's handler."""
-    return await serve(application, handler_cancellation=handler_cancellation)
+def slow(application: web.Application, recipe: Any) -> "Slow":
+    return Slow(application, recipe)
 
 
 class Slow:
     """A handler that holds its transaction until it is told how to end."""
 
-    def __init__(self, app: web.Application) -> None:
+    def __init__(self, app: web.Application, recipe: Any) -> None:
+        self._recipe = recipe
         self.entered = asyncio.Event()
         self.ended = asyncio.Event()
         self.go_on = asyncio.Event()
@@ -59,8 +50,8 @@ class Slow:
 
     async def handle(self, request: web.Request) -> web.Response:
         try:
-            async with database.transaction(request.app) as writer:
-                await writer.execute(database.INSERT, ["slow"])
+            async with self._recipe.transaction(request.app) as writer:
+                await writer.execute(self._recipe.INSERT, ["slow"])
                 self.entered.set()
                 await self.go_on.wait()
                 if self.refuse:
@@ -70,64 +61,19 @@ class Slow:
         return web.json_response({}, status=201)
 
 
-@pytest.fixture
-def swallow(application: web.Application) -> None:
-    """A handler that goes on after an error that ended its transaction."""
-
-    async def handle(request: web.Request) -> web.Response:
-        async with database.transaction(request.app) as writer:
-            await writer.execute(database.INSERT, ["half"])
-            with pytest.raises(sqlite3.IntegrityError):
-                await writer.execute(
-                    "INSERT OR ROLLBACK INTO notes SELECT * FROM notes"
-                )
-        raise AssertionError("a lost transaction was committed")
-
-    application.router.add_post("/swallow", handle)
+def batch(*texts: str) -> dict[str, list[dict[str, str]]]:
+    return {"notes": [{"text": text} for text in texts]}
 
 
-async def post(client: ClientSession, target: str, body: object = None) -> int:
-    async with client.post(target, json=body) as response:
+async def add(client: ClientSession, *texts: str) -> int:
+    async with client.post("notes/batch", json=batch(*texts)) as response:
         return response.status
 
 
-async def add(client: ClientSession, text: str = "milk") -> int:
-    return await post(client, "notes", {"text": text})
-
-
 async def texts(client: ClientSession) -> list[str]:
-    async with client.get("notes?limit=100") as response:
+    async with client.get("notes") as response:
         assert response.status == 200
         return [note["text"] for note in (await response.json())["notes"]]
-
-
-def stored(path: Path) -> list[str]:
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchall() == [
-            ("ok",)
-        ]
-        return [
-            text for (text,) in connection.execute("SELECT text FROM notes")
-        ]
-
-
-async def leave(
-    server: Server,
-    path: str,
-    body: object,
-    when: Awaitable[object] | None = None,
-) -> None:
-    """Send a request, then reset the connection, `when` the time has come."""
-    content = json.dumps(body).encode()
-    _, writer = await asyncio.open_connection("127.0.0.1", server.port)
-    writer.write(
-        b"POST %b%b HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b"
-        % (server.url.raw_path.encode(), path.encode(), len(content), content)
-    )
-    await writer.drain()
-    if when:
-        await when
-    writer.transport.abort()
 
 
 @asynccontextmanager
@@ -158,9 +104,6 @@ async def locked(
             await process.wait()
 
 
-# The endpoints
-
-
 async def test_the_answer_comes_from_the_database(
     client: ClientSession,
 ) -> None:
@@ -168,49 +111,17 @@ async def test_the_answer_comes_from_the_database(
         assert await response.json() == {"answer": 42}
 
 
-async def test_a_stored_note_can_be_read_back(
-    client: ClientSession, server: Server
+async def test_a_batch_is_stored_and_the_newest_notes_come_first(
+    client: ClientSession,
 ) -> None:
-    async with client.post("notes", json={"text": "milk"}) as response:
-        note = await response.json()
-    assert response.status == 201
-    assert note == {"id": note["id"], "text": "milk"}
-    location = response.headers["Location"]
-    assert location == f"{server.url.path}notes/{note['id']}"
-    async with client.get(server.url.with_path(location)) as response:
-        assert await response.json() == note
-
-
-async def test_the_newest_notes_come_first(client: ClientSession) -> None:
-    for number in range(22):
-        assert await add(client, str(number)) == 201
+    stored = [str(number) for number in range(22)]
+    async with client.post("notes/batch", json=batch(*stored)) as response:
+        assert response.status == 201
+        ids = (await response.json())["ids"]
     async with client.get("notes") as response:
         notes = (await response.json())["notes"]
-    assert [note["text"] for note in notes] == [
-        str(n) for n in range(21, 1, -1)
-    ]
-    async with client.get("notes?limit=2") as response:
-        assert (await response.json())["notes"] == notes[:2]
-    assert len(await texts(client)) == 22
-
-
-async def test_a_batch_is_stored_in_its_order(client: ClientSession) -> None:
-    batch = {"notes": [{"text": str(number)} for number in range(100)]}
-    async with client.post("notes/batch", json=batch) as response:
-        ids = (await response.json())["ids"]
-    assert response.status == 201
-    async with client.get("notes?limit=100") as response:
-        notes = (await response.json())["notes"]
-    assert [note["id"] for note in reversed(notes)] == ids
-    assert [{"text": note["text"]} for note in reversed(notes)] == batch[
-        "notes"
-    ]
-
-
-async def test_an_empty_batch_stores_nothing(client: ClientSession) -> None:
-    async with client.post("notes/batch", json={"notes": []}) as response:
-        assert await response.json() == {"ids": []}
-    assert await texts(client) == []
+    assert [note["id"] for note in notes] == ids[:1:-1]
+    assert [note["text"] for note in notes] == stored[:1:-1]
 
 
 @pytest.mark.parametrize(
@@ -225,64 +136,35 @@ async def test_a_text_comes_back_as_it_was(
     assert await texts(client) == [text]
 
 
-@pytest.mark.parametrize(
-    "note_id", ["0", "2", str(2**63), "9" * 5000, "-1", "x"]
-)
-async def test_an_unknown_note_is_not_found(
-    client: ClientSession, note_id: str
-) -> None:
-    assert await add(client) == 201
-    async with client.get(f"notes/{note_id}") as response:
-        assert response.status == 404
-        assert "error" in await response.json()
-
-
-# Bad input
-
-
 BAD_NOTES = [
     "{}",
     '{"text": ""}',
     json.dumps({"text": "x" * 1001}),
     '{"text": 1}',
-    '{"text": true}',
     '{"text": null}',
-    '{"text": NaN}',
     '{"text": ["x"]}',
-    '{"text": {"text": "x"}}',
     '{"text": "\\ud800"}',
     '{"text": "x\\udfffx"}',
-    '{"text": 99999999999999999999}',
     '"text"',
-    '["text"]',
     "null",
-    "1",
 ]
 
 
 @pytest.mark.parametrize("note", BAD_NOTES, ids=lambda note: note[:30])
-async def test_a_bad_note_is_refused(client: ClientSession, note: str) -> None:
-    async with client.post("notes", data=note) as response:
-        assert response.status == 400
-        reason = (await response.json())["error"]
-    assert reason == "text must have 1 to 1000 characters"
-    assert await texts(client) == []
-
-
-@pytest.mark.parametrize("note", BAD_NOTES, ids=lambda note: note[:30])
-async def test_a_bad_note_is_named_and_its_batch_is_not_stored(
+async def test_a_bad_note_is_named_and_its_batch_is_rolled_back(
     client: ClientSession, note: str
 ) -> None:
-    batch = f'{{"notes": [{{"text": "a"}}, {{"text": "b"}}, {note}]}}'
-    async with client.post("notes/batch", data=batch) as response:
+    body = f'{{"notes": [{{"text": "a"}}, {{"text": "b"}}, {note}]}}'
+    async with client.post("notes/batch", data=body) as response:
         assert response.status == 400
         reason = (await response.json())["error"]
     assert reason == "notes[2]: text must have 1 to 1000 characters"
-    assert await texts(client) == []
+    assert await add(client, "after") == 201
+    assert await texts(client) == ["after"]
 
 
 @pytest.mark.parametrize(
-    "batch",
+    "body",
     [
         {},
         [],
@@ -290,19 +172,20 @@ async def test_a_bad_note_is_named_and_its_batch_is_not_stored(
         {"notes": None},
         {"notes": "ab"},
         {"notes": {"text": "x"}},
+        {"notes": []},
         {"notes": [{"text": "x"}] * 101},
     ],
-    ids=lambda batch: repr(batch)[:30],
+    ids=lambda body: repr(body)[:30],
 )
-async def test_a_batch_is_a_list_of_up_to_100(
-    client: ClientSession, batch: Any
+async def test_a_batch_is_a_list_of_1_to_100(
+    client: ClientSession, body: Any
 ) -> None:
-    async with client.post("notes/batch", data=json.dumps(batch)) as response:
+    async with client.post("notes/batch", data=json.dumps(body)) as response:
         assert response.status == 400
-        assert "list of up to 100" in (await response.json())["error"]
+        assert "list of 1 to 100" in (await response.json())["error"]
+    assert await add(client, *"x" * 100) == 201
 
 
-@pytest.mark.parametrize("target", ["notes", "notes/batch"])
 @pytest.mark.parametrize(
     ("body", "headers"),
     [
@@ -311,366 +194,200 @@ async def test_a_batch_is_a_list_of_up_to_100(
         (b'{"text": "\xff"}', {}),
         (b"[" * 100_000, {}),
         (b"9" * 5000, {}),
-        (b"{}", {"Content-Type": "application/json; charset=bogus"}),
-        (b"{}", {"Content-Type": "application/json; charset=base64"}),
-        (
-            b'{"text": "tea"}',
-            {"Content-Type": "application/json; charset=punycode"},
-        ),
-        (b"{}", {"Content-Encoding": "gzip"}),
         (gzip.compress(b'{"text": "x"}')[:-14], {"Content-Encoding": "gzip"}),
     ],
 )
 async def test_a_body_that_is_no_json_is_refused(
-    client: ClientSession, target: str, body: bytes, headers: dict[str, str]
+    client: ClientSession, body: bytes, headers: dict[str, str]
 ) -> None:
-    async with client.post(target, data=body, headers=headers) as response:
+    async with client.post(
+        "notes/batch", data=body, headers=headers
+    ) as response:
         assert response.status == 400
-        assert await response.json() == {
-            "error": "the body must be JSON in UTF-8"
-        }
+        assert await response.json() == {"error": "the body must be JSON"}
 
 
-async def test_a_body_that_does_not_inflate_is_refused(
+async def test_a_codec_that_the_client_names_is_not_used(
     client: ClientSession,
 ) -> None:
-    # Where all of it comes at once, aiohttp answers before the handler could.
-    headers = {"Content-Encoding": "deflate"}
-    async with client.post("notes", data=b"{}", headers=headers) as response:
-        assert response.status == 400
-
-
-async def test_a_large_body_is_refused(client: ClientSession) -> None:
-    body = BytesIO(b" " * (2**20 + 1))
-    async with client.post("notes", data=body) as response:
-        assert response.status == 413
-        assert "error" in await response.json()
-
-
-@pytest.mark.parametrize(
-    "limit",
-    ["0", "101", "-1", "", "x", "1.5", "1_0", "+5", "%D9%A3", "%205", "5%0A"],
-)
-async def test_a_limit_is_a_number_from_1_to_100(
-    client: ClientSession, limit: str
-) -> None:
-    async with client.get(f"notes?limit={limit}") as response:
-        assert response.status == 400
-        assert "limit" in (await response.json())["error"]
-
-
-async def test_a_limit_is_given_once(client: ClientSession) -> None:
-    async with client.get("notes?limit=5&limit=6") as response:
-        assert response.status == 400
-
-
-async def test_a_wrong_method_is_told_the_right_one(
-    client: ClientSession,
-) -> None:
-    async with client.get("notes/batch") as response:
-        assert response.status == 405
-        assert response.headers["Allow"] == "POST"
-        assert "error" in await response.json()
+    # Punycode is decoded in quadratic time.
+    headers = {"Content-Type": "application/json; charset=punycode"}
+    body = json.dumps(batch("tea"))
+    async with client.post(
+        "notes/batch", data=body, headers=headers
+    ) as response:
+        assert response.status == 201
+    assert await texts(client) == ["tea"]
 
 
 # Isolation
 
 
-async def test_a_refused_write_leaves_nothing_behind(
+async def test_a_rollback_leaves_nothing_behind(
     slow: Slow, client: ClientSession
 ) -> None:
     slow.refuse = True
     slow.go_on.set()
     async with client.post("slow") as response:
         assert response.status == 409
-    assert await add(client) == 201
+    assert await add(client, "milk") == 201
     assert await texts(client) == ["milk"]
 
 
-async def test_a_write_waits_until_the_one_before_has_ended(
+async def test_two_requests_at_once_are_isolated(
     slow: Slow, client: ClientSession
 ) -> None:
     slow.refuse = True
     async with asyncio.timeout(TIMEOUT), asyncio.TaskGroup() as tasks:
-        refused = tasks.create_task(post(client, "slow"))
+        refused = tasks.create_task(client.post("slow"))
         await slow.entered.wait()
-        confirmed = tasks.create_task(add(client))
+        confirmed = tasks.create_task(add(client, "milk"))
         # Reads go on, and see no half of a transaction.
         assert await texts(client) == []
         slow.go_on.set()
         assert await confirmed == 201
         assert slow.ended.is_set()
-        assert await refused == 409
+        assert (await refused).status == 409
     assert await texts(client) == ["milk"]
 
 
-async def test_a_write_whose_turn_does_not_come_is_refused(
-    slow: Slow, client: ClientSession
-) -> None:
-    async with asyncio.timeout(TIMEOUT), asyncio.TaskGroup() as tasks:
-        confirmed = tasks.create_task(post(client, "slow"))
-        await slow.entered.wait()
-        async with client.post("notes", json={"text": "milk"}) as response:
-            assert response.status == 503
-            assert response.headers["Retry-After"] == "1"
-            assert "error" in await response.json()
-        slow.go_on.set()
-        # It took longer than a write may wait: only waits are bounded.
-        assert await confirmed == 201
-    assert await texts(client) == ["slow"]
-
-
-async def test_a_write_that_an_error_ended_is_not_confirmed(
-    swallow: None, client: ClientSession
-) -> None:
-    async with client.post("swallow") as response:
-        assert response.status == 503
-    assert await texts(client) == []
-    assert await add(client) == 201
-
-
-async def test_a_transaction_has_the_lock_before_it_reads(
-    client: ClientSession, application: web.Application, path: Path
-) -> None:
-    async with database.transaction(application):
-        with (
-            closing(sqlite3.connect(path, timeout=0)) as other,
-            pytest.raises(sqlite3.OperationalError, match="locked"),
-        ):
-            other.execute("BEGIN IMMEDIATE")
-    assert await add(client) == 201
-
-
-async def test_the_reader_cannot_write(
-    client: ClientSession, application: web.Application
-) -> None:
-    with pytest.raises(sqlite3.OperationalError, match="readonly"):
-        await application[database.READER].execute(database.INSERT, ["x"])
-    assert await texts(client) == []
-
-
-# Clients that leave
-
-
-async def test_a_lost_client_leaves_no_half(
-    slow: Slow, cancelling: Server, handler_cancellation: bool
-) -> None:
-    async with (
-        asyncio.timeout(TIMEOUT),
-        ClientSession(cancelling.url) as client,
-    ):
-        await leave(cancelling, "slow", {}, when=slow.entered.wait())
-        if handler_cancellation:
-            await slow.ended.wait()
-        slow.go_on.set()
-        assert await add(client) == 201
-        whole = ["milk"] if handler_cancellation else ["milk", "slow"]
-        assert await texts(client) == whole
-
-
-async def test_a_client_may_leave_at_any_moment(
-    path: Path, cancelling: Server
-) -> None:
-    async with (
-        asyncio.timeout(TIMEOUT),
-        ClientSession(cancelling.url) as client,
-    ):
-        for turns in range(80):
-            pair = {"notes": [{"text": f"{turns}"}, {"text": f"{turns}b"}]}
-            moment = asyncio.create_task(pass_turns(turns))
-            await leave(cancelling, "notes/batch", pair, when=moment)
-            assert await add(client, f"{turns} stays") == 201
-    await cancelling.stop()
-    rows = set(stored(path))
-    for turns in range(80):
-        assert f"{turns} stays" in rows
-        assert (f"{turns}" in rows) == (f"{turns}b" in rows)
-
-
-async def pass_turns(turns: int) -> None:
-    """Let the loop turn: there is a call of a transaction in each few."""
-    for _ in range(turns):
-        await asyncio.sleep(0)
-
-
-async def test_a_write_that_is_cancelled_twice_leaves_no_half(
-    client: ClientSession, application: web.Application
+@pytest.mark.parametrize("times", [1, 2])
+async def test_a_cancelled_transaction_is_rolled_back(
+    client: ClientSession,
+    application: web.Application,
+    recipe: Any,
+    times: int,
 ) -> None:
     entered = asyncio.Event()
 
     async def write() -> None:
-        async with database.transaction(application) as writer:
-            await writer.execute(database.INSERT, ["half"])
+        async with recipe.transaction(application) as writer:
+            await writer.execute(recipe.INSERT, ["half"])
             entered.set()
             await asyncio.Event().wait()
 
     task = asyncio.create_task(write())
     await entered.wait()
-    task.cancel()
-    # One turn of the loop takes it into the rollback.
-    await asyncio.sleep(0)
-    task.cancel()
+    for _ in range(times):
+        task.cancel()
+        # One turn of the loop takes it into the rollback.
+        await asyncio.sleep(0)
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert await add(client) == 201
+    assert await add(client, "milk") == 201
     assert await texts(client) == ["milk"]
 
 
-async def test_a_client_that_leaves_while_it_waits_keeps_nobody_waiting(
-    path: Path, cancelling: Server
+async def test_a_begin_that_is_cancelled_is_rolled_back(
+    client: ClientSession, application: web.Application, recipe: Any
 ) -> None:
-    async with ClientSession(cancelling.url) as client:
-        async with locked(path), asyncio.TaskGroup() as tasks:
-            for number in range(5):
-                left = leave(cancelling, "notes", {"text": f"left {number}"})
-                tasks.create_task(left)
-        async with asyncio.timeout(TIMEOUT):
-            while await add(client) != 201:
-                pass
-        assert (await texts(client))[0] == "milk"
+    async def write() -> None:
+        async with recipe.transaction(application):
+            raise AssertionError("it was cancelled before")
+
+    for turns in range(4):
+        task = asyncio.create_task(write())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        assert await add(client, "milk") == 201
 
 
-async def test_what_is_confirmed_is_stored_and_what_is_refused_is_not(
-    slow: Slow, path: Path, cancelling: Server
+async def test_a_client_that_disconnects_leaves_no_half(
+    slow: Slow,
+    serve: Serve,
+    application: web.Application,
+    handler_cancellation: bool,
 ) -> None:
-    confirmed, refused, left = set[str](), set[str](), set[str]()
-    slow.refuse = True
-    slow.go_on.set()
-
-    async def write(client: ClientSession, name: str) -> None:
-        for turn in range(10):
-            text = f"{name}.{turn}"
-            pair = {"notes": [{"text": text}, {"text": f"{text}b"}]}
-            if turn % 5 == 0:
-                left.update((text, f"{text}b"))
-                await leave(cancelling, "notes/batch", pair)
-            elif turn % 5 == 1:
-                refused.add("slow")
-                assert await post(client, "slow") in {409, 503}
-            elif turn % 5 == 2:
-                pair["notes"].append({"text": ""})
-                assert await post(client, "notes/batch", pair) == 400
-                refused.update((text, f"{text}b"))
-            elif turn % 5 == 3:
-                status = await post(client, "notes/batch", pair)
-                known = confirmed if status == 201 else refused
-                known.update((text, f"{text}b"))
-            else:
-                status = await add(client, text)
-                (confirmed if status == 201 else refused).add(text)
-
-    async with (
-        ClientSession(cancelling.url) as client,
-        asyncio.timeout(6 * TIMEOUT),
-        asyncio.TaskGroup() as tasks,
-    ):
-        for number in range(64):
-            tasks.create_task(write(client, str(number)))
-    await cancelling.stop()
-    rows = stored(path)
-    assert len(set(rows)) == len(rows)
-    assert confirmed <= set(rows)
-    assert not refused & set(rows)
-    halves = left & set(rows)
-    assert {text.rstrip("b") for text in halves} == {
-        text for text in halves if not text.endswith("b")
-    }
-    assert len(halves) % 2 == 0
+    server = await serve(application, handler_cancellation=handler_cancellation)
+    async with asyncio.timeout(TIMEOUT), ClientSession(server.url) as client:
+        _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"POST /slow HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await slow.entered.wait()
+        writer.transport.abort()
+        if handler_cancellation:
+            await slow.ended.wait()
+        slow.go_on.set()
+        assert await add(client, "milk") == 201
+        whole = ["milk"] if handler_cancellation else ["milk", "slow"]
+        assert await texts(client) == whole
 
 
-# Faults
+async def test_a_transaction_holds_the_lock_before_it_reads(
+    client: ClientSession,
+    application: web.Application,
+    recipe: Any,
+    path: Path,
+) -> None:
+    async with recipe.transaction(application):
+        with (
+            closing(sqlite3.connect(path, timeout=0)) as other,
+            pytest.raises(sqlite3.OperationalError, match="locked"),
+        ):
+            other.execute("BEGIN IMMEDIATE")
+    assert await add(client, "milk") == 201
 
 
-@pytest.mark.parametrize("begin", ["BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"])
-async def test_reads_go_on_while_another_process_writes(
-    client: ClientSession, path: Path, begin: str
+async def test_an_error_that_ended_the_transaction_is_no_success(
+    client: ClientSession, application: web.Application, recipe: Any
+) -> None:
+    async def write() -> None:
+        async with recipe.transaction(application) as writer:
+            await writer.execute(recipe.INSERT, ["half"])
+            with pytest.raises(sqlite3.IntegrityError):
+                await writer.execute(
+                    "INSERT OR ROLLBACK INTO notes SELECT * FROM notes"
+                )
+
+    with pytest.raises(sqlite3.OperationalError, match="no transaction"):
+        await write()
+    assert await texts(client) == []
+
+
+# Busy, and broken
+
+
+async def test_a_busy_database_is_a_503_and_still_read(
+    client: ClientSession, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert await add(client, "before") == 201
-    async with locked(path, begin), asyncio.TaskGroup() as tasks:
+    async with locked(path), asyncio.TaskGroup() as tasks:
         waiting = tasks.create_task(
-            client.post("notes", json={"text": "refused"})
+            client.post("notes/batch", json=batch("refused"))
         )
         for _ in range(10):
             assert await texts(client) == ["before"]
         assert not waiting.done()
         async with asyncio.timeout(3), await waiting as response:
             assert response.status == 503
-            assert response.headers["Retry-After"] == "1"
-            assert "error" in await response.json()
+            assert "busy" in (await response.json())["error"]
+    assert "the database is busy: OperationalError" in caplog.text
     assert await add(client, "after") == 201
     assert await texts(client) == ["after", "before"]
 
 
-async def test_no_writer_waits_for_all_the_others(
-    client: ClientSession, path: Path
+async def test_a_request_waits_for_its_turn_with_a_limit(
+    slow: Slow, client: ClientSession, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with locked(path), asyncio.timeout(3):
-        statuses = await asyncio.gather(*(add(client) for _ in range(64)))
-    assert statuses == [503] * 64
-    assert await texts(client) == []
+    async with asyncio.timeout(TIMEOUT), asyncio.TaskGroup() as tasks:
+        confirmed = tasks.create_task(client.post("slow"))
+        await slow.entered.wait()
+        waiting = [add(client, "milk") for _ in range(20)]
+        assert await asyncio.gather(*waiting) == [503] * 20
+        slow.go_on.set()
+        # It took longer than a write may wait: only waits have a limit.
+        assert (await confirmed).status == 201
+    assert "the database is busy: TimeoutError" in caplog.text
+    assert await texts(client) == ["slow"]
 
 
-async def test_a_full_database_refuses_writes_and_is_still_read(
-    client: ClientSession, application: web.Application
+async def test_a_mistake_of_the_program_is_a_500(
+    client: ClientSession, application: web.Application, path: Path
 ) -> None:
-    await limit_pages(application, 8)
-    confirmed: list[str] = []
-    while await add(client, text := f"{len(confirmed)}".ljust(1000)) == 201:
-        confirmed.append(text)
-    batch = {"notes": [{"text": "half"}, {"text": "x" * 1000}] * 50}
-    async with client.post("notes/batch", json=batch) as response:
-        assert response.status == 503
-        assert response.headers["Retry-After"] == "1"
-    assert await texts(client) == confirmed[::-1]
-    await limit_pages(application, 1000)
-    assert await add(client, "after") == 201
-    assert await texts(client) == ["after", *confirmed[::-1]]
-
-
-async def limit_pages(app: web.Application, pages: int) -> None:
-    writer = app[database.WRITER]
-    await writer.execute_fetchall(f"PRAGMA max_page_count = {pages}")
-
-
-async def test_a_disk_that_takes_no_more_refuses_writes_and_is_still_read(
-    client: ClientSession, path: Path
-) -> None:
-    assert await add(client, "before") == 201
-    log = path.with_name(f"{path.name}-wal")
-    with file_size_limit(log.stat().st_size + 100):
-        assert await add(client, "refused") == 503
-        assert await add(client, "refused") == 503
-        assert await texts(client) == ["before"]
-    assert await add(client, "after") == 201
-    assert await texts(client) == ["after", "before"]
-
-
-@contextmanager
-def file_size_limit(size: int) -> Iterator[None]:
-    """Let the system refuse to make any file larger than `size` bytes."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-async def test_a_broken_file_is_reported(
-    serve: Serve, application: web.Application, path: Path
-) -> None:
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute(database.TABLE)
-        [page_size] = connection.execute("PRAGMA page_size").fetchone()
-    with path.open("r+b") as file:
-        file.seek(page_size)
-        file.write(b"\xff" * page_size)
-    server = await serve(application)
-    async with ClientSession(server.url) as client:
-        async with client.get("notes") as response:
-            assert response.status == 503
-            assert "error" in await response.json()
-        assert await add(client) == 503
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("DROP TABLE notes")
+    assert await add(client, "milk") == 500
 
 
 # Start and end
@@ -684,23 +401,47 @@ async def test_the_connections_are_closed_at_the_end(
     opened = set(threading.enumerate()) - before
     assert len(opened) == 2
     await server.stop()
-    assert not any(is_alive(thread) for thread in opened)
-    for key in (database.READER, database.WRITER):
-        with pytest.raises(ValueError, match="no active connection"):
-            await application[key].execute("SELECT 42")
+    for thread in opened:
+        thread.join(TIMEOUT)
+        assert not thread.is_alive()
 
 
-async def test_a_write_that_outlives_the_patience_at_the_end_is_undone(
+async def test_a_write_that_shutdown_cancels_is_rolled_back(
     slow: Slow, serve: Serve, application: web.Application, path: Path
 ) -> None:
     server = await serve(application, shutdown_timeout=0.1)
     async with asyncio.timeout(TIMEOUT), ClientSession(server.url) as client:
-        waiting = asyncio.create_task(post(client, "slow"))
+        waiting = asyncio.create_task(client.post("slow"))
         await slow.entered.wait()
         await server.stop()
         with pytest.raises(ClientConnectionError):
             await waiting
-    assert stored(path) == []
+    with closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute("SELECT * FROM notes").fetchall()
+    assert rows == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_the_process_exits_when_it_is_told_to(
+    recipe: Tier, tmp_path: Path, number: signal.Signals
+) -> None:
+    script = Path(recipe.__file__)
+    other = str(tmp_path / "other.db")
+    async with running(script, cwd=tmp_path, DATABASE=other) as process:
+        assert Path(other).exists()
+        assert await process.end(number) == 0
+
+
+async def test_a_database_in_memory_is_a_file_that_both_connections_share(
+    recipe: Tier, tmp_path: Path
+) -> None:
+    script = Path(recipe.__file__)
+    async with (
+        running(script, cwd=tmp_path, DATABASE=":memory:") as process,
+        ClientSession(f"http://127.0.0.1:{process.port}/") as client,
+    ):
+        assert await add(client, "milk") == 201
+        assert await texts(client) == ["milk"]
 
 
 @pytest.fixture(params=["no folder", "a folder", "no database", "locked"])
@@ -722,46 +463,46 @@ async def unusable(
             yield path
 
 
+@pytest.mark.answer_only(STARTS_WITHOUT)
 async def test_what_was_opened_before_a_failure_is_closed(
-    serve: Serve, unusable: Path
+    serve: Serve, recipe: Tier, unusable: Path
 ) -> None:
     before = set(threading.enumerate())
     async with asyncio.timeout(TIMEOUT):
         with pytest.raises(sqlite3.Error):
-            await serve(database.create_app(database=unusable))
-    opened = set(threading.enumerate()) - before
-    assert not any(is_alive(thread) for thread in opened)
+            await serve(recipe.create_app(database=unusable))
+    for thread in set(threading.enumerate()) - before:
+        thread.join(TIMEOUT)
+        assert not thread.is_alive()
 
 
-def is_alive(thread: threading.Thread) -> bool:
-    """Tell whether a thread goes on; one that is about to end does not."""
-    thread.join(TIMEOUT)
-    return thread.is_alive()
-
-
-async def test_a_start_that_fails_says_so_in_a_line(unusable: Path) -> None:
-    code, errors = await run(DATABASE=str(unusable))
+@pytest.mark.answer_only(STARTS_WITHOUT)
+async def test_a_start_that_fails_is_told_in_a_line(
+    recipe: Tier, unusable: Path
+) -> None:
+    code, errors = await run(recipe, DATABASE=str(unusable))
     assert code == 1
     assert errors.startswith("cannot start: ")
     assert errors.count("\n") == 1
 
 
 async def test_a_port_in_use_is_told_in_a_line(
-    serve: Serve, tmp_path: Path
+    recipe: Tier, serve: Serve, tmp_path: Path
 ) -> None:
     server = await serve(web.Application())
     path = tmp_path / "notes.db"
-    code, errors = await run(DATABASE=str(path), PORT=str(server.port))
+    port = str(server.port)
+    code, errors = await run(recipe, DATABASE=str(path), PORT=port)
     assert code == 1
-    assert str(server.port) in errors
+    assert port in errors
     assert errors.count("\n") == 1
     assert not path.with_name("notes.db-wal").exists()
 
 
-async def run(**environment: str) -> tuple[int | None, str]:
+async def run(recipe: Tier, **environment: str) -> tuple[int | None, str]:
     """Run the recipe to its end, return its exit code and standard error."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", SCRIPT),
+        *(sys.executable, "-W", "error", recipe.__file__),
         env={**os.environ, "PORT": "0", **environment},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -774,51 +515,3 @@ async def run(**environment: str) -> tuple[int | None, str]:
             process.kill()
             await process.wait()
     return process.returncode, errors.decode()
-
-
-async def test_a_commit_waits_for_the_disk(
-    client: ClientSession, application: web.Application
-) -> None:
-    writer = application[database.WRITER]
-    # 2 is FULL. No test can cut the power, and a kill loses nothing less safe.
-    [[level]] = await writer.execute_fetchall("PRAGMA synchronous")
-    assert level == 2
-    assert await add(client) == 201
-
-
-async def test_what_is_confirmed_survives_a_kill(tmp_path: Path) -> None:
-    path = tmp_path / "notes.db"
-    confirmed = list[str]()
-
-    async def write(client: ClientSession, name: str, enough: int) -> None:
-        while True:
-            text = f"{name} {len(confirmed)}"
-            try:
-                assert await add(client, text) == 201
-            except ClientConnectionError:
-                break
-            confirmed.append(text)
-            if len(confirmed) == enough:
-                process.process.kill()
-
-    for life in range(3):
-        enough = len(confirmed) + 50
-        async with (
-            running(SCRIPT, cwd=tmp_path, DATABASE=str(path)) as process,
-            ClientSession(f"http://127.0.0.1:{process.port}/") as client,
-            asyncio.timeout(TIMEOUT),
-            asyncio.TaskGroup() as tasks,
-        ):
-            for number in range(8):
-                tasks.create_task(write(client, f"{life}.{number}", enough))
-    assert set(confirmed) <= set(stored(path))
-
-
-async def test_the_file_is_the_one_of_the_environment(tmp_path: Path) -> None:
-    path = tmp_path / "other.db"
-    async with running(SCRIPT, cwd=tmp_path, DATABASE=str(path)) as process:
-        assert path.exists()
-        assert await process.end() == 0
-    async with running(SCRIPT, cwd=tmp_path) as process:
-        assert (tmp_path / "notes.db").exists()
-        assert await process.end() == 0

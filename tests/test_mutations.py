@@ -1,12 +1,15 @@
 """Proofs for tests/mutations: small patches that fit, for every recipe."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 import app
-from cookbook.pages.content import name_of
+from cookbook.pages.content import file_of, name_of
+from cookbook.traps import traps_of
+from tests.mutations.__main__ import target_of, tests_of
 from tests.servers import ROOT
 
 PATCHES = sorted((ROOT / "tests" / "mutations").glob("*/*.patch"))
@@ -26,13 +29,35 @@ def test_a_patch_fits(patch: Path) -> None:
 
 @every_patch
 def test_a_patch_is_of_one_to_five_lines_of_its_recipe(patch: Path) -> None:
-    names, *lines = patch.read_text().split("\n@@", 1)
-    assert names.endswith(f"b/recipes/{patch.parent.name}.py")
+    module = f"{patch.parent.name}.py"
+    answer = Path("recipes", module)
+    assert target_of(patch) in {answer, Path("recipes", "production", module)}
+    _, *lines = patch.read_text().split("\n@@", 1)
     marks = [line[:1] for line in lines[0].splitlines()]
     assert 1 <= max(marks.count("+"), marks.count("-")) <= 5
 
 
-def test_every_recipe_has_at_least_three() -> None:
+def test_every_recipe_has_at_least_three_mutations() -> None:
     folders = [patch.parent.name for patch in PATCHES]
     for recipe in app.COOKBOOK.values():
-        assert folders.count(name_of(recipe)) >= 3
+        traps = traps_of(file_of(recipe))
+        assert folders.count(name_of(recipe)) + len(traps) >= 3
+
+
+@pytest.mark.parametrize("folder", ["recipes", "recipes/production"])
+def test_a_mutation_is_looked_for_by_the_tests_of_its_file(folder: str) -> None:
+    chosen = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "--collect-only", "-q"),
+            *tests_of(Path(folder, "database.py")),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    ).stdout.splitlines()
+    ids = [line for line in chosen if "::" in line]
+    is_production = folder.endswith("production")
+    assert ids
+    for each in ids:
+        assert ("production" in each) == is_production

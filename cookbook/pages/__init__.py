@@ -13,11 +13,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from cookbook.guard import UNAVAILABLE
 from cookbook.pages.content import (
     Content,
-    excerpt,
+    code,
+    difference,
     file_of,
+    folded,
     highlighted,
     inline,
     name_of,
+    production_of,
     read_content,
     tests_of,
 )
@@ -52,7 +55,9 @@ templates = Environment(
 )
 templates.globals["static"] = f"/static/{VERSION}"
 templates.filters["highlighted"] = highlighted
-templates.filters["excerpt"] = excerpt
+templates.filters["difference"] = difference
+templates.filters["folded"] = folded
+templates.filters["code"] = code
 templates.filters["inline"] = inline
 
 
@@ -97,7 +102,12 @@ def add_pages(app: web.Application, recipes: Mapping[str, Recipe]) -> None:
         here = address(recipe)
         app.router.add_get(here, _page(pages, name_of(recipe)))
         app.router.add_get(f"{here}.py", _source_of(file_of(recipe)))
-        app.router.add_get(f"{here}/tests", _tests_of(recipe))
+        app.router.add_get(f"{here}/tests", _tests_of(recipe, file_of(recipe)))
+        production = production_of(file_of(recipe))
+        if production.exists():
+            there = f"/recipes/production/{name_of(recipe)}"
+            app.router.add_get(f"{there}.py", _source_of(production))
+            app.router.add_get(f"{there}/tests", _tests_of(recipe, production))
         app.router.add_get(
             f"{here}/x-ray",
             _x_ray_of(x_ray, mounted[prefix], file_of(recipe)),
@@ -105,7 +115,7 @@ def add_pages(app: web.Application, recipes: Mapping[str, Recipe]) -> None:
         )
         app.router.add_post(f"{here}/forget", forget)
         for trap in traps_of(file_of(recipe)):
-            show = _show_of(shows, trap, file_of(recipe))
+            show = _show_of(shows, trap)
             app.router.add_post(f"{here}/traps/{trap.name}", show)
     _add_board(app, verdicts, [question(each) for each in recipes.values()])
     for name, text in STATIC.items():
@@ -199,14 +209,14 @@ def _source_of(file: Path) -> Handler:
     return source
 
 
-def _tests_of(recipe: Recipe) -> Handler:
+def _tests_of(recipe: Recipe, file: Path) -> Handler:
     rendered: list[Document] = []
 
     def render() -> Document:
         text = templates.get_template("tests.html").render(
             module=name_of(recipe),
             question=question(recipe),
-            source=tests_of(recipe).read_text(encoding="utf-8"),
+            source=tests_of(file).read_text(encoding="utf-8"),
         )
         return Document(text, "text/html")
 
@@ -232,10 +242,10 @@ def _x_ray_of(x_ray: XRay, app: web.Application, file: Path) -> Handler:
     return stream
 
 
-def _show_of(shows: Shows, trap: Trap, recipe: Path) -> Handler:
+def _show_of(shows: Shows, trap: Trap) -> Handler:
     async def show(request: web.Request) -> web.StreamResponse:
         refuse_other_sites(request)
-        return await shows.stream(request, trap, recipe)
+        return await shows.stream(request, trap)
 
     return show
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -18,9 +19,20 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers.python import PythonLexer
 
+from cookbook.differences import Hunk, differences
 from cookbook.pages.curl import CurlOnlyError, Line, read_line
-from cookbook.recipe import Recipe, Step, answer, details, dialogue, question
-from cookbook.traps import MARK, Trap, traps_of
+from cookbook.recipe import (
+    Header,
+    Recipe,
+    Step,
+    answer,
+    details,
+    dialogue,
+    question,
+    read_answer,
+    read_header,
+)
+from cookbook.traps import Trap, traps_of
 
 _markdown = MarkdownIt("commonmark", {"html": False})
 
@@ -53,6 +65,17 @@ class Test:
 
 
 @dataclass(frozen=True)
+class Production:
+    """The file for production, and what it changes in the answer."""
+
+    prefix: str
+    summary: Markup
+    details: Markup
+    hunks: list[Hunk]
+    tests: list[Test]
+
+
+@dataclass(frozen=True)
 class Content:
     """A recipe as its page shows it; `broken` says why it is not served."""
 
@@ -66,8 +89,12 @@ class Content:
     plays: list[Play]
     endpoints: list[Endpoint]
     symptoms: dict[str, Markup]
+    header: Header
+    answer_lines: list[str]
     source: str
+    starter_test: str | None
     tests: list[Test]
+    production: Production | None
     traps: list[Trap]
     broken: str | None
 
@@ -90,8 +117,8 @@ def read_content(
 ) -> Content:
     """Read all that the page of a mounted recipe shows."""
     file, module = file_of(recipe), name_of(recipe)
+    source = file.read_text(encoding="utf-8")
     symptoms = _read_symptoms(file.with_name("symptoms.toml"))
-    tests = tests_of(recipe)
     return Content(
         number=number,
         module=module,
@@ -106,8 +133,12 @@ def read_content(
             message: inline(meaning)
             for message, meaning in symptoms.get(module, {}).items()
         },
-        source=file.read_text(encoding="utf-8"),
-        tests=list(_sentences_of(tests)) if tests.exists() else [],
+        header=read_header(source),
+        answer_lines=read_answer(source),
+        source=source,
+        starter_test=_read_if_there(starter_test_of(file)),
+        tests=_sentences_of(tests_of(file)),
+        production=_read_production(prefix, file),
         traps=traps_of(file),
         broken=broken,
     )
@@ -123,10 +154,21 @@ def file_of(recipe: Recipe) -> Path:
     return Path(str(recipe.__file__))
 
 
-def tests_of(recipe: Recipe) -> Path:
-    """Return the file of a recipe's tests; an installed copy has none."""
-    folder = file_of(recipe).parents[1] / "tests"
-    return folder / f"test_{name_of(recipe)}.py"
+def tests_of(file: Path) -> Path:
+    """Return the tests of a recipe's file; an installed copy has none."""
+    recipes = next(each for each in file.parents if each.name == "recipes")
+    place = file.relative_to(recipes).parent
+    return recipes.parent / "tests" / place / f"test_{file.name}"
+
+
+def production_of(file: Path) -> Path:
+    """Return the production file beside an answer; not all have one."""
+    return file.parent / "production" / file.name
+
+
+def starter_test_of(file: Path) -> Path:
+    """Return the test that a reader copies beside an answer."""
+    return file.parent / "testing" / f"test_{file.name}"
 
 
 def first_sentence(text: str) -> str:
@@ -144,18 +186,51 @@ def highlighted(source: str) -> Markup:
 
     Each line is a `span` with the id `L-` and its number.
     """
-    lines = [
+    return _numbered(_highlighted_lines(source), 1)
+
+
+def folded(source: str) -> Markup:
+    """Return a recipe's source as `highlighted` does, the beginning folded.
+
+    The beginning is the header, the docstring and the imports.
+    """
+    lines = _highlighted_lines(source)
+    last = 0
+    for node in ast.parse(source).body:
+        if not isinstance(node, ast.Expr | ast.Import | ast.ImportFrom):
+            break
+        last = node.end_lineno or last
+    beginning, rest = (
+        _numbered(lines[:last], 1),
+        _numbered(lines[last:], last + 1),
+    )
+    return Markup(
+        '<details><summary aria-label="Docstring and imports"></summary>'
+        "<pre><code>{}</code></pre></details><pre><code>{}</code></pre>"
+    ).format(beginning, rest)
+
+
+def code(source: str) -> Markup:
+    """Return a few lines of Python in HTML."""
+    text = "\n".join(_highlighted_lines(source))
+    return Markup(text)  # noqa: S704 - Pygments escapes
+
+
+def _numbered(lines: list[str], first: int) -> Markup:
+    spans = [
         f'<span id="L-{number}">{line}</span>\n'
-        for number, line in enumerate(_highlighted_lines(source), 1)
+        for number, line in enumerate(lines, first)
     ]
-    return Markup("".join(lines))  # noqa: S704 - Pygments escapes
+    return Markup("".join(spans))  # noqa: S704 - Pygments escapes
 
 
-def excerpt(source: str) -> Markup:
-    """Return a few lines of Python in HTML, the one that matters marked."""
+def difference(hunk: Hunk) -> Markup:
+    """Return a hunk in HTML, with what it adds and removes marked."""
+    marks = {" ": "{}", "-": "<del>{}</del>", "+": "<ins>{}</ins>"}
+    code = _highlighted_lines("\n".join(line[1:] for line in hunk.lines))
     lines = [
-        f"<mark>{line}</mark>" if line.endswith(f"{MARK}</span>") else line
-        for line in _highlighted_lines(source)
+        marks[line[0]].format(f"{line[0]} {shown}")
+        for line, shown in zip(hunk.lines, code, strict=True)
     ]
     return Markup("\n".join(lines))  # noqa: S704 - Pygments escapes
 
@@ -175,6 +250,25 @@ def api_names(source: str) -> set[str]:
         elif isinstance(node, ast.alias):
             names.add(node.name.rpartition(".")[2])
     return names
+
+
+def _read_production(prefix: str, file: Path) -> Production | None:
+    production = production_of(file)
+    source = _read_if_there(production)
+    if source is None:
+        return None
+    told = ModuleType(production.stem, ast.get_docstring(ast.parse(source)))
+    return Production(
+        prefix=f"/production{prefix}",
+        summary=_block(answer(told)),
+        details=_block(_without_heading(details(told))),
+        hunks=differences(file.read_text(encoding="utf-8"), source),
+        tests=_sentences_of(tests_of(production)),
+    )
+
+
+def _read_if_there(file: Path) -> str | None:
+    return file.read_text(encoding="utf-8") if file.exists() else None
 
 
 def _without_heading(text: str) -> str:
@@ -224,10 +318,13 @@ def _read_symptoms(file: Path) -> dict[str, dict[str, str]]:
     return tomllib.loads(file.read_text(encoding="utf-8"))
 
 
-def _sentences_of(file: Path) -> Iterator[Test]:
-    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+def _sentences_of(file: Path) -> list[Test]:
+    tests = []
+    for node in ast.parse(_read_if_there(file) or "").body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             mark, _, words = node.name.partition("test_")
             if not mark and words:
                 sentence = words.replace("_", " ")
-                yield Test(sentence[0].upper() + sentence[1:], node.lineno)
+                sentence = sentence[0].upper() + sentence[1:]
+                tests.append(Test(sentence, node.lineno))
+    return tests

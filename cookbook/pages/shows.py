@@ -1,4 +1,4 @@
-"""Show me: a trap and its recipe, side by side, each in its own process."""
+"""Show me: a trap and its pair, side by side, each in its own process."""
 
 import asyncio
 import json
@@ -35,7 +35,7 @@ class Shows:
         root.on_shutdown.append(self._stop)
 
     async def stream(
-        self, request: web.Request, trap: Trap, recipe: Path
+        self, request: web.Request, trap: Trap
     ) -> web.StreamResponse:
         """Play the trap's dialogue on both; send JSON, a line for each step.
 
@@ -50,7 +50,7 @@ class Shows:
         if len(self._running) >= MAX_SHOWS:
             return _refuse(503, "all stages are taken: try it in a minute")
         queue: Queue = asyncio.Queue()
-        show = asyncio.create_task(_perform(trap, recipe, queue))
+        show = asyncio.create_task(_perform(trap, queue))
         self._running[visitor] = show
         try:
             response = web.StreamResponse()
@@ -91,7 +91,7 @@ async def _send(response: web.StreamResponse, queue: Queue) -> None:
             await response.write(line + b"\n")
 
 
-async def _perform(trap: Trap, recipe: Path, queue: Queue) -> None:
+async def _perform(trap: Trap, queue: Queue) -> None:
     async def play(side: str, program: Path) -> None:
         async with staged(program) as player:
             for at, step in enumerate(trap.dialogue):
@@ -105,7 +105,7 @@ async def _perform(trap: Trap, recipe: Path, queue: Queue) -> None:
     try:
         async with asyncio.timeout(SHOW_TIMEOUT), asyncio.TaskGroup() as group:
             group.create_task(play("wrong", trap.file))
-            group.create_task(play("right", recipe))
+            group.create_task(play("right", trap.pair))
     except TimeoutError:
         queue.put_nowait({"error": f"ended after {SHOW_TIMEOUT:g} s"})
     except Exception:

@@ -1,7 +1,8 @@
 """Proves that the recipes' tests can fail: `make mutations`.
 
-Each patch brings a mistake into a copy of its recipe. The recipe's tests must
-find it, and the one that does is named.
+A mutation is a recipe with a mistake in it: a trap, which takes the place of
+its pair, or a patch. The recipe's tests must find it, and the one that does is
+named.
 """
 
 import os
@@ -12,8 +13,13 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Timer
 
 import click
+
+import app
+from cookbook.pages.content import file_of
+from cookbook.traps import Trap, traps_of
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -21,52 +27,93 @@ TIMEOUT = 300.0
 """Seconds for the tests of one recipe; a hang is not a catch."""
 
 
-def main() -> None:
-    """Apply each patch in turn, two at a time, and print what catches it."""
-    patches = sorted(HERE.glob("*/*.patch"))
+@click.command(help=__doc__)
+@click.argument("names", nargs=-1, metavar="[RECIPE]...")
+def main(names: tuple[str, ...]) -> None:
+    recipes = [file_of(recipe) for recipe in app.COOKBOOK.values()]
+    chosen = [file for file in recipes if not names or file.stem in names]
+    mutations: list[Trap | Path] = []
+    for file in chosen:
+        mutations += traps_of(file)
+        mutations += sorted((HERE / file.stem).glob("*.patch"))
     with (
         ThreadPoolExecutor(max_workers=2) as pool,
         click.progressbar(
-            pool.map(catch, patches), len(patches), label="mutations"
+            pool.map(catch, mutations), len(mutations), label="mutations"
         ) as outcomes,
     ):
-        catches = dict(zip(patches, outcomes, strict=True))
-    for patch, test in catches.items():
-        name = f"{patch.parent.name}/{patch.stem}"
-        click.echo(f"{name:50} {test or 'NOT CAUGHT'}")
-    uncaught = list(catches.values()).count("")
+        catches = list(zip(mutations, outcomes, strict=True))
+    for mutation, test in catches:
+        file = mutation.file if isinstance(mutation, Trap) else mutation
+        name = str(file.relative_to(ROOT))
+        click.echo(f"{name:60} {test or 'NOT CAUGHT'}")
+    uncaught = [mutation for mutation, test in catches if not test]
     if uncaught:
-        sys.exit(f"{uncaught} of {len(patches)} were not caught")
-    click.echo(f"all {len(patches)} were caught")
+        sys.exit(f"{len(uncaught)} of {len(mutations)} were not caught")
+    click.echo(f"all {len(mutations)} were caught")
 
 
-def catch(patch: Path) -> str:
-    """Return the name of the test that finds a patch, or nothing."""
+def catch(mutation: Trap | Path) -> str:
+    """Return the name of the test that finds a mutation, or nothing."""
     with TemporaryDirectory() as folder:
         copy = Path(folder, "copy")
         shutil.copytree(
             ROOT, copy, ignore=shutil.ignore_patterns(".*", "docs", "mutations")
         )
-        subprocess.run(["git", "apply", patch], cwd=copy, check=True)
+        if isinstance(mutation, Trap):
+            recipe = mutation.pair.relative_to(ROOT)
+            shutil.copy(mutation.file, copy / recipe)
+        else:
+            recipe = target_of(mutation)
+            subprocess.run(["git", "apply", mutation], cwd=copy, check=True)
+        return first_failure(copy, tests_of(recipe))
+
+
+def first_failure(copy: Path, arguments: list[str]) -> str:
+    """Return the name of the first test that fails, or nothing."""
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "pytest", "-x", "-q"),
+            *("-p", "no:cacheprovider", *arguments),
+        ],
+        cwd=copy,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    timer = Timer(TIMEOUT, process.kill)
+    timer.start()
+    assert process.stdout is not None
+    with process, process.stdout as lines:
         try:
-            ended = subprocess.run(
-                [
-                    *(sys.executable, "-m", "pytest", "-x", "-q"),
-                    *("-p", "no:cacheprovider"),
-                    f"tests/test_{patch.parent.name}.py",
-                ],
-                cwd=copy,
-                env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
-                capture_output=True,
-                text=True,
-                timeout=TIMEOUT,
-            )
-        except subprocess.TimeoutExpired:
-            return ""
-    found = re.search(r"^(?:FAILED|ERROR) (\S+)", ended.stdout, re.MULTILINE)
-    if ended.returncode == 0 or not found:
-        return ""
-    return found[1].rpartition("::")[2]
+            for line in lines:
+                if found := re.match(r"(?:FAILED|ERROR) (\S+)", line):
+                    return found[1].rpartition("::")[2]
+        finally:
+            # What the mutation left open may keep the process from exiting.
+            process.kill()
+            timer.cancel()
+    return ""
+
+
+def target_of(patch: Path) -> Path:
+    """Return the file that a patch changes, from the root of the project."""
+    names = re.search(r"^\+\+\+ b/(\S+)$", patch.read_text(), re.MULTILINE)
+    assert names, patch
+    return Path(names[1])
+
+
+def tests_of(recipe: Path) -> list[str]:
+    """Return the tests of a recipe, as arguments of pytest."""
+    common = f"tests/test_{recipe.name}"
+    if recipe.parent.name == "production":
+        return [
+            "-k",
+            "production",
+            common,
+            f"tests/production/test_{recipe.name}",
+        ]
+    return ["-k", "not production", common]
 
 
 if __name__ == "__main__":

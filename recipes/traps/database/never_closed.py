@@ -1,8 +1,13 @@
-"""A database that nobody closes keeps the process from ending.
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["aiohttp>=3.9,<4", "aiosqlite>=0.20"]
+# ///
+"""A database that nobody closes keeps the process from exiting.
 
-Since aiosqlite 0.22 a connection is a thread that the interpreter waits for at
-its end (aiosqlite#299). `run_app` returns at SIGTERM, and then nothing happens,
-until the platform loses patience and kills it. A cleanup context closes it.
+An aiosqlite connection is a thread, and the interpreter waits for it at the end
+(aiosqlite#299). Here the reader is opened, and never closed. `run_app` returns
+at SIGTERM, and then nothing happens until something kills the process. Open it
+in the `async with` of the cleanup context, which closes it.
 
 Try it::
 
@@ -12,34 +17,144 @@ Try it::
     still there
 """
 
+import asyncio
+import json
 import os
+import re
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
 
 from aiohttp import web
 from aiosqlite import Connection, connect
 
+WRITER = web.AppKey("WRITER", Connection)
 READER = web.AppKey("READER", Connection)
+TURN = web.AppKey("TURN", asyncio.Lock)
+
+SCHEMA = "CREATE TABLE IF NOT EXISTS notes (id INTEGER PRIMARY KEY, text TEXT)"
+INSERT = "INSERT INTO notes (text) VALUES (?)"
+# JSON can hold half of a surrogate pair. SQLite cannot store it.
+TEXT = re.compile("[^\ud800-\udfff]{1,1000}")
+WAIT = 1.0
+"""Seconds that a write waits for other requests, then for other processes."""
 
 routes = web.RouteTableDef()
 
 
-async def open_database(app: web.Application) -> None:
-    app[READER] = await connect(os.environ.get("DATABASE", "notes.db"))  # wrong
+# answer
+async def connections(app: web.Application, path: Path) -> AsyncIterator[None]:
+    # This raises where the file cannot be opened. aiosqlite alone would leave
+    # a thread behind.
+    sqlite3.connect(path).close()
+    reader = await connect(path)
+    async with connect(path, timeout=WAIT) as writer:
+        await writer.execute("PRAGMA journal_mode = WAL")
+        await writer.execute(SCHEMA)
+        await reader.execute("PRAGMA query_only = ON")
+        app[WRITER] = writer
+        app[READER] = reader
+        app[TURN] = asyncio.Lock()
+        yield
 
 
 @routes.get("/answer")
 async def read_answer(request: web.Request) -> web.Response:
     """Let the database say 42."""
-    [[answer]] = await request.app[READER].execute_fetchall("SELECT 42")
-    return web.json_response({"answer": answer})
+    rows = list(await request.app[READER].execute_fetchall("SELECT 42"))
+    return web.json_response({"answer": rows[0][0]})
 
 
-def create_app() -> web.Application:
+@asynccontextmanager
+async def transaction(app: web.Application) -> AsyncIterator[Connection]:
+    async with asyncio.timeout(WAIT) as limit, app[TURN]:
+        # From here on without a limit: what is cut off may still be stored.
+        limit.reschedule(None)
+        try:
+            # aiosqlite runs a cancelled BEGIN all the same, and the rollback
+            # after it. Before the `try`, that BEGIN would never be undone.
+            await app[WRITER].execute("BEGIN IMMEDIATE")
+            yield app[WRITER]
+            await app[WRITER].execute("COMMIT")
+        except BaseException:
+            await app[WRITER].rollback()
+            raise
+
+
+# end of answer
+
+
+@routes.post("/notes/batch")
+async def add_notes(request: web.Request) -> web.Response:
+    """Store up to 100 notes, or none of them."""
+    body = await read_json(request)
+    notes = body.get("notes") if isinstance(body, dict) else None
+    if not isinstance(notes, list) or not 1 <= len(notes) <= 100:
+        raise json_error(web.HTTPBadRequest, "notes must be a list of 1 to 100")
+    ids = []
+    try:
+        async with transaction(request.app) as writer:
+            for index, note in enumerate(notes):
+                # A bad note raises, and the notes before it are taken back.
+                text = read_text(note, index)
+                cursor = await writer.execute(INSERT, [text])
+                ids.append(cursor.lastrowid)
+    except (TimeoutError, sqlite3.OperationalError) as error:
+        if isinstance(error, sqlite3.Error) and not (
+            error.sqlite_errorname.startswith("SQLITE_BUSY")
+        ):
+            raise  # a mistake of ours, such as a missing table: a 500
+        request.app.logger.warning("the database is busy: %r", error)
+        raise json_error(
+            web.HTTPServiceUnavailable, "busy, try again"
+        ) from error
+    return web.json_response({"ids": ids}, status=201)
+
+
+async def read_json(request: web.Request) -> object:
+    # Bytes, not text(): the client would choose the codec, and some are slow.
+    try:
+        return json.loads(await request.read())
+    except (ValueError, RecursionError, web.RequestPayloadError):
+        raise json_error(web.HTTPBadRequest, "the body must be JSON") from None
+
+
+def read_text(note: object, index: int) -> str:
+    text = note.get("text") if isinstance(note, dict) else None
+    if isinstance(text, str) and TEXT.fullmatch(text):
+        return text
+    reason = f"notes[{index}]: text must have 1 to 1000 characters"
+    raise json_error(web.HTTPBadRequest, reason)
+
+
+def json_error(kind: type[web.HTTPError], reason: str) -> web.HTTPError:
+    body = json.dumps({"error": reason})
+    return kind(text=body, content_type="application/json")
+
+
+@routes.get("/notes")
+async def list_notes(request: web.Request) -> web.Response:
+    """Show the newest 20 notes first."""
+    query = "SELECT id, text FROM notes ORDER BY id DESC LIMIT 20"
+    rows = await request.app[READER].execute_fetchall(query)
+    notes = [{"id": note_id, "text": text} for note_id, text in rows]
+    return web.json_response({"notes": notes})
+
+
+def create_app(*, database: Path = Path("notes.db")) -> web.Application:
     app = web.Application()
-    app.on_startup.append(open_database)
+    # `:memory:` becomes a file, too: two connections need one to share.
+    app.cleanup_ctx.append(partial(connections, path=database.absolute()))
     app.add_routes(routes)
     return app
 
 
 if __name__ == "__main__":
+    app = create_app(database=Path(os.environ.get("DATABASE", "notes.db")))
     port = int(os.environ.get("PORT", "8080"))
-    web.run_app(create_app(), host="127.0.0.1", port=port, shutdown_timeout=5)
+    try:
+        web.run_app(app, host="127.0.0.1", port=port, shutdown_timeout=5)
+    except (sqlite3.Error, OSError) as error:
+        raise SystemExit(f"cannot start: {error}") from None

@@ -15,7 +15,7 @@ from aiohttp.typedefs import Handler
 from aiohttp_session import get_session
 from cryptography.fernet import Fernet
 
-from recipes import request_data
+from recipes.production import request_data
 from tests.conftest import Serve
 from tests.servers import TIMEOUT, Server, exchange
 

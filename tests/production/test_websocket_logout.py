@@ -16,7 +16,7 @@ from aiohttp import (
     web,
 )
 
-from recipes import websocket_logout
+from recipes.production import websocket_logout
 from tests.conftest import Serve
 from tests.servers import TIMEOUT, Server, exchange
 

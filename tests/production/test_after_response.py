@@ -17,11 +17,11 @@ import pytest
 from aiohttp import ClientSession, web
 from aiohttp.typedefs import Handler
 
-from recipes import after_response
+from recipes.production import after_response
 from tests.conftest import Serve
 from tests.servers import ROOT, TIMEOUT, Server, exchange, running
 
-SCRIPT = ROOT / "recipes" / "after_response.py"
+SCRIPT = ROOT / "recipes" / "production" / "after_response.py"
 
 
 @pytest.fixture

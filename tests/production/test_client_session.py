@@ -7,7 +7,7 @@ import logging
 import pytest
 from aiohttp import ClientConnectionError, ClientSession, TCPConnector, web
 
-from recipes import client_session
+from recipes.production import client_session
 from tests.conftest import Serve
 from tests.servers import TIMEOUT
 

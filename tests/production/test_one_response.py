@@ -9,8 +9,8 @@ import pytest
 from aiohttp import ClientSession, web
 from aiohttp.typedefs import Handler, Middleware
 
-from recipes import one_response
-from recipes.one_response import REUSABLE
+from recipes.production import one_response
+from recipes.production.one_response import REUSABLE
 from tests.conftest import Serve
 from tests.servers import TIMEOUT, Server, exchange
 

@@ -22,7 +22,7 @@ from aiohttp import (
 from redis.asyncio import Redis
 from yarl import URL
 
-from recipes import parallel_events
+from recipes.production import parallel_events
 from tests.conftest import KillableRedis, Serve
 from tests.servers import TIMEOUT, Server, exchange
 

@@ -1,0 +1,1 @@
+"""The same answers for production: more processes, faults and hostile clients."""
