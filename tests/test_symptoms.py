@@ -8,6 +8,7 @@ import sqlite3
 import tomllib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from socket import create_server
 from traceback import format_exception_only
 from typing import Any
 
@@ -50,10 +51,10 @@ PLAIN_WORDS = {
     "the second request hangs",
     "loop hangs on import",
 }
-"""Said by readers, not by programs."""
+"""What readers say who got no message."""
 
 ELSEWHERE = {"ERR_CONTENT_DECODING_FAILED"}
-"""Said by a program that is not here: a browser."""
+"""Messages of a browser, which the tests do not run."""
 
 
 def bare_method() -> None:
@@ -137,6 +138,48 @@ def error_of(number: int) -> Callable[[], None]:
     return fail
 
 
+def taken_port() -> None:
+    async def listen(port: int) -> None:
+        runner = web.AppRunner(web.Application())
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", port).start()
+        finally:
+            await runner.cleanup()
+
+    with create_server(("127.0.0.1", 0)) as other:
+        asyncio.run(listen(other.getsockname()[1]))
+
+
+def session_after_its_end() -> None:
+    async def fetch() -> None:
+        async with ClientSession() as session:
+            pass
+        await session.get("http://127.0.0.1:1")
+
+    asyncio.run(fetch())
+
+
+def connection_closed_when_reused() -> None:
+    async def answer_once(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+
+    async def fetch() -> None:
+        server = await asyncio.start_server(answer_once, "127.0.0.1", 0)
+        host, port = server.sockets[0].getsockname()
+        async with server, ClientSession() as session:
+            for _ in range(2):
+                async with session.post(f"http://{host}:{port}"):
+                    pass
+
+    asyncio.run(fetch())
+
+
 def family_mismatch() -> None:
     async def fetch() -> None:
         connector = aiohttp.TCPConnector(local_addr=("::1", 0))
@@ -154,16 +197,18 @@ PROVOKED: dict[str, Callable[[], None]] = {
     "send_str' was never awaited": no_await,
     "Set changed size during iteration": changed_set,
     "cannot assign requested address": error_of(errno.EADDRNOTAVAIL),
-    "address already in use": error_of(errno.EADDRINUSE),
+    "address already in use": taken_port,
     "ssl:default [None]": family_mismatch,
     "'str' object cannot be interpreted as an integer": address_as_text,
+    "Session is closed": session_after_its_end,
     "Too many open files": error_of(errno.EMFILE),
     "KeyError: <AppKey(": missing_key,
+    "Server disconnected": connection_closed_when_reused,
     "'await' outside async function": await_outside,
     "unexpected keyword argument 'handler'": middleware_without_handler,
     "'Response' object is not callable": called_response,
 }
-"""Messages of the interpreter and the system, which have no source here."""
+"""Programs that get a message, most by the cause that its meaning names."""
 
 every_recipe = pytest.mark.parametrize("module", SYMPTOMS)
 
@@ -227,7 +272,7 @@ def test_a_message_is_what_a_program_prints(module: str, printed: str) -> None:
 
 
 @pytest.mark.parametrize("message", PROVOKED)
-def test_a_message_is_what_the_interpreter_prints(
+def test_a_message_is_what_its_program_gets(
     message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
