@@ -1,51 +1,73 @@
 """Proofs for verdicts/: every claim has its result, every result its claim."""
 
-import ast
 import json
 import re
+import shutil
 import sys
-import tomllib
+import warnings
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
+import click
 import pytest
+from click.testing import CliRunner
 
 import app
+from cookbook.pages import templates
 from cookbook.pages.content import name_of
-from cookbook.verdicts import Cell, Claim, Verdicts, read_verdicts
+from cookbook.verdicts import (
+    EDITION,
+    FAQ,
+    Cell,
+    Claim,
+    Verdicts,
+    read_verdicts,
+)
 from tests.servers import ROOT
-from verdicts.__main__ import claims_on
+from verdicts import __main__ as program
+from verdicts import test_claims
+from verdicts.__main__ import claims_on, failing_test, refuse_errors
+from verdicts.claim import CLAIMS
 
 FOLDER = ROOT / "verdicts"
 RESULTS = json.loads((FOLDER / "results.json").read_text())
 RELEASES = ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14"]
 
 
-def claims() -> dict[str, tuple[int, str]]:
-    """Return the claims that have a test: question and text."""
-    found = {}
-    for node in ast.parse((FOLDER / "test_claims.py").read_text()).body:
-        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
-            [mark] = node.decorator_list
-            assert isinstance(mark, ast.Call)
-            question, text = map(ast.literal_eval, mark.args)
-            found[node.name.removeprefix("test_")] = question, text
-    return found
+def claims() -> dict[str, dict[str, Any]]:
+    """Return the claims that have a test, as results.json holds them."""
+    return {
+        name.removeprefix("test_"): CLAIMS[test].row
+        for name, test in vars(test_claims).items()
+        if name.startswith("test_")
+    }
 
 
 def test_every_claim_has_a_result_and_every_result_a_claim() -> None:
     results = {
-        name: (result["question"], result["text"])
+        name: {key: result[key] for key in result if key != "releases"}
         for name, result in RESULTS["claims"].items()
     }
     assert results == claims()
 
 
 def test_there_are_claims_of_every_question() -> None:
-    questions = [question for question, _ in claims().values()]
-    assert len(questions) >= 60
-    assert set(questions) == set(range(1, 16))
+    assert len(claims()) >= 60
+    questions = [claim["question"] for claim in claims().values()]
     assert questions == sorted(questions)
+    said = {claim["question"] for claim in claims().values() if claim["said"]}
+    assert said == set(range(1, 16))
+
+
+def test_only_what_the_faq_says_is_quoted() -> None:
+    for name, claim in claims().items():
+        assert claim["said"] or not claim["printed"], name
+
+
+def test_the_board_speaks_of_the_faq_of_the_release_that_runs_here() -> None:
+    assert RELEASES[-1] == EDITION
+    assert f"/v{RESULTS['versions'][EDITION]}/faq.html" in FAQ
 
 
 def test_every_claim_was_measured_on_every_release() -> None:
@@ -97,31 +119,241 @@ def test_what_is_measured_here_is_what_the_board_says() -> None:
     assert here == board
 
 
-def test_a_change_for_older_releases_fits_its_recipe() -> None:
-    older = tomllib.loads((FOLDER / "older.toml").read_text())
-    for module, change in older.items():
-        source = (ROOT / "recipes" / f"{module}.py").read_text()
-        assert source.count(change["line"]) == 1
-        verdicts = [
-            cell["verdict"] for cell in RESULTS["recipes"][module].values()
-        ]
-        assert "runs with one line changed" in verdicts
+ENDINGS = """
+import json
+
+import pytest
+
+from verdicts.claim import claim
+
+
+@claim(1, "It holds", printed="    a line\\n", note="A note.")
+def test_holds():
+    print("seen")
+
+
+@claim(1, "It fails by an assertion", said=False)
+def test_fails():
+    assert 1 == 2
+
+
+@claim(1, "It fails as expected", fails=ValueError)
+def test_fails_as_expected():
+    json.loads("no JSON")
+
+
+@claim(1, "It does not raise")
+def test_raises_nothing():
+    with pytest.raises(ValueError):
+        pass
+
+
+@claim(1, "It fails as nobody expected")
+def test_error():
+    json.loads("no JSON")
+
+
+@claim(1, "Something else asserts")
+def test_error_of_others():
+    pytest.importorskip("helper").check()
+
+
+@claim(1, "It is not there")
+def test_skipped():
+    pytest.skip("nothing to measure")
+
+
+@pytest.fixture
+def broken():
+    raise ValueError("no fixture")
+
+
+@claim(1, "It cannot begin")
+def test_error_of_a_fixture(broken):
+    pass
+
+
+@claim(1, "It does not compile", fails=SyntaxError)
+def test_syntax():
+    compile("def f():\\n    await x", "faq.py", "exec")
+"""
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Return the results of claims that end in every way."""
+    folder = tmp_path_factory.mktemp("claims")
+    shutil.copy(FOLDER / "conftest.py", folder)
+    (folder / "helper.py").write_text("def check():\n    assert False\n")
+    file = folder / "test_claims.py"
+    file.write_text(ENDINGS)
+    return claims_on(Path(sys.executable), file)
+
+
+def test_a_claim_fails_only_by_what_its_test_expects(
+    judged: dict[str, Any],
+) -> None:
+    verdicts = {name: result["verdict"] for name, result in judged.items()}
+    assert verdicts == {
+        "holds": "holds",
+        "fails": "fails",
+        "fails_as_expected": "fails",
+        "raises_nothing": "fails",
+        "error": "error",
+        "error_of_others": "error",
+        "skipped": "not there yet",
+        "error_of_a_fixture": "error",
+        "syntax": "fails",
+    }
+
+
+def test_a_result_keeps_what_the_marker_says(judged: dict[str, Any]) -> None:
+    assert judged["holds"] == {
+        "question": 1,
+        "text": "It holds",
+        "said": True,
+        "printed": "a line",
+        "note": "A note.",
+        "verdict": "holds",
+        "transcript": ["seen"],
+    }
+    assert not judged["fails"]["said"]
+
+
+def test_a_transcript_ends_with_the_kind_of_the_error(
+    judged: dict[str, Any],
+) -> None:
+    [last] = judged["syntax"]["transcript"]
+    assert last.startswith("SyntaxError: 'await' outside async function")
+    [last] = judged["fails"]["transcript"]
+    assert last == "AssertionError: assert 1 == 2"
+    assert judged["skipped"]["transcript"] == ["nothing to measure"]
+
+
+def test_an_error_stops_the_program(judged: dict[str, Any]) -> None:
+    with pytest.raises(click.ClickException) as raised:
+        refuse_errors(judged, "3.8")
+    lines = raised.value.message.splitlines()
+    assert lines[0] == "on 3.8:"
+    assert [line.partition(":")[0] for line in lines[1:]] == [
+        "error",
+        "error_of_others",
+        "error_of_a_fixture",
+    ]
+    del judged["error"], judged["error_of_others"]
+    del judged["error_of_a_fixture"]
+    refuse_errors(judged, "3.8")
+
+
+def test_claims_that_cannot_be_collected_stop_the_program(
+    tmp_path: Path,
+) -> None:
+    shutil.copy(FOLDER / "conftest.py", tmp_path)
+    file = tmp_path / "test_claims.py"
+    file.write_text("import nothing_of_that_name")
+    with pytest.raises(click.ClickException, match="nothing_of_that_name"):
+        claims_on(Path(sys.executable), file)
+
+
+def test_warnings_keep_their_category() -> None:
+    def warn() -> None:
+        warnings.warn("of a user\nand more", UserWarning, stacklevel=1)
+        warnings.warn("of a file", ResourceWarning, stacklevel=1)
+
+    found = test_claims.warnings_of(warn)
+    assert found == ["UserWarning: of a user"]
+    assert test_claims.warnings_of(warn, DeprecationWarning) == []
+
+
+def test_one_part_is_measured_and_the_other_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "results.json"
+    file.write_text('{"claims": "old", "recipes": "old"}')
+    monkeypatch.setattr(program, "ROOT", tmp_path)
+    monkeypatch.setattr(program, "RESULTS", file)
+
+    def measure(release: str, parts: list[str]) -> dict[str, Any]:
+        assert parts == ["recipes"]
+        return {"version": f"{release}.0", "recipes": {"sink": release}}
+
+    monkeypatch.setattr(program, "measure", measure)
+    ended = CliRunner().invoke(program.main, ["--only", "recipes"])
+    assert ended.exit_code == 0, ended.output
+    results = json.loads(file.read_text())
+    assert results["claims"] == "old"
+    assert results["recipes"] == {"sink": {each: each for each in RELEASES}}
+    assert results["versions"]["3.8"] == "3.8.0"
+
+
+def test_an_answer_is_measured_without_its_production_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tests = tmp_path / "tests"
+    tests.mkdir()
+    monkeypatch.setattr(program, "ROOT", tmp_path)
+    python = Path(sys.executable)
+    recipes = "import pytest\n\n\n@pytest.mark.parametrize('recipe', {})\n"
+    test = "def test_recipe(recipe):\n    assert recipe == 'answer'\n"
+    both = recipes.format(["answer", "production"]) + test
+    (tests / "test_both.py").write_text(both)
+    assert failing_test("both", python) == ""
+    wrong = recipes.format(["other", "production"]) + test
+    (tests / "test_wrong.py").write_text(wrong)
+    failed = "tests/test_wrong.py::test_recipe[other]"
+    assert failing_test("wrong", python) == failed
+    (tests / "test_none.py").write_text(recipes.format(["production"]) + test)
+    assert failing_test("none", python) == "its tests cannot be run"
+
+
+def claim_with(
+    verdicts: list[str], *, said: bool = True, printed: str = ""
+) -> Claim:
+    releases = ["3.8", "3.9", "3.10"]
+    cells = {
+        release: Cell(verdict, [])
+        for release, verdict in zip(releases, verdicts, strict=True)
+    }
+    return Claim("name", 1, "text", cells, said, printed)
 
 
 @pytest.mark.parametrize(
     ("verdicts", "word"),
     [
-        (["holds", "holds"], "holds"),
-        (["not there yet", "holds"], "holds"),
-        (["fails", "holds"], "holds"),
-        (["fails", "fails"], "wrong as printed"),
-        (["holds", "fails"], "outdated since 3.9"),
+        (["holds", "holds", "holds"], "holds"),
+        (["not there yet", "holds", "holds"], "holds since 3.9"),
+        (["holds", "fails", "holds"], "holds since 3.10"),
+        (["fails", "fails", "fails"], "does not hold"),
+        (["holds", "fails", "fails"], "outdated since 3.9"),
+        (["fails", "holds", "fails"], "outdated since 3.10"),
     ],
 )
 def test_a_claim_is_judged_in_a_word(verdicts: list[str], word: str) -> None:
-    cells = zip(["3.8", "3.9"], verdicts, strict=True)
-    claim = Claim("name", 1, "text", {r: Cell(v, []) for r, v in cells})
+    assert claim_with(verdicts).word == word
+
+
+def test_only_what_is_printed_can_be_wrong_as_printed() -> None:
+    never = ["fails", "fails", "fails"]
+    assert claim_with(never, printed="a line").word == "wrong as printed"
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "word"),
+    [
+        (["holds", "holds", "holds"], "yes"),
+        (["fails", "fails", "fails"], "no"),
+        (["fails", "fails", "holds"], "yes, since 3.10"),
+        (["not there yet", "holds", "holds"], "yes, since 3.9"),
+        (["holds", "holds", "fails"], "no, since 3.10"),
+    ],
+)
+def test_what_the_faq_does_not_say_is_answered_by_yes_or_no(
+    verdicts: list[str], word: str
+) -> None:
+    claim = claim_with(verdicts, said=False)
     assert claim.word == word
+    words = {claim.word_of(cell) for cell in claim.cells.values()}
+    assert words <= {"yes", "no", "not there yet"}
 
 
 @pytest.mark.parametrize(
@@ -137,13 +369,56 @@ def test_a_recipe_runs_from_a_release_on(
 ) -> None:
     cells = [Cell(verdict, []) for verdict in verdicts]
     releases = dict(zip(["3.8", "3.9", "3.10"], cells, strict=True))
-    board = Verdicts("3.11", {}, [], {"recipe": releases}, {})
+    board = Verdicts("3.11", {}, [], {"recipe": releases})
     assert board.runs_from("recipe", "runs") == first
     assert board.runs_from("another", "runs") == ""
 
 
 def test_the_board_is_read_whole() -> None:
     board = read_verdicts(FOLDER)
-    assert len(board.claims) == len(RESULTS["claims"])
-    of_all = [len(board.of_question(number)) for number in range(1, 16)]
-    assert sum(of_all) == len(board.claims)
+    read = [
+        each
+        for number in range(1, 16)
+        for each in (
+            *board.of_question(number),
+            *board.beyond_question(number),
+        )
+    ]
+    assert {each.name for each in read} == set(claims())
+    assert len(read) == len(board.claims)
+    for each in read:
+        assert each.said == claims()[each.name]["said"]
+        assert each.printed == claims()[each.name]["printed"]
+        assert each.note == claims()[each.name]["note"]
+
+
+def test_a_question_has_its_address_in_the_faq() -> None:
+    question = 'Does aiohttp have a concept like Flask\'s "blueprint"?'
+    address = Verdicts("3.11", {}, [], {}).address_of(question)
+    assert address == (
+        "https://docs.aiohttp.org/en/v3.14.5/faq.html"
+        "#does-aiohttp-have-a-concept-like-flask-s-blueprint"
+    )
+
+
+def test_the_board_shows_apart_what_the_faq_does_not_say() -> None:
+    page = templates.get_template("verdicts.html").render(
+        verdicts=Verdicts(
+            "3.11",
+            {"3.14": "3.14.5"},
+            [
+                Claim("a", 1, "Said", {"3.14": Cell("fails", [])}, True, "x"),
+                Claim("b", 1, "Unsaid", {"3.14": Cell("fails", [])}, False),
+            ],
+            {},
+        ),
+        questions=["Why?"],
+    )
+    said, apart = page.split("What the FAQ does not say")
+    assert '<tr id="a">' in said
+    assert "wrong as printed" in said
+    assert f'href="{FAQ}#why"' in said
+    assert "FAQ of 3.14, question 1" in said
+    assert '<tr id="b">' in apart
+    assert "fails" not in apart
+    assert "wrong" not in apart

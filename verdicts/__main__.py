@@ -1,8 +1,9 @@
 """Measures the FAQ's claims, and the recipes, on seven releases of aiohttp.
 
-`make verdicts` writes results.json, which the board shows. With `newest` or
-`pre`, only what the package registry has now is measured, compared with the
-last column of the board, and nothing is written.
+`make verdicts` writes results.json, which the board shows. `--only` measures
+the claims or the recipes, and keeps the other results. With `newest` or `pre`,
+the claims are measured on what the package registry has now, and compared with
+the last column of the board. Nothing is written then.
 """
 
 import asyncio
@@ -12,13 +13,14 @@ import platform
 import re
 import subprocess
 import sys
-import tomllib
+from collections.abc import Collection
 from pathlib import Path
 from socket import create_server
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
+import pytest
 from packaging.version import Version
 
 import app
@@ -33,7 +35,8 @@ REQUIREMENTS = {
     file.stem: file for file in (HERE / "requirements").glob("*.txt")
 }
 RELEASES = sorted(REQUIREMENTS, key=Version)
-OLDER = tomllib.loads((HERE / "older.toml").read_text(encoding="utf-8"))
+PARTS = ("claims", "recipes")
+CELL = ("verdict", "transcript")
 TIMEOUT = 120.0
 
 Result = dict[str, Any]
@@ -41,30 +44,45 @@ Result = dict[str, Any]
 
 @click.command(help=__doc__)
 @click.argument("release", required=False, type=click.Choice(["newest", "pre"]))
-def main(release: str | None) -> None:
+@click.option("--only", type=click.Choice(PARTS), help="Measure this part.")
+def main(release: str | None, only: str | None) -> None:
     if release:
         sys.exit(compare(release))
+    parts = [only] if only else PARTS
     measured: dict[str, Result] = {}
     with click.progressbar(RELEASES, label="verdicts") as releases:
         for each in releases:
-            measured[each] = measure(each)
-    RESULTS.write_text(
-        json.dumps(table_of(measured), indent=1) + "\n", encoding="utf-8"
-    )
+            measured[each] = measure(each, parts)
+    results = json.loads(RESULTS.read_text(encoding="utf-8"))
+    results.update(table_of(measured))
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     click.echo(f"written: {RESULTS.relative_to(ROOT)}")
 
 
-def measure(release: str) -> Result:
-    """Measure all claims and all recipes on one release."""
+def measure(release: str, parts: Collection[str]) -> Result:
+    """Measure claims, recipes or both on one release."""
     python = environment(release, ["-r", str(REQUIREMENTS[release])])
-    return {
-        "version": version_of(python),
-        "claims": claims_on(python),
-        "recipes": {
+    measured: Result = {"version": version_of(python)}
+    if "claims" in parts:
+        measured["claims"] = claims_on(python)
+        refuse_errors(measured["claims"], release)
+    if "recipes" in parts:
+        measured["recipes"] = {
             name_of(recipe): asyncio.run(recipe_on(recipe, python))
             for recipe in app.COOKBOOK.values()
-        },
-    }
+        }
+    return measured
+
+
+def refuse_errors(claims: dict[str, Result], release: str) -> None:
+    """Stop where a test failed by something else than its claim."""
+    errors = [
+        f"{name}: {result['transcript'][-1]}"
+        for name, result in claims.items()
+        if result["verdict"] == "error"
+    ]
+    if errors:
+        raise click.ClickException("\n".join([f"on {release}:", *errors]))
 
 
 def environment(name: str, packages: list[str]) -> Path:
@@ -91,43 +109,39 @@ def version_of(python: Path) -> str:
     return run(python, "-c", "import aiohttp; print(aiohttp.__version__)")
 
 
-def claims_on(python: Path) -> dict[str, Result]:
+def claims_on(
+    python: Path, file: Path = HERE / "test_claims.py"
+) -> dict[str, Result]:
     """Run the claims' tests; a claim that fails is a result, too."""
     with TemporaryDirectory() as folder:
-        file = Path(folder, "results.json")
-        run_tests(python, "--results", file, HERE / "test_claims.py")
-        results: dict[str, Result] = json.loads(file.read_text())
+        written = Path(folder, "results.json")
+        ended = run_tests(python, "--results", written, file)
+        if ended.returncode > pytest.ExitCode.TESTS_FAILED:
+            raise click.ClickException(f"{ended.stdout}{ended.stderr}".strip())
+        results: dict[str, Result] = json.loads(written.read_text())
     return results
 
 
 async def recipe_on(recipe: Recipe, python: Path) -> Result:
-    """Play a recipe's dialogue and run its tests.
-
-    If the dialogue fails, it is played again with the line changed.
-    """
-    file = file_of(recipe)
-    broken = await play(recipe, file, python)
-    if not broken:
-        if failed := failing_test(name_of(recipe), python):
-            return {"verdict": "runs", "transcript": [failed]}
-        return {"verdict": "passes its tests"}
-    if change := OLDER.get(name_of(recipe)):
-        source = file.read_text(encoding="utf-8")
-        with TemporaryDirectory() as folder:
-            changed = Path(folder, file.name)
-            text = source.replace(change["line"], change["older"])
-            changed.write_text(text, encoding="utf-8")
-            if not await play(recipe, changed, python):
-                return {"verdict": "runs with one line changed"}
-    return {"verdict": "fails", "transcript": [broken]}
+    """Play a recipe's dialogue, and run its tests if it comes true."""
+    if broken := await play(recipe, file_of(recipe), python):
+        return {"verdict": "fails", "transcript": [broken]}
+    if failed := failing_test(name_of(recipe), python):
+        return {"verdict": "runs", "transcript": [failed]}
+    return {"verdict": "passes its tests"}
 
 
 def failing_test(module: str, python: Path) -> str:
-    """Return the first of a recipe's own tests that fails, or nothing."""
+    """Return the first of a recipe's tests that fails, or nothing.
+
+    The tests of an answer run on its production file as well, which is not
+    measured here.
+    """
     try:
         ended = run_tests(
             python,
-            *("-x", "-p", "verdicts.older", "-p", "pytest_asyncio.plugin"),
+            *("-x", "-k", "not production"),
+            *("-p", "verdicts.older", "-p", "pytest_asyncio.plugin"),
             *("-o", "asyncio_mode=auto"),
             *("-o", "asyncio_default_fixture_loop_scope=function"),
             ROOT / "tests" / f"test_{module}.py",
@@ -143,7 +157,7 @@ def failing_test(module: str, python: Path) -> str:
 def run_tests(
     python: Path, *arguments: str | Path
 ) -> subprocess.CompletedProcess[str]:
-    """Run pytest with no plugin and no setting but those named."""
+    """Run pytest with the plugins and settings that are named, and no other."""
     return subprocess.run(
         [
             *(python, "-m", "pytest", "-q", "-c", "/dev/null"),
@@ -163,14 +177,14 @@ def run_tests(
 
 async def play(recipe: Recipe, file: Path, python: Path) -> str:
     """Return what goes wrong: an error in the log, or a broken promise."""
-    # Before 3.14, aiohttp does not tell which port the system has chosen.
+    # Before 3.14, aiohttp does not show which port the system has chosen.
     with create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     async with staged(file, str(python), port) as player:
         broken = await player.play(dialogue(recipe))
         errors = [line for line in player.log if "Error: " in line]
         if broken and errors:
-            # Without the place in this machine.
+            # The path of the file is that of this machine.
             return errors[-1].partition(" (/")[0]
         return broken
 
@@ -178,34 +192,38 @@ async def play(recipe: Recipe, file: Path, python: Path) -> str:
 def table_of(measured: dict[str, Result]) -> Result:
     """Turn columns into rows: for each claim and recipe, all releases."""
     newest = measured[RELEASES[-1]]
-    claims = {
-        name: {
-            **{key: result.pop(key) for key in ("question", "text")},
-            "releases": {
-                each: {
-                    key: measured[each]["claims"][name][key]
-                    for key in ("verdict", "transcript")
-                }
-                for each in RELEASES
-            },
-        }
-        for name, result in newest["claims"].items()
-    }
-    recipes = {
-        name: {each: measured[each]["recipes"][name] for each in RELEASES}
-        for name in newest["recipes"]
-    }
-    return {
+    table: Result = {
         "python": platform.python_version(),
         "versions": {each: measured[each]["version"] for each in RELEASES},
-        "claims": claims,
-        "recipes": recipes,
     }
+    if "claims" in newest:
+        table["claims"] = {
+            name: {
+                **{key: claim[key] for key in claim if key not in CELL},
+                "releases": {
+                    each: cell_of(measured[each]["claims"][name])
+                    for each in RELEASES
+                },
+            }
+            for name, claim in newest["claims"].items()
+        }
+    if "recipes" in newest:
+        table["recipes"] = {
+            name: {each: measured[each]["recipes"][name] for each in RELEASES}
+            for name in newest["recipes"]
+        }
+    return table
+
+
+def cell_of(result: Result) -> Result:
+    """Return what a result says of its release."""
+    return {key: result[key] for key in CELL}
 
 
 def compare(release: str) -> int:
     """Measure what is released now; return 1 where a verdict has changed."""
-    packages = ["--upgrade", "aiohttp", "pytest", "aiohttp-session", "redis"]
+    needed = ("aiohttp", "aiohttp-session", "pytest", "redis", "uvloop")
+    packages = ["--upgrade", *needed]
     if release == "pre":
         packages.append("--pre")
     python = environment(release, packages)

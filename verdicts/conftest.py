@@ -1,4 +1,4 @@
-"""Writes what a claim's test saw, for `python -m verdicts`."""
+"""Writes the verdicts of the claims' tests, for `python -m verdicts`."""
 
 import json
 import re
@@ -9,14 +9,10 @@ from typing import Any
 
 import pytest
 
+from verdicts.claim import CLAIMS, Claim
+
 RESULT = pytest.StashKey[dict[str, Any]]()
-VERDICTS = {"passed": "holds", "failed": "fails", "skipped": "not there yet"}
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line(
-        "markers", "claim(question, text): a sentence of the FAQ, in short"
-    )
+VERDICTS = {"passed": "holds", "skipped": "not there yet"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -30,20 +26,43 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    if call.when == "call":
+    claim = CLAIMS.get(getattr(item, "function", None))
+    if claim and (call.when == "call" or report.failed):
         lines = report.capstdout.splitlines()
+        verdict = VERDICTS.get(report.outcome, "error")
         if call.excinfo is not None:
-            error = call.excinfo.exconly().splitlines()[0]
-            lines.append(error.removeprefix("Skipped: "))
-        mark = item.get_closest_marker("claim")
-        question, text = mark.args if mark else (0, "")
+            lines.append(_last_line(call.excinfo.value))
+            if call.when == "call" and _is_expected(item, claim, call.excinfo):
+                verdict = "fails"
         item.stash[RESULT] = {
-            "question": question,
-            "text": text,
-            "verdict": VERDICTS[report.outcome],
+            **claim.row,
+            "verdict": verdict,
             "transcript": [_clean(line) for line in lines],
         }
     return report
+
+
+def _is_expected(
+    item: pytest.Item,
+    claim: Claim,
+    caught: pytest.ExceptionInfo[BaseException],
+) -> bool:
+    """Return whether a test failed by what it demands, not by something else.
+
+    An assertion counts where it stands in the test's own file.
+    """
+    if isinstance(caught.value, AssertionError):
+        return caught.traceback[-1].path == item.path
+    expected = (pytest.fail.Exception, claim.fails)
+    return isinstance(caught.value, expected)
+
+
+def _last_line(error: BaseException) -> str:
+    """Return an exception as the last line of a traceback shows it."""
+    text = str(error).partition("\n")[0]
+    if isinstance(error, pytest.skip.Exception):
+        return text
+    return f"{type(error).__name__}: {text}"
 
 
 def _clean(line: str) -> str:

@@ -1,14 +1,15 @@
-"""The FAQ's claims, sentence by sentence, each measured.
+"""The claims of aiohttp's FAQ, one test each, and what the FAQ does not say.
 
-Run on aiohttp 3.8 as well as on the newest: nothing here is newer than 3.8, but
-for what a claim is about. What is printed becomes the transcript.
+The FAQ is that of aiohttp 3.14. The tests run on aiohttp 3.8 and on every
+release after it. What a test prints becomes the transcript.
 """
 
 import asyncio
+import contextlib
 import inspect
-import textwrap
 import types
 import warnings
+from collections import defaultdict
 from collections.abc import (
     AsyncIterator,
     Awaitable,
@@ -17,24 +18,37 @@ from collections.abc import (
     Iterator,
 )
 from contextlib import asynccontextmanager
+from textwrap import dedent
 from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
 
+from verdicts.claim import claim
+
 TIMEOUT = 10.0
 SILENCE = 0.7
 """Seconds without an answer that count as a hang."""
 
-claim = pytest.mark.claim
+
+class NotMeasuredError(Exception):
+    """Something went wrong before the test reached its claim."""
 
 
-def run(main: Coroutine[Any, Any, None]) -> None:
+def given(condition: object, what: str) -> None:
+    """Check what a test needs before it can measure its claim."""
+    if not condition:
+        raise NotMeasuredError(what)
+
+
+def run(main: Coroutine[Any, Any, None], *, debug: bool = False) -> None:
+    """Run a test in an event loop of its own, within a time limit."""
+
     async def bounded() -> None:
         await asyncio.wait_for(main, TIMEOUT)
 
-    asyncio.run(bounded())
+    asyncio.run(bounded(), debug=debug)
 
 
 @asynccontextmanager
@@ -45,7 +59,7 @@ async def serving(
     of_site: dict[str, Any] = {}
     of_runner: dict[str, Any] = {"access_log": None}
     patience = {"shutdown_timeout": 0.5}
-    # A parameter of the site until 3.9.
+    # Until 3.9 it is a parameter of the site.
     if "shutdown_timeout" in inspect.signature(web.BaseRunner).parameters:
         of_runner.update(patience)
     else:
@@ -70,8 +84,12 @@ async def ask(url: str, method: str = "GET", **options: Any) -> tuple[int, str]:
         return response.status, text
 
 
-def app_with(*routes: web.AbstractRouteDef, **knobs: Any) -> web.Application:
-    app = web.Application(**knobs)
+def port_of(url: str) -> int:
+    return int(url.rpartition(":")[2])
+
+
+def app_with(*routes: web.AbstractRouteDef, **options: Any) -> web.Application:
+    app = web.Application(**options)
     app.add_routes(routes)
     return app
 
@@ -81,28 +99,62 @@ async def say_hi(request: web.Request) -> web.Response:
 
 
 def needs(module: Any, name: str) -> Any:
-    """Return an attribute, or skip the claim on versions without it."""
+    """Return an attribute, or skip the claim on releases without it."""
     if not hasattr(module, name):
         pytest.skip(f"{module.__name__} has no {name}")
     return getattr(module, name)
 
 
-def warnings_of(call: Callable[[], object]) -> list[str]:
-    """Return the deprecation warnings of a call, in words."""
+def key(name: str, kind: type) -> Any:
+    """Return an `AppKey`, or a string before 3.9, which has none."""
+    return web.AppKey(name, kind) if hasattr(web, "AppKey") else name
+
+
+def warnings_of(
+    call: Callable[[], object], category: type[Warning] = Warning
+) -> list[str]:
+    """Return the warnings of a call: the category and the message of each."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         call()
-    said = [
-        str(each.message)
+    # The garbage of an earlier test may be collected here.
+    of_the_call = [
+        each
         for each in caught
         if not issubclass(each.category, ResourceWarning)
     ]
-    print(f"warnings: {said}")
-    return said
+    shown = [
+        f"{each.category.__name__}: {_first_line(each.message)}"
+        for each in of_the_call
+    ]
+    print(f"warnings: {shown}")
+    return [
+        text
+        for each, text in zip(of_the_call, shown, strict=True)
+        if issubclass(each.category, category)
+    ]
+
+
+def _first_line(message: Warning | str) -> str:
+    return str(message).partition("\n")[0]
+
+
+def log_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return what aiohttp has logged, each with its exception."""
+    messages = []
+    for record in caplog.records:
+        if not record.name.startswith("aiohttp"):
+            continue
+        message = record.getMessage()
+        if record.exc_info and record.exc_info[1]:
+            message += f": {record.exc_info[1]!r}"
+        messages.append(message)
+        print("log:", message)
+    return messages
 
 
 async def is_silent(answer: Awaitable[object]) -> bool:
-    """Tell whether nothing comes for a while."""
+    """Return whether nothing comes for a while."""
     try:
         print(f"answered: {await asyncio.wait_for(answer, SILENCE)!r}")
     except asyncio.TimeoutError:
@@ -114,7 +166,7 @@ async def is_silent(answer: Awaitable[object]) -> bool:
 # 1. Are there plans for an @app.route decorator like in Flask?
 
 
-@claim(1, "RouteTableDef provides an API similar to Flask's @app.route")
+@claim(1, "RouteTableDef has an API like Flask's @app.route")
 def test_route_table_is_like_app_route() -> None:
     routes = web.RouteTableDef()
     routes.get("/get")(say_hi)
@@ -126,7 +178,7 @@ def test_route_table_is_like_app_route() -> None:
     run(main())
 
 
-@claim(1, "a RouteTableDef needs no app in the module's namespace")
+@claim(1, "A RouteTableDef needs no application: two can use the same table")
 def test_route_table_is_decoupled() -> None:
     routes = web.RouteTableDef()
     routes.get("/get")(say_hi)
@@ -140,7 +192,12 @@ def test_route_table_is_decoupled() -> None:
     run(main())
 
 
-@claim(1, "the printed table has handlers for GET and POST")
+@claim(
+    1,
+    "The example registers a handler for GET and another for POST",
+    printed="app.router.add_routes(routes)",
+    note="3.11 to master print the decorators; some copies have lost them.",
+)
 def test_printed_table_serves_get_and_post() -> None:
     routes = web.RouteTableDef()
 
@@ -153,7 +210,9 @@ def test_printed_table_serves_get_and_post() -> None:
         return web.Response(text="posted")
 
     async def main() -> None:
-        async with serving(app_with(*routes)) as url:
+        app = web.Application()
+        app.router.add_routes(routes)
+        async with serving(app) as url:
             assert await ask(f"{url}/get") == (200, "got")
             assert await ask(f"{url}/post", "POST") == (200, "posted")
             assert (await ask(f"{url}/get", "POST"))[0] == 405
@@ -164,7 +223,7 @@ def test_printed_table_serves_get_and_post() -> None:
 # 2. Does aiohttp have a concept like Flask's "blueprint" or Django's "app"?
 
 
-@claim(2, "nested applications are similar to blueprints: a prefix of routes")
+@claim(2, "A nested application is like a blueprint: its routes have a prefix")
 def test_nested_application_has_a_prefix() -> None:
     async def main() -> None:
         app, nested = web.Application(), app_with(web.get("/page", say_hi))
@@ -176,7 +235,7 @@ def test_nested_application_has_a_prefix() -> None:
     run(main())
 
 
-@claim(2, "nested applications have middlewares of their own")
+@claim(2, "A nested application has middlewares of its own", said=False)
 def test_nested_application_has_its_middlewares() -> None:
     seen = []
 
@@ -198,7 +257,7 @@ def test_nested_application_has_its_middlewares() -> None:
     run(main())
 
 
-@claim(2, "a nested application builds links that hold its prefix")
+@claim(2, "url_for() of a nested application adds the prefix", said=False)
 def test_nested_application_links_with_its_prefix() -> None:
     app, nested = web.Application(), web.Application()
     nested.router.add_get("/page", say_hi, name="page")
@@ -217,7 +276,11 @@ def sink(path: str) -> web.Application:
     return app
 
 
-@claim(3, "{tail:.+} matches URLs with the desired prefix")
+@claim(
+    3,
+    "{tail:.+} matches URLs with the desired prefix",
+    printed="app.router.add_route('*', '/path/to/{tail:.+}', sink_handler)",
+)
 def test_tail_matches_the_prefix() -> None:
     async def main() -> None:
         async with serving(sink("/path/to/{tail:.+}")) as url:
@@ -227,7 +290,7 @@ def test_tail_matches_the_prefix() -> None:
     run(main())
 
 
-@claim(3, "... also the prefix with nothing behind it")
+@claim(3, "{tail:.+} matches an empty tail", said=False)
 def test_tail_matches_an_empty_rest() -> None:
     async def main() -> None:
         async with serving(sink("/path/to/{tail:.+}")) as url:
@@ -236,7 +299,7 @@ def test_tail_matches_an_empty_rest() -> None:
     run(main())
 
 
-@claim(3, "... also with an encoded newline in the rest")
+@claim(3, "{tail:.+} matches a tail with an encoded newline", said=False)
 def test_tail_matches_a_newline() -> None:
     async def main() -> None:
         async with serving(sink("/path/to/{tail:.+}")) as url:
@@ -245,7 +308,7 @@ def test_tail_matches_a_newline() -> None:
     run(main())
 
 
-@claim(3, "... also a prefix with a letter outside of ASCII")
+@claim(3, "The prefix may have a letter outside of ASCII", said=False)
 def test_tail_matches_behind_a_letter_outside_of_ascii() -> None:
     async def main() -> None:
         async with serving(sink("/chemin/été/{tail:.+}")) as url:
@@ -264,16 +327,28 @@ def test_star_matches_any_method() -> None:
     run(main())
 
 
-@claim(3, "a more specific route beside it keeps its place (added after it)")
-def test_specific_route_after_a_sink_is_reached() -> None:
-    async def tell(request: web.Request) -> web.Response:
-        return web.Response(text="exact")
+async def answer_exact(request: web.Request) -> web.Response:
+    return web.Response(text="exact")
 
+
+@claim(3, "A literal path that is added after the sink is reached", said=False)
+def test_literal_path_after_a_sink_is_reached() -> None:
     async def main() -> None:
         app = sink("/path/to/{tail:.+}")
-        app.router.add_get("/path/to/exact", tell)
+        app.router.add_get("/path/to/exact", answer_exact)
         async with serving(app) as url:
             assert await ask(f"{url}/path/to/exact") == (200, "exact")
+
+    run(main())
+
+
+@claim(3, "/path/to/{id} that is added after the sink is reached", said=False)
+def test_variable_path_after_a_sink_is_reached() -> None:
+    async def main() -> None:
+        app = sink("/path/to/{tail:.+}")
+        app.router.add_get(r"/path/to/{id:\d+}", answer_exact)
+        async with serving(app) as url:
+            assert await ask(f"{url}/path/to/7") == (200, "exact")
 
     run(main())
 
@@ -281,7 +356,7 @@ def test_specific_route_after_a_sink_is_reached() -> None:
 # 4. Where do I put my database connection so handlers can access it?
 
 
-@claim(4, "Application supports the dict interface")
+@claim(4, "An Application can be used like a dict")
 def test_application_is_like_a_dict() -> None:
     app = web.Application()
     with warnings.catch_warnings():
@@ -292,14 +367,18 @@ def test_application_is_like_a_dict() -> None:
     assert len(app) == 1
 
 
-@claim(4, "... with string keys, and no warning")
+@claim(4, "A string as key of an Application gives no warning", said=False)
 def test_application_takes_string_keys_silently() -> None:
     app = web.Application()
     # aiohttp warns of a key once.
     assert not warnings_of(lambda: app.__setitem__("another_db", 42))
 
 
-@claim(4, 'db_key = web.AppKey("db_key", DB)')
+@claim(
+    4,
+    "A web.AppKey is a key of an Application",
+    printed='db_key = web.AppKey("db_key", DB)',
+)
 def test_app_key_is_a_key() -> None:
     key = needs(web, "AppKey")("db_key", int)
     app = web.Application()
@@ -308,7 +387,11 @@ def test_app_key_is_a_key() -> None:
     assert app[key] == 42
 
 
-@claim(4, "handlers reach what was put there before the start")
+@claim(
+    4,
+    "Handlers find in the Application what was stored there",
+    printed="db = request.app[db_key]",
+)
 def test_handlers_reach_the_application() -> None:
     async def go(request: web.Request) -> web.Response:
         return web.Response(text=str(request.app["db"]))
@@ -324,7 +407,56 @@ def test_handlers_reach_the_application() -> None:
     run(main())
 
 
-@claim(4, "Application(loop=loop), as printed, is how to make one")
+PRINTED_INIT = """
+    async def init_app(loop):
+        app = Application(loop=loop)
+        db = await create_connection(user='user', password='123')
+        app[db_key] = db
+        app.router.add_get('/', go)
+        return app
+"""
+
+
+@claim(
+    4,
+    "The example makes an application, and opens a connection for it",
+    printed=PRINTED_INIT,
+    note="`Application` and `create_connection` have to be imported. Master"
+    " prints it without `loop`.",
+)
+def test_printed_init_app_runs() -> None:
+    db_key = key("db_key", str)
+
+    async def create_connection(**options: str) -> str:
+        return "connected"
+
+    async def go(request: web.Request) -> web.Response:
+        return web.Response(text=request.app[db_key])
+
+    names: dict[str, Any] = {
+        "Application": web.Application,
+        "create_connection": create_connection,
+        "db_key": db_key,
+        "go": go,
+    }
+    exec(dedent(PRINTED_INIT), names)
+
+    async def main() -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            app = await names["init_app"](asyncio.get_running_loop())
+            async with serving(app) as url:
+                assert await ask(url) == (200, "connected")
+
+    run(main())
+
+
+@claim(
+    4,
+    "Application(loop=loop) gives no warning",
+    said=False,
+    note="The FAQ prints it up to 3.15, master does not.",
+)
 def test_application_takes_a_loop_silently() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
@@ -333,31 +465,44 @@ def test_application_takes_a_loop_silently() -> None:
     run(main())
 
 
-PRINTED_INIT = """
-async def init_app(loop):
-    app = Application(loop=loop)
-    db = await create_connection(user='user', password='123')
-    app[db_key] = db
-    app.router.add_get('/', go)
-    return app
+# 5. How can middleware store data for web handlers to use?
+
+
+PRINTED_MIDDLEWARE = """
+    request_id_key = web.RequestKey("request_id_key", str)
+
+    @web.middleware
+    async def request_id_middleware(request, handler):
+        request[request_id_key] = "some_request_id"
+        return await handler(request)
 """
 
 
-@claim(4, "the printed init_app runs, with web, db_key and go at hand")
-def test_printed_init_app_runs() -> None:
-    names: dict[str, Any] = {"web": web, "db_key": "db_key", "go": say_hi}
-    exec(PRINTED_INIT, names)
+@claim(
+    5,
+    "A middleware stores data under a web.RequestKey, and the handler reads it",
+    printed=PRINTED_MIDDLEWARE,
+    note="3.11 to 3.13 print `request['unique_key'] = data` in a handler.",
+)
+def test_request_key_carries_data() -> None:
+    needs(web, "RequestKey")
+    # A key is named after its module.
+    names: dict[str, Any] = {"__name__": "faq", "web": web}
+    exec(dedent(PRINTED_MIDDLEWARE), names)
+
+    async def handler(request: web.Request) -> web.Response:
+        return web.Response(text=request[names["request_id_key"]])
 
     async def main() -> None:
-        await names["init_app"](asyncio.get_running_loop())
+        middlewares = [names["request_id_middleware"]]
+        app = app_with(web.get("/", handler), middlewares=middlewares)
+        async with serving(app) as url:
+            assert await ask(url) == (200, "some_request_id")
 
     run(main())
 
 
-# 5. How can middleware store data for web handlers to use?
-
-
-@claim(5, "data may be stored inside a request object")
+@claim(5, "A Request can be used like a dict")
 def test_request_carries_data() -> None:
     @web.middleware
     async def note(request: web.Request, handler: Any) -> web.StreamResponse:
@@ -367,24 +512,29 @@ def test_request_carries_data() -> None:
         answer: web.StreamResponse = await handler(request)
         return answer
 
-    async def tell(request: web.Request) -> web.Response:
+    async def show(request: web.Request) -> web.Response:
         return web.Response(text=request["unique_key"])
 
     async def main() -> None:
-        app = app_with(web.get("/", tell), middlewares=[note])
+        app = app_with(web.get("/", show), middlewares=[note])
         async with serving(app) as url:
             assert await ask(url) == (200, "data")
 
     run(main())
 
 
-@claim(5, "request['unique_key'] = data, with no warning")
+@claim(
+    5,
+    "A string as key of a Request gives no warning",
+    said=False,
+    note="3.11 to 3.13 print a string.",
+)
 def test_request_takes_string_keys_silently() -> None:
-    said = []
+    found: list[str] = []
 
     async def note(request: web.Request) -> web.Response:
-        said.extend(
-            # aiohttp warns of a key once.
+        # aiohttp warns of a key once.
+        found.extend(
             warnings_of(lambda: request.__setitem__("another_key", "data"))
         )
         return web.Response()
@@ -394,20 +544,20 @@ def test_request_takes_string_keys_silently() -> None:
             await ask(url)
 
     run(main())
-    assert not said
+    assert not found
 
 
-@claim(5, "aiohttp_session.get_session(request) keeps it under SESSION_KEY")
+@claim(5, "aiohttp_session keeps the session in the request, under SESSION_KEY")
 def test_get_session_uses_session_key() -> None:
     import aiohttp_session
 
     async def main() -> None:
-        async def tell(request: web.Request) -> web.Response:
+        async def show(request: web.Request) -> web.Response:
             session = await aiohttp_session.get_session(request)
             same = request[aiohttp_session.SESSION_KEY] is session
             return web.Response(text=str(same))
 
-        app = app_with(web.get("/", tell))
+        app = app_with(web.get("/", show))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             aiohttp_session.setup(app, aiohttp_session.SimpleCookieStorage())
@@ -417,7 +567,7 @@ def test_get_session_uses_session_key() -> None:
     run(main())
 
 
-@claim(5, "all response objects are dict-like structures as well")
+@claim(5, "All responses can be used like a dict")
 def test_response_is_like_a_dict() -> None:
     for response in (web.Response(), web.StreamResponse(), web.HTTPFound("/")):
         with warnings.catch_warnings():
@@ -427,7 +577,11 @@ def test_response_is_like_a_dict() -> None:
         assert response["key"] == 42
 
 
-@claim(5, "... and what a handler stores there, a middleware can read")
+@claim(
+    5,
+    "A middleware reads what the handler stored in the response",
+    said=False,
+)
 def test_response_carries_data_outwards() -> None:
     seen = []
 
@@ -464,17 +618,17 @@ async def echo(request: web.Request) -> web.WebSocketResponse:
     return ws
 
 
-@claim(6, "parallel WebSocketResponse.receive() calls are forbidden")
+@claim(6, "Two tasks may not wait in receive() of one WebSocket")
 def test_parallel_receive_is_forbidden() -> None:
-    said: list[str] = []
+    outcomes: list[str] = []
 
     async def receive_twice(request: web.Request) -> web.WebSocketResponse:
         ws = web.WebSocketResponse()
         await ws.prepare(request)
-        outcomes = await asyncio.gather(
+        received = await asyncio.gather(
             ws.receive(), ws.receive(), return_exceptions=True
         )
-        said.extend(repr(each) for each in outcomes)
+        outcomes.extend(repr(each) for each in received)
         return ws
 
     async def main() -> None:
@@ -486,13 +640,13 @@ def test_parallel_receive_is_forbidden() -> None:
         ):
             await ws.send_str("hi")
             await ws.receive()
-        print(*said, sep="\n")
-        assert any("Concurrent call to receive()" in each for each in said)
+        print(*outcomes, sep="\n")
+        assert any("Concurrent call to receive()" in each for each in outcomes)
 
     run(main())
 
 
-@claim(6, "other tasks may use the same WebSocket object for sending")
+@claim(6, "Other tasks may send on the same WebSocket")
 def test_other_tasks_may_send() -> None:
     async def handler(request: web.Request) -> web.WebSocketResponse:
         ws = web.WebSocketResponse()
@@ -517,12 +671,10 @@ def test_other_tasks_may_send() -> None:
     run(main())
 
 
-@claim(6, "async for ends when the peer has left")
+@claim(6, "async for ends when the peer has left", said=False)
 def test_async_for_ends_with_the_peer() -> None:
-    ended = asyncio.Event
-
     async def main() -> None:
-        done = ended()
+        done = asyncio.Event()
 
         async def handler(request: web.Request) -> web.WebSocketResponse:
             ws = await echo(request)
@@ -542,17 +694,53 @@ def test_async_for_ends_with_the_peer() -> None:
     run(main())
 
 
-@claim(6, "channel, = await redis.subscribe(...): the printed reader runs")
+PRINTED_READER = """
+    async def read_subscription(ws, redis):
+        channel, = await redis.subscribe('channel:1')
+
+        try:
+            async for msg in channel.iter():
+                answer = process_the_message(msg)  # your function here
+                await ws.send_str(answer)
+        finally:
+            await redis.unsubscribe('channel:1')
+"""
+
+
+@claim(
+    6,
+    "The example reads a Redis channel (by redis-py)",
+    printed=PRINTED_READER,
+    note="`subscribe()` and `iter()` are those of aioredis 1, which redis-py"
+    " has replaced.",
+    fails=AttributeError,
+)
 def test_printed_reader_runs_with_redis_py() -> None:
     import redis
     from redis.asyncio import Redis
 
     print(f"redis-py {redis.__version__}")
-    assert hasattr(Redis(), "subscribe")
+    names: dict[str, Any] = {"process_the_message": str}
+    exec(dedent(PRINTED_READER), names)
+
+    async def main() -> None:
+        # Nobody listens on port 1: the call fails before it needs a server.
+        client = Redis(host="127.0.0.1", port=1)
+        await names["read_subscription"](None, client)
+
+    run(main())
 
 
-@claim(6, "the printed handler is whole: it returns no response")
-def test_printed_handler_without_return_is_whole(
+@claim(
+    6,
+    "The example's handler is complete: it ends without return ws",
+    printed="""
+        finally:
+            task.cancel()
+""",
+    note="3.11 to master print no `return ws` here; question 7 has it.",
+)
+def test_printed_handler_needs_no_return(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def handler(request: web.Request) -> Any:
@@ -569,38 +757,77 @@ def test_printed_handler_without_return_is_whole(
         ):
             pass
 
-    run(main())
-    said = [record.getMessage() for record in caplog.records]
-    print("log:", *said)
-    assert not said
+    # The connection ends with the WebSocket either way, so only the log tells.
+    # Before 3.10, aiohttp writes it in debug mode only.
+    run(main(), debug=True)
+    assert not log_of(caplog)
 
 
 # 7. How do I programmatically close a WebSocket server-side?
 
 
-def with_logout(handler: Any) -> web.Application:
-    """The FAQ's registry, with one user, and `await gather` in the logout."""
-    sockets: set[web.WebSocketResponse] = set()
+PRINTED_ECHO = """
+    async def echo_handler(request):
 
-    async def echo_handler(request: web.Request) -> web.WebSocketResponse:
+        ws = web.WebSocketResponse()
+        user_id = authenticate_user(request)
+        await ws.prepare(request)
+        request.app[websockets_key][user_id].add(ws)
+        try:
+            async for msg in ws:
+                ws.send_str(msg.data)
+        finally:
+            request.app[websockets_key][user_id].remove(ws)
+
+        return ws
+"""
+
+WEBSOCKETS = key("WEBSOCKETS", dict)
+
+
+def printed_echo() -> Any:
+    """Return the printed `echo_handler`; its user is always ann."""
+    names: dict[str, Any] = {
+        "web": web,
+        "websockets_key": WEBSOCKETS,
+        "authenticate_user": lambda request: "ann",
+    }
+    exec(dedent(PRINTED_ECHO), names)
+    return names["echo_handler"]
+
+
+async def log_out(request: web.Request) -> web.Response:
+    """Close all WebSockets of ann, as the FAQ does."""
+    sockets = request.app[WEBSOCKETS]["ann"]
+    closers = [ws.close() for ws in sockets if not ws.closed]
+    await asyncio.gather(*closers)
+    return web.Response(text="OK")
+
+
+def with_logout(echo_handler: Any) -> web.Application:
+    """Return an application with a registry, `/echo` and `/logout`."""
+    app = app_with(web.get("/echo", echo_handler), web.post("/logout", log_out))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        app[WEBSOCKETS] = defaultdict(set)
+    return app
+
+
+def registering(use: Callable[[web.WebSocketResponse], Awaitable[None]]) -> Any:
+    """Return a handler that registers its WebSocket, and then uses it."""
+
+    async def handler(request: web.Request) -> web.WebSocketResponse:
         ws = web.WebSocketResponse(timeout=1.5)
         await ws.prepare(request)
+        sockets = request.app[WEBSOCKETS]["ann"]
         sockets.add(ws)
         try:
-            await handler(ws)
+            await use(ws)
         finally:
             sockets.discard(ws)
         return ws
 
-    async def logout_handler(request: web.Request) -> web.Response:
-        closers = [ws.close() for ws in sockets if not ws.closed]
-        if closers:
-            await asyncio.gather(*closers)
-        return web.Response(text="OK")
-
-    return app_with(
-        web.get("/echo", echo_handler), web.post("/logout", logout_handler)
-    )
+    return handler
 
 
 async def receive_all(ws: web.WebSocketResponse) -> None:
@@ -610,22 +837,32 @@ async def receive_all(ws: web.WebSocketResponse) -> None:
 
 async def upgrade_and_fall_silent(url: str) -> asyncio.StreamWriter:
     """Open a WebSocket whose peer never answers a close frame."""
-    port = int(url.rpartition(":")[2])
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port_of(url))
     writer.write(
         b"GET /echo HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
         b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
         b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
     )
-    await reader.readuntil(b"\r\n\r\n")
+    head = await reader.readuntil(b"\r\n\r\n")
+    given(head.startswith(b"HTTP/1.1 101 "), "no WebSocket was opened")
     return writer
 
 
-@claim(7, "close() on all of the registry closes a user's WebSockets")
+@claim(
+    7,
+    "The logout closes all WebSockets of the user",
+    printed="""
+        ws_closers = [ws.close()
+                      for ws in request.app[websockets_key][user_id]
+                      if not ws.closed]
+""",
+    note="The text calls the address `/logout_user`; the code registers"
+    " `/logout`.",
+)
 def test_registry_closes_all() -> None:
     async def main() -> None:
         async with (
-            serving(with_logout(receive_all)) as url,
+            serving(with_logout(printed_echo())) as url,
             aiohttp.ClientSession() as session,
             session.ws_connect(f"{url}/echo") as one,
             session.ws_connect(f"{url}/echo") as other,
@@ -639,26 +876,56 @@ def test_registry_closes_all() -> None:
     run(main())
 
 
-@claim(7, "the logout does not answer until all are closed (a silent peer)")
-def test_logout_waits_for_a_silent_peer() -> None:
+@claim(
+    7,
+    "A WebSocket that ends leaves the registry",
+    printed="request.app[websockets_key][user_id].remove(ws)",
+)
+def test_printed_registry_forgets_what_has_ended() -> None:
     async def main() -> None:
-        async with serving(with_logout(receive_all)) as url:
-            writer = await upgrade_and_fall_silent(url)
-            try:
-                assert await is_silent(ask(f"{url}/logout", "POST"))
-            finally:
-                writer.close()
+        app = with_logout(printed_echo())
+        async with serving(app) as url:
+            async with (
+                aiohttp.ClientSession() as session,
+                session.ws_connect(f"{url}/echo"),
+            ):
+                given(app[WEBSOCKETS]["ann"], "nothing was registered")
+            await asyncio.sleep(0.1)
+            print("registry:", dict(app[WEBSOCKETS]))
+            assert not app[WEBSOCKETS]["ann"]
 
     run(main())
 
 
-@claim(7, "... (a silent peer, whose handler is busy)")
+@claim(
+    7,
+    "/echo sends back what it receives",
+    printed="ws.send_str(msg.data)",
+    note="3.11 to master print it without `await`.",
+)
+def test_printed_echo_echoes() -> None:
+    async def main() -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            async with (
+                serving(with_logout(printed_echo())) as url,
+                aiohttp.ClientSession() as session,
+                session.ws_connect(f"{url}/echo") as ws,
+            ):
+                await ws.send_str("hi")
+                silent = await is_silent(ws.receive())
+        assert not silent
+
+    run(main())
+
+
+@claim(7, "The logout waits for a WebSocket whose handler is busy")
 def test_logout_waits_for_a_busy_handler() -> None:
     async def be_busy(ws: web.WebSocketResponse) -> None:
         await asyncio.sleep(3)
 
     async def main() -> None:
-        async with serving(with_logout(be_busy)) as url:
+        async with serving(with_logout(registering(be_busy))) as url:
             writer = await upgrade_and_fall_silent(url)
             try:
                 assert await is_silent(ask(f"{url}/logout", "POST"))
@@ -668,14 +935,14 @@ def test_logout_waits_for_a_busy_handler() -> None:
     run(main())
 
 
-@claim(7, "... (a peer that does not read what was sent before)")
+@claim(7, "The logout waits for a peer that does not read what was sent before")
 def test_logout_waits_for_a_peer_that_does_not_read() -> None:
     async def send_much(ws: web.WebSocketResponse) -> None:
         for _ in range(400):
             await ws.send_str("news " * 20_000)
 
     async def main() -> None:
-        async with serving(with_logout(send_much)) as url:
+        async with serving(with_logout(registering(send_much))) as url:
             writer = await upgrade_and_fall_silent(url)
             transport: Any = writer.transport
             transport.pause_reading()
@@ -688,35 +955,45 @@ def test_logout_waits_for_a_peer_that_does_not_read() -> None:
     run(main())
 
 
-@claim(7, "the printed /echo is an echo server")
-def test_printed_echo_echoes() -> None:
-    async def printed(request: web.Request) -> web.WebSocketResponse:
-        ws = web.WebSocketResponse()
-        await ws.prepare(request)
-        async for msg in ws:
-            ws.send_str(msg.data)  # type: ignore[unused-coroutine]
-        return ws
-
+@claim(
+    7,
+    "The logout does not wait for a silent peer whose handler is in receive()",
+    said=False,
+    note="`close()` waits for the peer's answer only where nobody receives.",
+)
+def test_logout_waits_for_no_answer_while_the_handler_receives() -> None:
     async def main() -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            async with (
-                serving(app_with(web.get("/echo", printed))) as url,
-                aiohttp.ClientSession() as session,
-                session.ws_connect(f"{url}/echo") as ws,
-            ):
-                await ws.send_str("hi")
-                silent = await is_silent(ws.receive())
-        assert not silent
+        async with serving(with_logout(registering(receive_all))) as url:
+            writer = await upgrade_and_fall_silent(url)
+            try:
+                assert not await is_silent(ask(f"{url}/logout", "POST"))
+            finally:
+                writer.close()
 
     run(main())
 
 
-@claim(7, "/logout_user, when invoked, closes them: the printed route")
-def test_printed_logout_is_where_the_text_says() -> None:
+@claim(
+    7,
+    "close(code=4001) in another task sends the code 4001",
+    said=False,
+    note="Until 3.9 the peer reads 1000.",
+)
+def test_close_code_reaches_the_peer() -> None:
     async def main() -> None:
-        async with serving(with_logout(receive_all)) as url:
-            assert (await ask(f"{url}/logout_user", "POST"))[0] == 200
+        app = with_logout(registering(receive_all))
+        async with (
+            serving(app) as url,
+            aiohttp.ClientSession() as session,
+            session.ws_connect(f"{url}/echo") as ws,
+        ):
+            [of_ann] = app[WEBSOCKETS]["ann"]
+            closing = asyncio.ensure_future(of_ann.close(code=4001))
+            message = await ws.receive(2)
+            await closing
+            print(message)
+            given(message.type is aiohttp.WSMsgType.CLOSE, "no close frame")
+            assert message.data == 4001
 
     run(main())
 
@@ -724,26 +1001,25 @@ def test_printed_logout_is_where_the_text_says() -> None:
 # 8. How do I make a request from a specific IP address?
 
 
-async def tell_remote(request: web.Request) -> web.Response:
+async def show_remote(request: web.Request) -> web.Response:
     return web.Response(text=str(request.remote))
 
 
-async def seen_from(host: str, target: str, **knobs: Any) -> str:
+async def seen_from(host: str, target: str, **options: Any) -> str:
     """Return the address that a server on `host` sees."""
-    app = app_with(web.get("/", tell_remote))
+    app = app_with(web.get("/", show_remote))
     async with serving(app, host) as url:
-        port = url.rpartition(":")[2]
-        connector = aiohttp.TCPConnector(**knobs)
+        connector = aiohttp.TCPConnector(**options)
         async with (
             aiohttp.ClientSession(connector=connector) as session,
-            session.get(f"http://{target}:{port}/") as response,
+            session.get(f"http://{target}:{port_of(url)}/") as response,
         ):
             seen = await response.text()
-    print(f"local_addr={knobs.get('local_addr')!r} is seen as {seen}")
+    print(f"local_addr={options.get('local_addr')!r} is seen as {seen}")
     return seen
 
 
-@claim(8, "you may choose one of several IP interfaces by local_addr")
+@claim(8, "local_addr chooses one of several IP interfaces")
 def test_local_addr_chooses() -> None:
     async def main() -> None:
         local = ("127.0.0.2", 0)
@@ -753,30 +1029,67 @@ def test_local_addr_chooses() -> None:
     run(main())
 
 
-@claim(8, "local_addr=('', 0), as printed, can be used")
-def test_printed_local_addr_can_be_used() -> None:
+@claim(
+    8,
+    "The example sends from 127.0.0.1",
+    printed="conn = aiohttp.TCPConnector("
+    "local_addr=('127.0.0.1', 0), loop=loop)",
+    note="Master prints it without `loop`.",
+)
+def test_printed_connector_sends_from_its_address() -> None:
+    async def main() -> None:
+        options: dict[str, Any] = {
+            "local_addr": ("127.0.0.1", 0),
+            "loop": asyncio.get_running_loop(),
+        }
+        seen = await seen_from("127.0.0.1", "127.0.0.1", **options)
+        assert seen == "127.0.0.1"
+
+    run(main())
+
+
+@claim(
+    8,
+    "local_addr=('127.0.0.1', 0) reaches a target that has IPv6 only",
+    said=False,
+    fails=aiohttp.ClientConnectorError,
+)
+def test_address_of_one_family_reaches_the_other() -> None:
+    async def main() -> None:
+        await seen_from("::1", "[::1]", local_addr=("127.0.0.1", 0))
+
+    run(main())
+
+
+@claim(
+    8,
+    "local_addr=('', 0) can be used",
+    said=False,
+    note="No edition prints it: copies have lost the address.",
+    fails=aiohttp.ClientConnectorError,
+)
+def test_empty_local_addr_can_be_used() -> None:
     async def main() -> None:
         await seen_from("127.0.0.1", "127.0.0.1", local_addr=("", 0))
 
     run(main())
 
 
-@claim(8, "... also for a target that has IPv6 only")
-def test_printed_local_addr_can_be_used_for_ipv6() -> None:
-    async def main() -> None:
-        await seen_from("::1", "[::1]", local_addr=("", 0))
-
-    run(main())
-
-
-@claim(8, "TCPConnector(loop=loop), as printed, with no warning")
+@claim(
+    8,
+    "TCPConnector(loop=loop) gives no warning",
+    said=False,
+    note="The FAQ prints it up to 3.15, master does not.",
+)
 def test_connector_takes_a_loop_silently() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
         made: list[aiohttp.TCPConnector] = []
-        said = warnings_of(lambda: made.append(aiohttp.TCPConnector(loop=loop)))
+        found = warnings_of(
+            lambda: made.append(aiohttp.TCPConnector(loop=loop))
+        )
         await made[0].close()
-        assert not said
+        assert not found
 
     run(main())
 
@@ -784,39 +1097,48 @@ def test_connector_takes_a_loop_silently() -> None:
 # 9. What is the API stability and deprecation policy?
 
 
-@claim(9, "deprecated things raise DeprecationWarning: Application(loop=)")
+@claim(9, "What is deprecated gives a DeprecationWarning: Application(loop=)")
 def test_deprecated_loop_of_an_application_warns() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        assert warnings_of(lambda: web.Application(loop=loop))
+        assert warnings_of(
+            lambda: web.Application(loop=loop), DeprecationWarning
+        )
 
     run(main())
 
 
-@claim(9, "deprecated things raise DeprecationWarning: ClientSession(loop=)")
+@claim(9, "What is deprecated gives a DeprecationWarning: ClientSession(loop=)")
 def test_deprecated_loop_of_a_session_warns() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
         made: list[aiohttp.ClientSession] = []
-        said = warnings_of(
-            lambda: made.append(aiohttp.ClientSession(loop=loop))
+        found = warnings_of(
+            lambda: made.append(aiohttp.ClientSession(loop=loop)),
+            DeprecationWarning,
         )
         await made[0].close()
-        assert said
+        assert found
 
     run(main())
 
 
-@claim(9, "deprecated things raise DeprecationWarning: plain def handlers")
+@claim(9, "What is deprecated gives a DeprecationWarning: plain def handlers")
 def test_deprecated_bare_handler_warns() -> None:
     def bare(request: web.Request) -> web.Response:
         return web.Response()
 
     handler: Any = bare
-    assert warnings_of(lambda: app_with(web.get("/", handler)))
+    assert warnings_of(
+        lambda: app_with(web.get("/", handler)), DeprecationWarning
+    )
 
 
-@claim(9, "a 3.Y release never removes: ClientSession() without a loop")
+@claim(
+    9,
+    "A release 3.Y removes nothing: ClientSession() without a running loop",
+    fails=RuntimeError,
+)
 def test_no_minor_release_takes_a_session_away(
     outside: asyncio.AbstractEventLoop,
 ) -> None:
@@ -827,7 +1149,7 @@ def test_no_minor_release_takes_a_session_away(
     outside.run_until_complete(session.close())
 
 
-@claim(9, "a 3.Y release never removes: Python 3.8 is enough")
+@claim(9, "A release 3.Y still runs on Python 3.8", said=False)
 def test_no_minor_release_takes_a_python_away() -> None:
     from importlib.metadata import metadata
 
@@ -837,7 +1159,7 @@ def test_no_minor_release_takes_a_python_away() -> None:
     assert oldest <= 8
 
 
-@claim(9, "a 3.Y release never removes: the default time to connect")
+@claim(9, "A release 3.Y keeps the default time to connect", said=False)
 def test_no_release_changes_the_time_to_connect() -> None:
     from aiohttp.client import DEFAULT_TIMEOUT
 
@@ -855,56 +1177,81 @@ async def compress(request: web.Request, handler: Any) -> web.StreamResponse:
     return response
 
 
-async def coding_of(app: web.Application, accepts: str) -> str:
+async def fetch_compressed(
+    app: web.Application, accepts: str = "gzip"
+) -> tuple[str, bytes]:
+    """Return the coding of an answer, and its body as it was sent."""
     async with (
         serving(app) as url,
         aiohttp.ClientSession(auto_decompress=False) as session,
         session.get(url, headers={"Accept-Encoding": accepts}) as response,
     ):
         coding = response.headers.get("Content-Encoding", "identity")
-        print(f"Accept-Encoding: {accepts} -> {response.status} {coding}")
-        return coding
+        body = await response.read()
+    print(
+        f"Accept-Encoding: {accepts} -> {response.status} {coding},"
+        f" {len(body)} bytes"
+    )
+    return coding, body
 
 
-async def send_text(request: web.Request) -> web.Response:
-    return web.Response(text="text " * 1000)
+def compressing(text: str) -> web.Application:
+    """Return an application that answers with a text, compressed."""
+
+    async def send(request: web.Request) -> web.Response:
+        return web.Response(text=text)
+
+    return app_with(web.get("/", send), middlewares=[compress])
 
 
-@claim(10, "it is impossible")
-def test_global_compression_is_impossible() -> None:
-    async def main() -> None:
-        app = app_with(web.get("/", send_text), middlewares=[compress])
-        assert await coding_of(app, "gzip") == "identity"
-
-    run(main())
+@claim(10, "It is impossible: an Application has no option for it")
+def test_application_has_no_option_to_compress() -> None:
+    options = list(inspect.signature(web.Application).parameters)
+    print("options:", *options)
+    assert not any("compress" in each or "gzip" in each for each in options)
 
 
-@claim(10, "write a custom middleware: enable_compression() in it compresses")
+@claim(10, "A custom middleware compresses everything")
 def test_a_middleware_compresses() -> None:
     async def main() -> None:
-        app = app_with(web.get("/", send_text), middlewares=[compress])
-        assert await coding_of(app, "gzip") == "gzip"
+        coding, _ = await fetch_compressed(compressing("text " * 1000))
+        assert coding == "gzip"
 
     run(main())
 
 
-@claim(10, "choosing is tricky: a middleware for everything answers a 204")
+@claim(10, "It is tricky to choose what to compress: a short text grows")
+def test_choosing_what_to_compress_is_tricky() -> None:
+    async def main() -> None:
+        _, body = await fetch_compressed(compressing("ok"))
+        assert len(body) > len("ok")
+
+    run(main())
+
+
+@claim(
+    10,
+    "A middleware that compresses everything answers a 204",
+    said=False,
+    fails=aiohttp.ServerDisconnectedError,
+)
 def test_a_naive_middleware_answers_a_204() -> None:
     async def answer_nothing(request: web.Request) -> web.Response:
         return web.Response(status=204)
 
     async def main() -> None:
         app = app_with(web.get("/", answer_nothing), middlewares=[compress])
-        assert await coding_of(app, "gzip") == "identity"
+        await fetch_compressed(app)
 
     run(main())
 
 
-@claim(10, "choosing is tricky: enable_compression() honours gzip;q=0")
+@claim(10, "enable_compression() obeys gzip;q=0", said=False)
 def test_compression_reads_weights() -> None:
     async def main() -> None:
-        app = app_with(web.get("/", send_text), middlewares=[compress])
-        assert await coding_of(app, "gzip;q=0") == "identity"
+        app = compressing("text " * 1000)
+        coding, _ = await fetch_compressed(app, "gzip;q=0")
+        assert coding == "identity"
 
     run(main())
 
@@ -934,7 +1281,7 @@ async def text_of(session: aiohttp.ClientSession, url: str) -> str:
         return text
 
 
-@claim(11, "one ClientSession benefits from connection pooling")
+@claim(11, "A single ClientSession pools its connections")
 def test_one_session_pools() -> None:
     async def main() -> None:
         upstream = Upstream()
@@ -950,7 +1297,7 @@ def test_one_session_pools() -> None:
     run(main())
 
 
-@claim(11, "... and one for each request does not")
+@claim(11, "A ClientSession for each request pools nothing")
 def test_many_sessions_do_not_pool() -> None:
     async def main() -> None:
         upstream = Upstream()
@@ -964,7 +1311,7 @@ def test_many_sessions_do_not_pool() -> None:
     run(main())
 
 
-@claim(11, "sessions save cookies internally")
+@claim(11, "A session saves cookies")
 def test_sessions_save_cookies() -> None:
     async def main() -> None:
         async with (
@@ -977,7 +1324,7 @@ def test_sessions_save_cookies() -> None:
     run(main())
 
 
-@claim(11, "... of any host: also of one that is an IP address")
+@claim(11, "A session saves the cookies of an IP address", said=False)
 def test_sessions_save_cookies_of_addresses() -> None:
     async def main() -> None:
         async with (
@@ -991,7 +1338,7 @@ def test_sessions_save_cookies_of_addresses() -> None:
     run(main())
 
 
-@claim(11, "DummyCookieJar: no cookie processing")
+@claim(11, "A session with a DummyCookieJar saves no cookies")
 def test_dummy_cookie_jar_keeps_nothing() -> None:
     async def main() -> None:
         jar = aiohttp.DummyCookieJar()
@@ -1005,19 +1352,19 @@ def test_dummy_cookie_jar_keeps_nothing() -> None:
     run(main())
 
 
-@claim(11, "separate sessions on one TCPConnector have separate cookies")
+@claim(11, "Two sessions on one TCPConnector have cookies of their own")
 def test_sessions_on_one_connector_have_their_cookies() -> None:
     async def main() -> None:
         upstream = Upstream()
         connector = aiohttp.TCPConnector()
-        knobs: dict[str, Any] = {
+        options: dict[str, Any] = {
             "connector": connector,
             "connector_owner": False,
         }
         async with serving(upstream.app) as url:
-            async with aiohttp.ClientSession(**knobs) as session:
+            async with aiohttp.ClientSession(**options) as session:
                 await text_of(session, f"{url}/?user=ann")
-            async with aiohttp.ClientSession(**knobs) as session:
+            async with aiohttp.ClientSession(**options) as session:
                 text = await text_of(session, url)
             await connector.close()
         assert text == "nobody"
@@ -1029,74 +1376,185 @@ def test_sessions_on_one_connector_have_their_cookies() -> None:
 # 12. How do I access database connections from a subapplication?
 
 
-@claim(12, "access from a subapplication to the outer app is restricted")
+def with_nested(handler: Any) -> web.Application:
+    """Return an application with a `db`, and one mounted in it without."""
+    app, nested = web.Application(), app_with(web.get("/page", handler))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        app["db"] = 42
+    app.add_subapp("/prefix", nested)
+    return app
+
+
+@claim(12, "A subapplication does not see the keys of the outer application")
 def test_request_app_is_the_nested_one() -> None:
-    async def tell(request: web.Request) -> web.Response:
+    async def show(request: web.Request) -> web.Response:
         return web.Response(text=str("db" in request.app))
 
     async def main() -> None:
-        app, nested = web.Application(), app_with(web.get("/page", tell))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            app["db"] = 42
-        app.add_subapp("/blog", nested)
-        async with serving(app) as url:
-            assert await ask(f"{url}/blog/page") == (200, "False")
+        async with serving(with_nested(show)) as url:
+            assert await ask(f"{url}/prefix/page") == (200, "False")
 
     run(main())
 
 
-@claim(12, "... by any way: request.config_dict does not reach it either")
-def test_config_dict_is_isolated_too() -> None:
-    async def tell(request: web.Request) -> web.Response:
+@claim(
+    12,
+    "Copying the key shares a database that is open already",
+    printed="subapp[db_key] = mainapp[db_key]",
+    note="The copy needs the database first: an async factory opens it.",
+)
+def test_copied_key_shares() -> None:
+    db_key = key("db_key", str)
+
+    async def show(request: web.Request) -> web.Response:
+        return web.Response(text=request.app[db_key])
+
+    async def init_app() -> web.Application:
+        mainapp, subapp = web.Application(), app_with(web.get("/page", show))
+        await asyncio.sleep(0)
+        mainapp[db_key] = "connected"
+        subapp[db_key] = mainapp[db_key]
+        mainapp.add_subapp("/prefix", subapp)
+        return mainapp
+
+    async def main() -> None:
+        async with serving(await init_app()) as url:
+            assert await ask(f"{url}/prefix/page") == (200, "connected")
+
+    run(main())
+
+
+PRINTED_CONTEXT = """
+   @contextlib.asynccontextmanager
+   async def db_context(app: web.Application) -> AsyncIterator[None]:
+      async with create_db() as db:
+         mainapp[db_key] = mainapp[subapp_key][db_key] = db
+         yield
+
+   mainapp[subapp_key] = subapp
+   mainapp.add_subapp("/prefix", subapp)
+   mainapp.cleanup_ctx.append(db_context)
+"""
+
+
+PLAIN_CONTEXT = PRINTED_CONTEXT.replace("@contextlib.asynccontextmanager", "")
+
+DB = key("db_key", str)
+
+
+def sharing(
+    source: str, subapp: web.Application, order: list[str]
+) -> web.Application:
+    """Run a printed cleanup context, and return the main application.
+
+    What ends is noted in `order`.
+    """
+
+    @asynccontextmanager
+    async def create_db() -> AsyncIterator[str]:
+        yield "connected"
+        order.append("the database")
+
+    mainapp = web.Application()
+    names: dict[str, Any] = {
+        "AsyncIterator": AsyncIterator,
+        "contextlib": contextlib,
+        "create_db": create_db,
+        "db_key": DB,
+        "mainapp": mainapp,
+        "subapp": subapp,
+        "subapp_key": key("subapp_key", web.Application),
+        "web": web,
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        exec(dedent(source), names)
+    return mainapp
+
+
+async def show_shared(request: web.Request) -> web.Response:
+    return web.Response(text=request.app[DB])
+
+
+async def share(source: str) -> None:
+    """Serve with a printed context, and ask the subapplication."""
+    order: list[str] = []
+    subapp = app_with(web.get("/page", show_shared))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        async with serving(sharing(source, subapp, order)) as url:
+            assert await ask(f"{url}/prefix/page") == (200, "connected")
+    assert order == ["the database"]
+
+
+@claim(
+    12,
+    "A cleanup context shares the database, too",
+    printed=PRINTED_CONTEXT,
+    note="3.11 to 3.13 print it without `@contextlib.asynccontextmanager`.",
+    fails=AttributeError,
+)
+def test_printed_context_shares() -> None:
+    run(share(PRINTED_CONTEXT))
+
+
+@claim(
+    12,
+    "A cleanup context may be an async generator without a decorator",
+    said=False,
+    note="3.11 to 3.13 print it so.",
+)
+def test_plain_context_shares() -> None:
+    run(share(PLAIN_CONTEXT))
+
+
+@claim(
+    12,
+    "The subapplication's own contexts end before the database is closed",
+    said=False,
+)
+def test_database_is_closed_after_the_nested_contexts() -> None:
+    order: list[str] = []
+
+    async def of_subapp(app: web.Application) -> AsyncIterator[None]:
+        yield
+        order.append("the subapplication's context")
+
+    async def main() -> None:
+        subapp = web.Application()
+        subapp.cleanup_ctx.append(of_subapp)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            async with serving(sharing(PLAIN_CONTEXT, subapp, order)):
+                pass
+
+    run(main())
+    print("ended:", ", then ".join(order))
+    assert order == ["the subapplication's context", "the database"]
+
+
+@claim(
+    12,
+    "request.config_dict finds the keys of the outer application",
+    said=False,
+)
+def test_config_dict_reaches_the_outer_application() -> None:
+    async def show(request: web.Request) -> web.Response:
         return web.Response(text=str("db" in request.config_dict))
 
     async def main() -> None:
-        app, nested = web.Application(), app_with(web.get("/page", tell))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            app["db"] = 42
-        app.add_subapp("/blog", nested)
-        async with serving(app) as url:
-            assert await ask(f"{url}/blog/page") == (200, "False")
+        async with serving(with_nested(show)) as url:
+            assert await ask(f"{url}/prefix/page") == (200, "True")
 
     run(main())
-
-
-@claim(12, "subapp[db_key] = mainapp[db_key] shares what is there already")
-def test_copied_key_shares() -> None:
-    async def tell(request: web.Request) -> web.Response:
-        return web.Response(text=str(request.app["db"]))
-
-    async def main() -> None:
-        app, nested = web.Application(), app_with(web.get("/page", tell))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            app["db"] = 42
-            nested["db"] = app["db"]
-        app.add_subapp("/prefix", nested)
-        async with serving(app) as url:
-            assert await ask(f"{url}/prefix/page") == (200, "42")
-
-    run(main())
-
-
-@claim(12, "... also what a cleanup context of the outer app opens")
-def test_copied_key_shares_what_is_opened_later() -> None:
-    async def database(app: web.Application) -> AsyncIterator[None]:
-        app["db"] = 42
-        yield
-
-    app, nested = web.Application(), web.Application()
-    app.cleanup_ctx.append(database)
-    nested["db"] = app["db"]
 
 
 # 13. How do I perform operations in a request handler after sending the
 # response?
 
 
-@claim(13, "middlewares run after every request")
+@claim(13, "Middlewares run after every request")
 def test_middlewares_run_after_every_request() -> None:
     seen = []
 
@@ -1131,7 +1589,11 @@ def with_follow_up(
     return app_with(web.get("/ping", ping), web.get("/next", say_hi))
 
 
-@claim(13, "write_eof() sends before the handler returns")
+@claim(
+    13,
+    "write_eof() sends the response before the handler returns",
+    printed="await resp.write_eof()",
+)
 def test_write_eof_sends_before_the_handler_returns() -> None:
     async def main() -> None:
         gate = asyncio.Event()
@@ -1144,7 +1606,77 @@ def test_write_eof_sends_before_the_handler_returns() -> None:
     run(main())
 
 
-@claim(13, "... and the follow-up keeps nobody waiting")
+PRINTED_PING = """
+    def ping_handler(request):
+        \"\"\"Send PONG and increase DB counter.\"\"\"
+
+        # explicitly send the response
+        resp = web.json_response({'message': 'PONG'})
+        await resp.prepare(request)
+        await resp.write_eof()
+
+        # increase the pong count
+        request.app[db_key].inc_pong()
+
+        return resp
+"""
+
+
+@claim(
+    13,
+    "The example sends PONG, then counts it",
+    printed=PRINTED_PING,
+    note="3.11 to master print `def` in place of `async def`.",
+    fails=SyntaxError,
+)
+def test_printed_ping_handler_compiles() -> None:
+    compile(dedent(PRINTED_PING), "faq.py", "exec")
+
+
+async def ask_twice(url: str) -> tuple[bytes, bytes]:
+    """Send two requests, one after the other, on the same connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port_of(url))
+    answers = []
+    for number in ("first", "second"):
+        try:
+            writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            answer = await asyncio.wait_for(reader.read(1000), 2)
+        except ConnectionError:
+            answer = b""
+        first_line = answer.partition(b"\r\n")[0].decode()
+        print(f"{number} request: {first_line or 'the connection has ended'}")
+        answers.append(answer)
+        await asyncio.sleep(0.1)
+    writer.close()
+    return answers[0], answers[1]
+
+
+@claim(13, "A response must be returned, even if it has been sent")
+def test_response_must_be_returned(caplog: pytest.LogCaptureFixture) -> None:
+    answers: list[bytes] = []
+
+    async def ping(request: web.Request) -> Any:
+        response = web.Response(text="PONG")
+        await response.prepare(request)
+        await response.write_eof()
+
+    async def main() -> None:
+        async with serving(app_with(web.get("/", ping))) as url:
+            answers.extend(await ask_twice(url))
+        given(b"PONG" in answers[0], "the first request was not answered")
+
+    # Before 3.10, aiohttp ends the connection, and logs it in debug mode only.
+    run(main(), debug=True)
+    was_logged = bool(log_of(caplog))
+    was_ended = not answers[1]
+    assert was_logged or was_ended
+
+
+@claim(
+    13,
+    "The next request on the connection is answered during the follow-up",
+    said=False,
+)
 def test_follow_up_delays_no_request() -> None:
     async def main() -> None:
         gate = asyncio.Event()
@@ -1160,44 +1692,10 @@ def test_follow_up_delays_no_request() -> None:
     run(main())
 
 
-@claim(13, "the printed ping_handler runs")
-def test_printed_ping_handler_compiles() -> None:
-    compile(
-        textwrap.dedent(
-            """
-            def ping_handler(request):
-                resp = web.json_response({'message': 'PONG'})
-                await resp.prepare(request)
-                await resp.write_eof()
-                return resp
-            """
-        ),
-        "faq.py",
-        "exec",
-    )
-
-
-@claim(13, "a response must be returned, even though it has been sent")
-def test_response_must_be_returned(caplog: pytest.LogCaptureFixture) -> None:
-    async def ping(request: web.Request) -> Any:
-        response = web.Response(text="PONG")
-        await response.prepare(request)
-        await response.write_eof()
-
-    async def main() -> None:
-        async with serving(app_with(web.get("/ping", ping))) as url:
-            assert await ask(f"{url}/ping") == (200, "PONG")
-
-    run(main())
-    said = [record.getMessage() for record in caplog.records]
-    print("log:", *said)
-    assert said
-
-
 # 14. How do I make sure my custom middleware response will behave correctly?
 
 
-@claim(14, "a custom response is fine, if it is a new one each time")
+@claim(14, "A middleware may send a response that is new each time")
 def test_new_responses_are_fine() -> None:
     @web.middleware
     async def answer(request: web.Request, handler: Any) -> web.StreamResponse:
@@ -1213,7 +1711,7 @@ def test_new_responses_are_fine() -> None:
     run(main())
 
 
-@claim(14, "a response that has been sent cannot be used again")
+@claim(14, "A response that was sent cannot be used again")
 def test_sent_response_cannot_be_sent_again() -> None:
     async def main() -> None:
         cached = web.Response(text="Hi, I am cached!")
@@ -1228,41 +1726,58 @@ def test_sent_response_cannot_be_sent_again() -> None:
     run(main())
 
 
-async def second_answer(middleware: Any) -> bool:
-    """Tell whether the second request waits in vain, the first answered."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        app = app_with(web.get("/", say_hi), middlewares=[middleware])
-        async with serving(app) as url:
-            assert (await ask(url))[0] == 200
-            return await is_silent(ask(url))
+PRINTED_CACHE = """
+    def misbehaved_middleware():
+        # don't do this!
+        cached = web.Response(status=200, text='Hi, I am cached!')
 
-
-@claim(14, "the printed middleware hangs at the second response")
-def test_printed_middleware_hangs() -> None:
-    async def main() -> None:
-        cached = web.Response(status=200, text="Hi, I am cached!")
-
-        async def middleware(request: Any, handler: Any) -> Any:
+        @web.middleware
+        async def middleware(request, handler):
+            # ignoring response for the sake of this example
             _res = handler(request)
             return cached
 
-        assert await second_answer(middleware)
+        return middleware
+"""
+
+
+async def hangs_at_the_second_response(source: str) -> bool:
+    """Serve below a printed middleware, and ask twice."""
+    names: dict[str, Any] = {"web": web}
+    exec(dedent(source), names)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        middlewares = [names["misbehaved_middleware"]()]
+        app = app_with(web.get("/", say_hi), middlewares=middlewares)
+        async with serving(app) as url:
+            if (await ask(url))[0] != 200:
+                return False
+            return await is_silent(ask(url))
+
+
+@claim(
+    14,
+    "A middleware that sends one response twice hangs at the second",
+    printed=PRINTED_CACHE,
+)
+def test_printed_middleware_hangs() -> None:
+    async def main() -> None:
+        assert await hangs_at_the_second_response(PRINTED_CACHE)
 
     run(main())
 
 
-@claim(14, "... with the decorator that the text leaves out")
-def test_decorated_middleware_hangs() -> None:
+@claim(
+    14,
+    "Without @web.middleware, the middleware hangs as well",
+    said=False,
+    note="Master prints it without, which is right for aiohttp 4.0.",
+)
+def test_undecorated_middleware_hangs() -> None:
+    undecorated = PRINTED_CACHE.replace("@web.middleware", "")
+
     async def main() -> None:
-        cached = web.Response(status=200, text="Hi, I am cached!")
-
-        @web.middleware
-        async def middleware(request: Any, handler: Any) -> Any:
-            _res = handler(request)
-            return cached
-
-        assert await second_answer(middleware)
+        assert await hangs_at_the_second_response(undecorated)
 
     run(main())
 
@@ -1271,26 +1786,24 @@ def test_decorated_middleware_hangs() -> None:
 
 
 PRINTED_MODULE = """
-import aiohttp
+    import aiohttp
 
-session = aiohttp.ClientSession()
+    session = aiohttp.ClientSession()
 
-async def fetch(url):
-    async with session.get(url) as resp:
-        return await resp.text()
+    async def fetch(url):
+        async with session.get(url) as resp:
+            return await resp.text()
 """
 
 PRINTED_CLASS = """
-import aiohttp
-
-class A:
-    session = aiohttp.ClientSession()
+    class A:
+        session = aiohttp.ClientSession()
 """
 
 
 @pytest.fixture
 def outside() -> Iterator[asyncio.AbstractEventLoop]:
-    """A loop that is set, as in a main thread, and does not run."""
+    """An event loop that is set, as in a main thread, and does not run."""
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     yield loop
@@ -1299,11 +1812,13 @@ def outside() -> Iterator[asyncio.AbstractEventLoop]:
 
 
 def import_printed(source: str) -> types.ModuleType:
+    """Run a printed module, as `import mod` would."""
     module = types.ModuleType("mod")
+    vars(module)["aiohttp"] = aiohttp
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            exec(source, vars(module))
+            exec(dedent(source), vars(module))
     except RuntimeError as error:
         print(f"import mod: {error!r}")
         raise
@@ -1311,14 +1826,23 @@ def import_printed(source: str) -> types.ModuleType:
     return module
 
 
-@claim(15, "mod.py, which makes a session on import, can be imported")
+@claim(
+    15,
+    "mod.py makes its session while it is imported",
+    printed="session = aiohttp.ClientSession()",
+    fails=RuntimeError,
+)
 def test_printed_module_can_be_imported(
     outside: asyncio.AbstractEventLoop,
 ) -> None:
     import_printed(PRINTED_MODULE)
 
 
-@claim(15, "a class body is the same problem as mod.py")
+@claim(
+    15,
+    "A class variable is the same mistake as mod.py",
+    printed=PRINTED_CLASS,
+)
 def test_class_body_is_the_same(outside: asyncio.AbstractEventLoop) -> None:
     outcomes = []
     for source in (PRINTED_MODULE, PRINTED_CLASS):
@@ -1330,8 +1854,15 @@ def test_class_body_is_the_same(outside: asyncio.AbstractEventLoop) -> None:
     assert outcomes[0] == outcomes[1]
 
 
-@claim(15, "the fetch() call of mod.py hangs")
+@claim(
+    15,
+    "fetch() of mod.py hangs where uvloop was installed after the import",
+    note="It raises `RuntimeError` at once; since 3.10 the import does.",
+    fails=RuntimeError,
+)
 def test_printed_fetch_hangs(outside: asyncio.AbstractEventLoop) -> None:
+    import uvloop
+
     module = import_printed(PRINTED_MODULE)
 
     async def main() -> None:
@@ -1343,13 +1874,13 @@ def test_printed_fetch_hangs(outside: asyncio.AbstractEventLoop) -> None:
                 raise
             assert silent
 
-    # A loop of another kind, as uvloop's would be.
-    other = asyncio.SelectorEventLoop()
+    # The main.py of the FAQ runs uvloop after the import.
+    other = uvloop.new_event_loop()
     other.run_until_complete(main())
     other.close()
 
 
-@claim(15, "a session made in an async function works")
+@claim(15, "A session that is made in an async function works")
 def test_session_made_inside_works() -> None:
     async def main() -> None:
         async with (
@@ -1361,19 +1892,10 @@ def test_session_made_inside_works() -> None:
     run(main())
 
 
-@claim(15, "the same policy works for web.Application: not outside of a loop")
-def test_application_cannot_be_made_outside() -> None:
-    app = app_with(web.get("/", say_hi))
-
-    async def main() -> None:
-        async with serving(app) as url:
-            status, _ = await ask(url)
-        assert status != 200, "made outside, it serves"
-
-    run(main())
-
-
-@claim(15, "... at least, an application serves no second loop")
+@claim(
+    15,
+    "The same is true of web.Application: it serves one event loop only",
+)
 def test_application_serves_one_loop() -> None:
     app = app_with(web.get("/", say_hi))
 
@@ -1387,7 +1909,7 @@ def test_application_serves_one_loop() -> None:
     print(repr(raised.value))
 
 
-@claim(15, "each test of a library with a loop of its own needs a new session")
+@claim(15, "A session that one test leaves to the next fails there")
 def test_session_fails_in_a_second_loop() -> None:
     kept: list[aiohttp.ClientSession] = []
 
@@ -1408,12 +1930,27 @@ def test_session_fails_in_a_second_loop() -> None:
     print(repr(raised.value))
 
 
-@claim(15, "in the best case it is a warning about an unclosed resource")
+@claim(15, "A session that is not closed gives a warning, in the best case")
 def test_forgotten_session_warns() -> None:
     async def main() -> None:
         session = aiohttp.ClientSession()
         with pytest.warns(ResourceWarning) as caught:
             del session
         print(caught[0].message)
+
+    run(main())
+
+
+@claim(
+    15,
+    "A web.Application may be made where no event loop runs",
+    said=False,
+)
+def test_application_can_be_made_outside() -> None:
+    app = app_with(web.get("/", say_hi))
+
+    async def main() -> None:
+        async with serving(app) as url:
+            assert await ask(url) == (200, "hi")
 
     run(main())
