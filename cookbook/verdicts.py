@@ -2,10 +2,8 @@
 
 import json
 import re
-from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 EDITION = "3.14"
 FAQ = "https://docs.aiohttp.org/en/v3.14.5/faq.html"
@@ -79,8 +77,6 @@ class Verdicts:
     versions: dict[str, str]
     claims: list[Claim]
     recipes: dict[str, dict[str, Cell]]
-    # Until recipe.html asks for it no more.
-    changes: ClassVar[dict[str, str]] = defaultdict(str)
     edition: str = EDITION
     faq: str = FAQ
 

@@ -2,19 +2,35 @@
 
 import ast
 import inspect
+import json
+import re
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 import pytest
 from aiohttp import web
+from cryptography.fernet import Fernet
+from packaging.requirements import Requirement
 
 import app
+from cookbook.pages.content import name_of
 from cookbook.player import player
-from cookbook.recipe import Recipe, answer, dialogue, question
+from cookbook.recipe import (
+    Recipe,
+    answer,
+    details,
+    dialogue,
+    question,
+    read_answer,
+    read_header,
+)
+from tests.readability import Readability, read_source
 from tests.servers import ROOT, Process, running
 
 FAQ = {
@@ -46,24 +62,44 @@ FAQ = {
     "dangerous?",
 }
 PACKAGES = {
-    "aiohttp",
-    "aiohttp_session",
-    "aiojobs",
-    "aiosqlite",
-    "cryptography",
-    "multidict",
-    "packaging",
-    "redis",
-    "yarl",
+    "aiohttp": "aiohttp",
+    "aiohttp_session": "aiohttp-session",
+    "aiojobs": "aiojobs",
+    "aiosqlite": "aiosqlite",
+    "cryptography": "cryptography",
+    "multidict": "multidict",
+    "packaging": "packaging",
+    "redis": "redis",
+    "yarl": "yarl",
 }
+"""The packages that a recipe may import, by the names of their modules."""
+
+OF_AIOHTTP = {"multidict", "yarl"}
+"""Packages that aiohttp itself needs: a header may leave them out."""
+
 # Modules of the standard library since 3.11, whatever runs the tests.
 STANDARD_LIBRARY = sys.stdlib_module_names | {"annotationlib", "compression"}
 
-every_recipe = pytest.mark.parametrize(
-    ("prefix", "recipe"),
-    app.COOKBOOK.items(),
-    ids=lambda value: value.strip("/") if isinstance(value, str) else "",
-)
+OPTIONS: dict[str, dict[str, Any]] = {
+    "request_data": {"key": Fernet.generate_key().decode()}
+}
+"""What `create_app` cannot do without."""
+
+MAX_LINES = {"global_gzip": 110}
+"""Answers that may have more than 100 lines of code."""
+
+FILES = app.COOKBOOK | app.PRODUCTION
+
+
+def parametrize(mapping: dict[str, Recipe]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize(
+        ("prefix", "recipe"), mapping.items(), ids=list(mapping)
+    )
+
+
+every_answer = parametrize(app.COOKBOOK)
+every_production = parametrize(app.PRODUCTION)
+every_file = parametrize(FILES)
 
 
 def path_of(recipe: Recipe) -> Path:
@@ -72,6 +108,18 @@ def path_of(recipe: Recipe) -> Path:
 
 def source_of(recipe: Recipe) -> str:
     return path_of(recipe).read_text()
+
+
+def is_production(recipe: Recipe) -> bool:
+    return path_of(recipe).parent.name == "production"
+
+
+def make(recipe: Recipe) -> web.Application:
+    return recipe.create_app(**OPTIONS.get(name_of(recipe), {}))
+
+
+def figures_of(recipe: Recipe) -> Readability:
+    return read_source(source_of(recipe))
 
 
 def imports_of(path: Path) -> set[str]:
@@ -84,59 +132,34 @@ def imports_of(path: Path) -> set[str]:
     return {module.partition(".")[0] for module in modules}
 
 
-def test_every_file_of_recipes_is_in_the_cookbook() -> None:
-    files = {path.stem for path in (ROOT / "recipes").glob("[!_]*.py")}
-    assert files == {path_of(recipe).stem for recipe in app.COOKBOOK.values()}
+# The collection
 
 
-@every_recipe
+@pytest.mark.parametrize(
+    ("folder", "mapping"),
+    [("recipes", app.COOKBOOK), ("recipes/production", app.PRODUCTION)],
+)
+def test_every_file_of_recipes_is_in_the_cookbook(
+    folder: str, mapping: dict[str, Recipe]
+) -> None:
+    files = {path.stem for path in (ROOT / folder).glob("[!_]*.py")}
+    assert files == {name_of(recipe) for recipe in mapping.values()}
+
+
+@every_file
 def test_the_prefix_is_the_name_of_the_module(
     prefix: str, recipe: Recipe
 ) -> None:
-    assert prefix == "/" + path_of(recipe).stem.replace("_", "-")
-
-
-@every_recipe
-def test_the_first_line_is_the_question_of_the_faq(
-    prefix: str, recipe: Recipe
-) -> None:
-    assert question(recipe) == FAQ[prefix]
+    place = "/production/" if is_production(recipe) else "/"
+    assert prefix == place + name_of(recipe).replace("_", "-")
 
 
 def test_the_recipes_are_in_the_order_of_the_faq() -> None:
-    order = [prefix for prefix in FAQ if prefix in app.COOKBOOK]
-    assert list(app.COOKBOOK) == order
-
-
-@every_recipe
-def test_the_docstring_answers_and_shows_within_35_lines(
-    prefix: str, recipe: Recipe
-) -> None:
-    assert len(inspect.cleandoc(recipe.__doc__ or "").splitlines()) <= 35
-    assert 2 <= len(answer(recipe).splitlines()) <= 7
-    assert dialogue(recipe)
-
-
-@every_recipe
-def test_a_recipe_fits_a_page(prefix: str, recipe: Recipe) -> None:
-    lines = source_of(recipe).splitlines()
-    assert 40 <= len(lines) <= 160
-    assert max(map(len, lines)) <= 80
-
-
-@every_recipe
-def test_a_recipe_imports_no_more_than_published_packages(
-    prefix: str, recipe: Recipe
-) -> None:
-    foreign = imports_of(path_of(recipe)) - sys.stdlib_module_names
-    assert foreign <= PACKAGES
-
-
-@every_recipe
-def test_a_copied_recipe_hides_no_module_of_the_standard_library(
-    prefix: str, recipe: Recipe
-) -> None:
-    assert path_of(recipe).stem not in STANDARD_LIBRARY
+    assert list(app.COOKBOOK) == list(FAQ)
+    production = [
+        prefix.removeprefix("/production") for prefix in app.PRODUCTION
+    ]
+    assert production == [prefix for prefix in FAQ if prefix in production]
 
 
 def test_the_machinery_knows_no_recipe() -> None:
@@ -144,7 +167,142 @@ def test_the_machinery_knows_no_recipe() -> None:
         assert not imports_of(path) & {"app", "recipes", "tests"}, path
 
 
-@every_recipe
+def test_the_readme_lists_the_recipes() -> None:
+    rows = [
+        f"| {question(recipe)} "
+        f"| [recipes/{path_of(recipe).name}](recipes/{path_of(recipe).name}) "
+        f"| [{prefix}](http://localhost:8080{prefix}) |"
+        for prefix, recipe in app.COOKBOOK.items()
+    ]
+    readme = (ROOT / "README.md").read_text().splitlines()
+    start = readme.index("|--|--|--|") + 1
+    assert readme[start : start + len(rows) + 1] == [*rows, ""]
+
+
+# The header and the docstring
+
+
+@every_file
+def test_the_header_names_what_the_file_imports(
+    prefix: str, recipe: Recipe
+) -> None:
+    header = read_header(source_of(recipe))
+    assert header.python == ">=3.11"
+    named = {Requirement(package).name for package in header.packages}
+    foreign = imports_of(path_of(recipe)) - sys.stdlib_module_names
+    imported = {PACKAGES[module] for module in foreign}
+    assert imported - OF_AIOHTTP <= named
+    # What is named and not imported is an extra of something that is.
+    assert named <= imported | {"cryptography"}
+
+
+@every_file
+def test_the_header_allows_the_versions_that_are_tested(
+    prefix: str, recipe: Recipe
+) -> None:
+    pins = dict(
+        re.findall(
+            r"(?m)^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text()
+        )
+    )
+    for package in read_header(source_of(recipe)).packages:
+        requirement = Requirement(package)
+        assert str(requirement.specifier), f"{package} has no lowest version"
+        assert pins[requirement.name] in requirement.specifier
+
+
+@every_file
+def test_the_first_line_is_the_question_of_the_faq(
+    prefix: str, recipe: Recipe
+) -> None:
+    assert question(recipe) == FAQ[prefix.removeprefix("/production")]
+
+
+@every_file
+def test_the_docstring_answers_and_shows(prefix: str, recipe: Recipe) -> None:
+    docstring = inspect.cleandoc(recipe.__doc__ or "").splitlines()
+    assert len(docstring) <= (60 if is_production(recipe) else 30)
+    assert 2 <= len(answer(recipe).splitlines()) <= 7
+    assert any(step.promised for step in dialogue(recipe))
+
+
+@every_answer
+def test_an_answer_has_three_to_six_things_that_are_good_to_know(
+    prefix: str, recipe: Recipe
+) -> None:
+    heading, *rest = details(recipe).splitlines()
+    assert heading == "Good to know:"
+    bullets = [line for line in rest if line.startswith("- ")]
+    assert 3 <= len(bullets) <= 6
+    if f"/production{prefix}" in app.PRODUCTION:
+        assert f"production/{name_of(recipe)}.py" in details(recipe)
+
+
+# The shape of a file
+
+
+@every_file
+def test_the_lines_that_answer_are_marked(prefix: str, recipe: Recipe) -> None:
+    source = source_of(recipe)
+    parts = read_answer(source)
+    assert 1 <= len(parts) <= 3
+    marks = re.findall(r"(?m)^[ \t]*# (?:end of )?answer$", source)
+    assert marks == ["# answer", "# end of answer"] * len(parts)
+    assert sum(len(part.splitlines()) for part in parts) <= (
+        80 if is_production(recipe) else 40
+    )
+
+
+@every_answer
+def test_the_answer_comes_in_the_first_half_of_the_code(
+    prefix: str, recipe: Recipe
+) -> None:
+    code = source_of(recipe).split('"""', 2)[2].splitlines()
+    assert code.index("# answer") < len(code) / 2
+
+
+@every_file
+def test_a_file_reads_calmly(prefix: str, recipe: Recipe) -> None:
+    figures = figures_of(recipe)
+    if is_production(recipe):
+        assert figures.lines <= 300
+        assert figures.longest_function <= 35
+        assert figures.deepest_nesting <= 4
+    else:
+        assert figures.lines <= MAX_LINES.get(name_of(recipe), 100)
+        assert figures.longest_function <= 25
+        assert figures.deepest_nesting <= 3
+    assert figures.tokens_per_line <= 9.5
+    assert not figures.tuple_bindings
+    assert not figures.one_letter_names
+
+
+@pytest.mark.parametrize(
+    ("mapping", "tokens"), [(app.COOKBOOK, 8.5), (app.PRODUCTION, 9.0)]
+)
+def test_the_files_together_read_calmly(
+    mapping: dict[str, Recipe], tokens: float
+) -> None:
+    figures = map(figures_of, mapping.values())
+    assert median(each.tokens_per_line for each in figures) <= tokens
+
+
+@every_file
+def test_a_recipe_imports_no_more_than_published_packages(
+    prefix: str, recipe: Recipe
+) -> None:
+    foreign = imports_of(path_of(recipe)) - sys.stdlib_module_names
+    assert foreign <= set(PACKAGES)
+
+
+@every_answer
+def test_a_copied_recipe_hides_no_module_of_the_standard_library(
+    prefix: str, recipe: Recipe
+) -> None:
+    assert path_of(recipe).stem not in STANDARD_LIBRARY
+
+
+@every_file
 def test_create_app_comes_last_and_has_no_logic(
     prefix: str, recipe: Recipe
 ) -> None:
@@ -157,11 +315,20 @@ def test_create_app_comes_last_and_has_no_logic(
     assert not any(isinstance(node, logic) for node in ast.walk(factory))
 
 
-@every_recipe
+@every_file
+def test_the_environment_is_read_where_the_file_is_run(
+    prefix: str, recipe: Recipe
+) -> None:
+    source = source_of(recipe)
+    before, _, _ = source.partition('if __name__ == "__main__":')
+    assert "environ" not in before
+
+
+@every_file
 def test_every_handler_has_a_line_for_the_page(
     prefix: str, recipe: Recipe
 ) -> None:
-    routes = list(recipe.create_app().router.routes())
+    routes = list(make(recipe).router.routes())
     for route in routes:
         if isinstance(route.handler, type):
             methods = [
@@ -176,44 +343,53 @@ def test_every_handler_has_a_line_for_the_page(
             assert "\n" not in method.__doc__, method
 
 
-@every_recipe
+# What it does
+
+
+@every_file
 def test_create_app_makes_independent_applications(
     prefix: str, recipe: Recipe
 ) -> None:
-    one, other = recipe.create_app(), recipe.create_app()
+    one, other = make(recipe), make(recipe)
+    assert isinstance(one, web.Application)
     assert one is not other
     assert one.router is not other.router
 
 
-@every_recipe
+@every_file
 def test_importing_a_recipe_outside_a_loop_warns_of_nothing(
     prefix: str, recipe: Recipe, tmp_path: Path
 ) -> None:
     # It opens nothing either: no thread, no descriptor, no file.
     program = (
-        "import os, runpy, sys, threading, aiohttp_session, aiosqlite\n"
+        "import json, os, runpy, sys, threading, aiohttp_session, aiosqlite\n"
         "before = os.listdir('/dev/fd')\n"
-        "runpy.run_path(sys.argv[1])['create_app']()\n"
+        "options = json.loads(sys.argv[2])\n"
+        "runpy.run_path(sys.argv[1])['create_app'](**options)\n"
         "assert os.listdir('/dev/fd') == before\n"
         "assert threading.active_count() == 1\n"
         "assert not os.listdir()\n"
     )
+    options = json.dumps(OPTIONS.get(name_of(recipe), {}))
     subprocess.run(
-        [sys.executable, "-W", "error", "-c", program, str(path_of(recipe))],
+        [
+            *(sys.executable, "-W", "error", "-c", program),
+            *(str(path_of(recipe)), options),
+        ],
         cwd=tmp_path,
         check=True,
         timeout=30,
     )
 
 
-@every_recipe
+@every_file
 async def test_the_dialogue_is_true_where_the_recipe_runs_alone(
     prefix: str, recipe: Recipe, tmp_path: Path, redis_url: str
 ) -> None:
     await play_alone(recipe, path_of(recipe), tmp_path, redis_url)
 
 
-@every_recipe
+@every_file
 async def test_the_dialogue_is_true_of_a_copy_in_an_empty_folder(
     prefix: str, recipe: Recipe, tmp_path: Path, redis_url: str
 ) -> None:
@@ -239,7 +415,7 @@ async def cookbook(tmp_path: Path, redis_url: str) -> AsyncIterator[Process]:
         yield process
 
 
-@every_recipe
+@every_file
 async def test_the_dialogue_is_true_where_the_recipe_is_mounted(
     prefix: str, recipe: Recipe, tmp_path: Path, cookbook: Process
 ) -> None:
@@ -247,7 +423,7 @@ async def test_the_dialogue_is_true_where_the_recipe_is_mounted(
         assert not await shell.play(dialogue(recipe))
 
 
-@every_recipe
+@every_file
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_recipe_ends_when_it_is_told_to(
     prefix: str,
@@ -261,27 +437,72 @@ async def test_a_recipe_ends_when_it_is_told_to(
         assert await process.end(number) == 0
 
 
-def test_the_readme_lists_the_recipes() -> None:
-    rows = [
-        f"| {question(recipe)} "
-        f"| [recipes/{path_of(recipe).name}](recipes/{path_of(recipe).name}) "
-        f"| [{prefix}](http://localhost:8080{prefix}) |"
-        for prefix, recipe in app.COOKBOOK.items()
-    ]
-    readme = (ROOT / "README.md").read_text().splitlines()
-    start = readme.index("|--|--|--|") + 1
-    assert readme[start : start + len(rows) + 1] == [*rows, ""]
+# Its tests, and its second file
 
 
-@every_recipe
+@every_file
 def test_a_recipe_has_tests_of_its_own_name(
     prefix: str, recipe: Recipe
 ) -> None:
-    assert (ROOT / "tests" / f"test_{path_of(recipe).stem}.py").exists()
+    folder = ROOT / "tests"
+    if is_production(recipe):
+        folder /= "production"
+    assert (folder / f"test_{name_of(recipe)}.py").exists()
 
 
-@every_recipe
-def test_a_recipe_is_an_application_on_its_own(
+@every_answer
+def test_a_starter_test_passes_beside_a_copy_of_the_answer(
+    prefix: str, recipe: Recipe, tmp_path: Path, redis_url: str
+) -> None:
+    starter = path_of(recipe).parent / "testing" / f"test_{name_of(recipe)}.py"
+    assert 15 <= len(starter.read_text().splitlines()) <= 40
+    for file in (path_of(recipe), starter):
+        shutil.copy(file, tmp_path)
+    ended = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"),
+            *("-W", "ignore::pytest.PytestDeprecationWarning"),
+        ],
+        cwd=tmp_path,
+        env={"PATH": "", "HOME": str(tmp_path), "REDIS_URL": redis_url},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 0, ended.stdout
+
+
+@every_production
+def test_a_production_file_has_all_endpoints_of_its_answer(
     prefix: str, recipe: Recipe
 ) -> None:
-    assert isinstance(recipe.create_app(), web.Application)
+    answers = app.COOKBOOK[prefix.removeprefix("/production")]
+    assert endpoints_of(answers) <= endpoints_of(recipe)
+
+
+def endpoints_of(recipe: Recipe) -> set[tuple[str, str]]:
+    """Return method and path of each route; a path without its patterns."""
+    return {
+        (route.method, re.sub(r":[^{}]*(\{[^{}]*\})?[^{}]*\}", "}", path))
+        for route in make(recipe).router.routes()
+        if route.resource
+        for path in [route.resource.canonical]
+    }
+
+
+@every_production
+def test_the_tests_of_an_answer_run_on_its_production_file(
+    prefix: str, recipe: Recipe
+) -> None:
+    tests = ROOT / "tests" / f"test_{name_of(recipe)}.py"
+    tree = ast.parse(tests.read_text())
+    both, answer_only = 0, 0
+    for node in tree.body:
+        if isinstance(node, ast.AsyncFunctionDef | ast.FunctionDef):
+            marks = list(map(ast.unparse, node.decorator_list))
+            reasons = [mark for mark in marks if "answer_only" in mark]
+            assert not any(mark.endswith("answer_only") for mark in reasons)
+            if node.name.startswith("test_"):
+                answer_only += bool(reasons)
+                both += not reasons
+    assert both > answer_only

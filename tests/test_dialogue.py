@@ -9,7 +9,16 @@ import pytest
 from aiohttp import web
 
 from cookbook.player import player
-from cookbook.recipe import Recipe, Step, answer, dialogue, question
+from cookbook.recipe import (
+    Header,
+    Recipe,
+    Step,
+    answer,
+    dialogue,
+    question,
+    read_answer,
+    read_header,
+)
 from tests.conftest import Serve
 
 DOCSTRING = """What is it?
@@ -59,6 +68,43 @@ def test_a_docstring_is_question_answer_and_dialogue() -> None:
 
 def test_a_docstring_may_lack_a_dialogue() -> None:
     assert dialogue(recipe("What is it?")) == []
+
+
+SOURCE = """\
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["aiohttp>=3.9,<4", "redis>=5"]
+# ///
+\"\"\"A docstring.\"\"\"
+
+
+# answer
+one = 1
+# end of answer
+
+two = 2
+
+
+# answer
+three = 3
+
+four = 4
+# end of answer
+"""
+
+
+def test_a_header_names_what_a_recipe_needs() -> None:
+    header = read_header(SOURCE)
+    assert header == Header(">=3.11", ["aiohttp>=3.9,<4", "redis>=5"])
+
+
+def test_a_recipe_without_a_header_is_refused() -> None:
+    with pytest.raises(ValueError, match="script metadata"):
+        read_header('"""A docstring."""')
+
+
+def test_the_marked_lines_are_the_answer() -> None:
+    assert read_answer(SOURCE) == ["one = 1", "three = 3\n\nfour = 4"]
 
 
 @pytest.fixture

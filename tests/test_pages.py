@@ -13,14 +13,28 @@ import pytest
 from aiohttp import ClientSession, web
 
 import app
+from cookbook.differences import differences
 from cookbook.guard import protect
 from cookbook.mount import mount
 from cookbook.pages import add_pages, address
-from cookbook.pages.content import file_of, first_sentence, name_of
-from cookbook.recipe import Recipe, answer, question
+from cookbook.pages.content import (
+    file_of,
+    first_sentence,
+    name_of,
+    starter_test_of,
+    tests_of,
+)
+from cookbook.recipe import (
+    Recipe,
+    answer,
+    question,
+    read_answer,
+    read_header,
+)
+from cookbook.traps import traps_of
 from tests.conftest import Serve
 from tests.servers import ROOT, Server, exchange, serving
-from tests.test_contract import every_recipe
+from tests.test_contract import every_answer, every_production, make
 
 
 @pytest.fixture
@@ -45,14 +59,19 @@ def pages(
             data_dir=tmp_path_factory.mktemp("data"), redis_url=redis_url
         )
         homes = [address(recipe) for recipe in app.COOKBOOK.values()]
+        production = [
+            f"/recipes/production/{name_of(recipe)}"
+            for recipe in app.PRODUCTION.values()
+        ]
         async with (
             serving(cookbook) as server,
             ClientSession(server.url) as client,
         ):
             return {
                 path: await get(client, path)
-                for home in homes
+                for home in [*homes, *production]
                 for path in (home, f"{home}.py", f"{home}/tests")
+                if home in homes or path != home
             }
 
     return asyncio.run(fetch())
@@ -84,19 +103,106 @@ async def test_the_index_lists_every_question_with_its_answer(
         assert sentence in text_of(item)
 
 
-@every_recipe
+@every_answer
 def test_a_page_shows_the_file_byte_for_byte(
     pages: dict[str, str], prefix: str, recipe: Recipe
 ) -> None:
     page = pages[address(recipe)]
-    match = re.search('<code id="source">(.*?)</code></pre>', page, re.DOTALL)
+    match = re.search('id="source"[^>]*>(.*?)</div>', page, re.DOTALL)
     assert match
     source = file_of(recipe).read_bytes()
     assert text_of(match[1]).encode() == source
     assert pages[f"{address(recipe)}.py"].encode() == source
 
 
-@every_recipe
+@every_answer
+def test_a_page_folds_docstring_and_imports_and_no_more(
+    pages: dict[str, str], prefix: str, recipe: Recipe
+) -> None:
+    page = pages[address(recipe)]
+    match = re.search(
+        'id="source"[^>]*><details>(.*?)</details>', page, re.DOTALL
+    )
+    assert match
+    folded = text_of(match[1])
+    assert recipe.__doc__
+    assert recipe.__doc__ in folded
+    last = folded.rstrip("\n").splitlines()[-1]
+    assert last.startswith(("import ", "from ", ")"))
+    rest = file_of(recipe).read_text().removeprefix(folded)
+    assert not re.search("(?m)^(import|from) ", rest)
+
+
+@every_answer
+def test_a_page_begins_with_the_lines_that_answer(
+    pages: dict[str, str], prefix: str, recipe: Recipe
+) -> None:
+    page = pages[address(recipe)]
+    match = re.search('id="marked">(.*?)</section>', page, re.DOTALL)
+    assert match
+    shown = text_of(match[1])
+    at = -1
+    for part in read_answer(file_of(recipe).read_text()):
+        assert shown.find(part, at + 1) > at
+        at = shown.find(part, at + 1)
+    assert page.index("<h1>") < match.start() < page.index('id="try-it"')
+    for package in read_header(file_of(recipe).read_text()).packages:
+        assert package in shown
+
+
+@every_answer
+def test_a_page_shows_a_test_to_copy(
+    pages: dict[str, str], prefix: str, recipe: Recipe
+) -> None:
+    starter = starter_test_of(file_of(recipe)).read_text()
+    assert starter in text_of(pages[address(recipe)])
+
+
+@every_production
+def test_a_page_shows_what_production_changes(
+    pages: dict[str, str], prefix: str, recipe: Recipe
+) -> None:
+    answer_file = file_of(recipe).parents[1] / file_of(recipe).name
+    page = pages[f"/recipes/{name_of(recipe)}"]
+    match = re.search(
+        'aria-labelledby="in-production">(.*?)</section>', page, re.DOTALL
+    )
+    assert match
+    shown = text_of(match[1])
+    hunks = differences(answer_file.read_text(), file_of(recipe).read_text())
+    assert hunks
+    for hunk in hunks:
+        lines = "\n".join(f"{line[0]} {line[1:]}" for line in hunk.lines)
+        assert f"{hunk.caption}\n{lines}\n" in shown
+    assert any(hunk.caption for hunk in hunks)
+    assert prefix in shown
+    there = f"/recipes/production/{name_of(recipe)}"
+    assert f'href="{there}.py"' in match[1]
+    assert f'href="{there}/tests"' in match[1]
+
+
+@every_production
+def test_the_production_file_and_its_tests_can_be_read(
+    pages: dict[str, str], prefix: str, recipe: Recipe
+) -> None:
+    there = f"/recipes/production/{name_of(recipe)}"
+    assert pages[f"{there}.py"] == file_of(recipe).read_text()
+    tests = tests_of(file_of(recipe)).read_text()
+    assert tests in text_of(pages[f"{there}/tests"])
+
+
+@every_answer
+def test_a_trap_is_shown_as_the_difference_to_its_pair(
+    pages: dict[str, str], prefix: str, recipe: Recipe
+) -> None:
+    page = text_of(pages[address(recipe)])
+    for trap in traps_of(file_of(recipe)):
+        for hunk in trap.hunks:
+            shown = "\n".join(f"{line[0]} {line[1:]}" for line in hunk.lines)
+            assert f"\n{shown}\n" in page
+
+
+@every_answer
 def test_a_page_shows_every_endpoint_with_its_prefix(
     pages: dict[str, str], prefix: str, recipe: Recipe
 ) -> None:
@@ -107,7 +213,7 @@ def test_a_page_shows_every_endpoint_with_its_prefix(
         for each in shown
         if f" {prefix}" in each
     }
-    resources = list(recipe.create_app().router.resources())
+    resources = list(make(recipe).router.resources())
     simple = [each for each in resources if "app" not in each.get_info()]
     assert {prefix + each.canonical for each in simple} <= paths
 
@@ -149,7 +255,7 @@ async def test_every_websocket_has_a_console(
     assert re.findall('class="console.*data-path="(.*?)"', page) == paths
 
 
-@every_recipe
+@every_answer
 def test_a_page_names_its_tests_as_sentences_that_lead_to_them(
     pages: dict[str, str], prefix: str, recipe: Recipe
 ) -> None:
@@ -160,7 +266,7 @@ def test_a_page_names_its_tests_as_sentences_that_lead_to_them(
     )
     assert len(proofs) > 5
     for anchor, sentence in proofs:
-        match = re.search(f'<span id="{anchor}">(.*)\n', tests)
+        match = re.search(f'<span id="{anchor}"[^>]*>(.*)\n', tests)
         assert match
         name = sentence.lower().replace(" ", "_")
         assert f"def test_{name}(" in text_of(match[1])
@@ -176,7 +282,7 @@ async def test_a_dialogue_is_shown_with_the_prefix(
     assert "ws://localhost:8080/websocket-logout/echo?ticket=$TICKET" in page
 
 
-@every_recipe
+@every_answer
 def test_a_page_leads_to_its_neighbours(
     pages: dict[str, str], prefix: str, recipe: Recipe
 ) -> None:
@@ -336,6 +442,14 @@ async def test_the_x_ray_of_a_page_is_a_stream_of_events(
     assert json.loads(line.removeprefix(b"data: "))["kind"] == "process"
 
 
+HEADER = """\
+# /// script
+# requires-python = ">=3.11"
+# dependencies = []
+# ///
+"""
+
+
 def recipe(name: str, folder: Path) -> Recipe:
     """Make a recipe in a folder that has neither tests nor symptoms."""
     module = ModuleType(
@@ -343,7 +457,7 @@ def recipe(name: str, folder: Path) -> Recipe:
         "What?\n\nThat.\n\nTry it::\n\n    $ curl localhost:8080/\n",
     )
     module.__file__ = str(folder / "recipes" / f"{name}.py")
-    Path(module.__file__).write_text("# source\n")
+    Path(module.__file__).write_text(f'{HEADER}"""{module.__doc__}"""\n')
     module.create_app = web.Application  # type: ignore[attr-defined]
     return cast(Recipe, module)
 
@@ -395,7 +509,7 @@ def test_no_script_grows_out_of_hand() -> None:
     assert sum(len(each.read_text().splitlines()) for each in scripts) < 500
 
 
-@every_recipe
+@every_answer
 def test_the_name_of_a_page_is_that_of_the_module(
     prefix: str, recipe: Recipe
 ) -> None:

@@ -216,6 +216,7 @@ def _tests_of(recipe: Recipe, file: Path) -> Handler:
         text = templates.get_template("tests.html").render(
             module=name_of(recipe),
             question=question(recipe),
+            file=tests_of(file).relative_to(file_of(recipe).parents[1]),
             source=tests_of(file).read_text(encoding="utf-8"),
         )
         return Document(text, "text/html")

@@ -212,13 +212,13 @@ def folded(source: str) -> Markup:
 
 def code(source: str) -> Markup:
     """Return a few lines of Python in HTML."""
-    text = "\n".join(_highlighted_lines(source))
+    text = "\n".join(_highlighted_lines(f"{source}\n"))
     return Markup(text)  # noqa: S704 - Pygments escapes
 
 
 def _numbered(lines: list[str], first: int) -> Markup:
     spans = [
-        f'<span id="L-{number}">{line}</span>\n'
+        f'<span id="L-{number}" data-line="{number}">{line}</span>\n'
         for number, line in enumerate(lines, first)
     ]
     return Markup("".join(spans))  # noqa: S704 - Pygments escapes
@@ -227,17 +227,20 @@ def _numbered(lines: list[str], first: int) -> Markup:
 def difference(hunk: Hunk) -> Markup:
     """Return a hunk in HTML, with what it adds and removes marked."""
     marks = {" ": "{}", "-": "<del>{}</del>", "+": "<ins>{}</ins>"}
-    code = _highlighted_lines("\n".join(line[1:] for line in hunk.lines))
+    source = "".join(f"{line[1:]}\n" for line in hunk.lines)
     lines = [
         marks[line[0]].format(f"{line[0]} {shown}")
-        for line, shown in zip(hunk.lines, code, strict=True)
+        for line, shown in zip(
+            hunk.lines, _highlighted_lines(source), strict=True
+        )
     ]
     return Markup("\n".join(lines))  # noqa: S704 - Pygments escapes
 
 
 def _highlighted_lines(source: str) -> list[str]:
+    """Return the lines of a source that ends in a newline."""
     lexer = PythonLexer(stripnl=False, ensurenl=False)
-    text = highlight(source, lexer, HtmlFormatter(nowrap=True))
+    text: str = highlight(source, lexer, HtmlFormatter(nowrap=True))
     return text.removesuffix("\n").split("\n")
 
 
