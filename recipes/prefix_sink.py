@@ -1,14 +1,14 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["aiohttp>=3.14.3,<4"]
+# dependencies = ["aiohttp>=3.10,<4"]
 # ///
 """How do I create a route that matches urls with a given prefix?
 
-End the path in a variable that takes everything: `{tail:(?s:.*)}`. The FAQ's
-`{tail:.+}` answers 404 to an empty rest and to any path with an encoded
-newline, because `.` does not match one. A more specific route keeps its
-place, whatever the order of registration (since aiohttp 3.10), but the sink
-would answer the methods that it refuses: give it a sibling for them.
+End the path in a variable that takes everything: `{tail:(?s:.*)}`. The FAQ of
+3.14 has `{tail:.+}`, which takes no empty tail and no newline. A route with
+more literal segments before its first `{` wins over the sink, in any order:
+`/path/to/exact` does, and so does `/path/to/users/{id}`. `/path/to/{id}` has as
+many as the sink, so add it before the sink.
 
 Try it::
 
@@ -23,21 +23,43 @@ Try it::
 
 Good to know:
 
-- `match_info` is decoded once: `a%2Fb` and `a/b` give the same tail, `a%252Fb`
-  gives `a%2Fb`. Only the raw path tells them apart.
-- Dots are not resolved: `../etc` arrives as it is. Never join a tail to a
-  folder or a URL without checking where the result leads.
-- `*` is every method, TRACE and OPTIONS too: a sink answers CORS preflights
-  that were meant for a middleware (aiohttp-cors#241).
-- A prefix that needs percent-encoding, as `/é/{tail}`, never matches since
-  aiohttp 3.10 (aiohttp#13433).
+- A tail is decoded once: `a%2Fb` and `a/b` give the same, `a%252Fb` gives
+  `a%2Fb`. It may begin with `../`, so check a path that you make of it.
+- `*` is every method, TRACE too. A preflight of CORS reaches the sink, unless a
+  middleware answers it.
+- A prefix such as `/é` never matches since aiohttp 3.10 (aiohttp#13433). Write
+  it as a variable: `/{prefix:é}/{tail:(?s:.*)}`.
+- Copied as it is, this file accepts a POST from a page of another site.
 """
 
 import os
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
 routes = web.RouteTableDef()
+
+
+# answer
+@routes.route("*", "/path/to/{tail:(?s:.*)}")
+async def sink(request: web.Request) -> web.Response:
+    """Answer any method and any path below the prefix."""
+    answer = {
+        "method": request.method,
+        "tail": request.match_info["tail"],
+        "raw_path": request.rel_url.raw_path,
+        "query": request.rel_url.raw_query_string,
+    }
+    return web.json_response(answer)
+
+
+@routes.route("*", "/path/to")
+async def add_slash(request: web.Request) -> web.Response:
+    """Redirect the bare prefix to the sink, with method and body kept."""
+    path = request.rel_url.raw_path
+    query = request.rel_url.raw_query_string
+    # A text, because aiohttp quotes a text and not a URL. Its Python parser
+    # lets bytes above 127 into a query, and a header cannot hold them all.
+    raise web.HTTPPermanentRedirect(f"{path}/?{query}")
 
 
 @routes.get("/path/to/exact")
@@ -46,39 +68,16 @@ async def read_exact(request: web.Request) -> web.Response:
     return web.json_response({"exact": True})
 
 
+# Without this route, the sink takes the methods that the exact path lacks.
 @routes.route("*", "/path/to/exact")
 async def refuse_method(request: web.Request) -> web.Response:
-    """Refuse the methods that the exact path does not have."""
-    return web.json_response(
-        {"error": f"{request.method} is not allowed here"},
-        status=405,
-        headers={hdrs.ALLOW: "GET,HEAD"},
-    )
+    """Refuse the methods that the exact path lacks."""
+    answer = {"error": f"{request.method} is not allowed here"}
+    headers = {"Allow": "GET,HEAD"}
+    return web.json_response(answer, status=405, headers=headers)
 
 
-@routes.route("*", "/path/to/{tail:(?s:.*)}")
-async def sink(request: web.Request) -> web.Response:
-    """Answer any other method and path below the prefix."""
-    if request.method == hdrs.METH_TRACE:
-        others = hdrs.METH_ALL - {hdrs.METH_TRACE}
-        raise web.HTTPMethodNotAllowed(request.method, others)
-    return web.json_response(
-        {
-            "method": request.method,
-            "tail": request.match_info["tail"],
-            "raw_path": request.rel_url.raw_path,
-            "query": request.rel_url.raw_query_string,
-        }
-    )
-
-
-@routes.route("*", "/path/to")
-async def add_slash(request: web.Request) -> web.Response:
-    """Redirect the bare prefix to the sink, with method and body kept."""
-    # Built from the request, not from a literal: a mount prefix stays in it.
-    url = request.rel_url
-    location = url.with_path(f"{url.path}/", keep_query=True)
-    raise web.HTTPPermanentRedirect(location)
+# end of answer
 
 
 def create_app() -> web.Application:

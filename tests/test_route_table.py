@@ -1,23 +1,27 @@
 """Proofs for recipes/route_table.py."""
 
 import io
+import os
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession, web
 from aiohttp.web_urldispatcher import AbstractRoute
 from yarl import URL
 
-from recipes import route_table
-from tests.conftest import Serve
-from tests.servers import ROOT, Server, exchange
+from recipes.route_table import require_login
+from tests.conftest import Serve, Tier
+from tests.servers import ROOT, Server, exchange, running
+
+TOKEN = "made-for-these-tests"
 
 
 @pytest.fixture
-def application() -> web.Application:
-    return route_table.create_app()
+def application(recipe: Tier) -> web.Application:
+    return recipe.create_app(token=TOKEN)
 
 
 async def get(url: URL, headers: dict[str, str] | None = None) -> int:
@@ -27,6 +31,9 @@ async def get(url: URL, headers: dict[str, str] | None = None) -> int:
         client.get(url) as response,
     ):
         return response.status
+
+
+# Routes
 
 
 @pytest.mark.parametrize("path", ["get", "view", "method"])
@@ -48,6 +55,12 @@ async def test_put_reaches_the_class_based_view(client: ClientSession) -> None:
         assert await response.json() == {"method": "PUT"}
 
 
+async def test_a_bound_method_knows_its_object(client: ClientSession) -> None:
+    async with client.get("method") as response:
+        answer = await response.json()
+    assert answer == {"method": "GET", "greeting": "Hello"}
+
+
 @pytest.mark.parametrize(
     ("method", "path", "allow"),
     [
@@ -59,7 +72,7 @@ async def test_put_reaches_the_class_based_view(client: ClientSession) -> None:
         ("PUT", "items/milk", "GET,HEAD"),
     ],
 )
-async def test_another_method_is_told_what_is_allowed(
+async def test_another_method_is_405_with_allow(
     client: ClientSession, method: str, path: str, allow: str
 ) -> None:
     async with client.request(method, path) as response:
@@ -70,7 +83,7 @@ async def test_another_method_is_told_what_is_allowed(
 @pytest.mark.parametrize(
     "path", ["nowhere", "get/", "items/", "items/a/b", "items/a%2Fb"]
 )
-async def test_an_unknown_path_is_not_found(server: Server, path: str) -> None:
+async def test_an_unknown_path_is_404(server: Server, path: str) -> None:
     answer = await exchange(
         server,
         f"GET {server.url.raw_path}{path} HTTP/1.1\r\n".encode(),
@@ -79,61 +92,7 @@ async def test_an_unknown_path_is_not_found(server: Server, path: str) -> None:
     assert answer.startswith(b"HTTP/1.1 404 ")
 
 
-@pytest.mark.parametrize("text", ["", "Hello", "héllo", "\0", "a" * 100_000])
-async def test_a_text_comes_back(client: ClientSession, text: str) -> None:
-    async with client.post("post", data=text) as response:
-        answer = await response.json()
-    assert answer == {"method": "POST", "body": text}
-
-
-@pytest.mark.parametrize(
-    "media", ["text/plain", "text/plain; charset=UTF8", "a/b; charset=", ";"]
-)
-async def test_a_text_is_utf_8_unless_told_otherwise(
-    client: ClientSession, media: str
-) -> None:
-    headers = {"Content-Type": media}
-    body = "é".encode()
-    async with client.post("post", data=body, headers=headers) as response:
-        assert (await response.json())["body"] == "é"
-    async with client.post("post", data=b"\xff", headers=headers) as response:
-        assert response.status == 400
-        answer = await response.json()
-    assert answer == {"error": "the body is no text in UTF-8"}
-
-
-@pytest.mark.parametrize(
-    "charset",
-    ["bogus", "hex", "latin-1", "punycode", "unicode_escape", "utf-7", "é"],
-)
-async def test_no_codec_is_used_because_a_client_names_it(
-    client: ClientSession, charset: str
-) -> None:
-    headers = {"Content-Type": f"text/plain; charset={charset}"}
-    async with client.post("post", data=b"\\q", headers=headers) as response:
-        assert response.status == 415
-        answer = await response.json()
-    assert answer == {"error": "the charset must be utf-8"}
-
-
-async def test_what_is_no_gzip_is_refused(server: Server) -> None:
-    answer = await exchange(
-        server,
-        f"POST {server.url.raw_path}post HTTP/1.1\r\n".encode(),
-        b"Host: localhost\r\nConnection: close\r\n",
-        b"Content-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc",
-    )
-    assert answer.startswith(b"HTTP/1.1 400 ")
-
-
-async def test_a_body_without_measure_is_refused(
-    client: ClientSession,
-) -> None:
-    async with client.post("post", data=io.BytesIO(bytes(2**21))) as response:
-        assert response.status == 413
-
-
-async def test_the_literal_path_beats_the_variable_added_before_it(
+async def test_the_literal_path_wins_over_the_variable(
     client: ClientSession,
 ) -> None:
     async with client.get("items/all") as response:
@@ -142,21 +101,84 @@ async def test_the_literal_path_beats_the_variable_added_before_it(
         assert await response.json() == {"name": "milk"}
 
 
-async def test_a_named_route_knows_its_prefix(
-    client: ClientSession, server: Server
+@pytest.mark.parametrize("name", ["milk", "é", "all"])
+async def test_url_for_a_named_route_has_the_mount_prefix(
+    client: ClientSession, server: Server, name: str
 ) -> None:
-    async with client.get("link/milk") as response:
-        url = (await response.json())["url"]
-    assert url == f"{server.url.path}items/milk"
+    async with client.get(f"link/{name}") as response:
+        url = URL((await response.json())["url"], encoded=True)
+    assert url.raw_path == (server.url / "items" / name).raw_path
     async with client.get(url) as response:
-        assert await response.json() == {"name": "milk"}
+        assert response.status == 200
 
 
-@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER "])
-async def test_the_token_opens_what_is_private(
+# Bodies
+
+
+@pytest.mark.parametrize(
+    "text", ["", "Hello", "héllo", "\0", "\ufeff", "a" * 100_000]
+)
+async def test_a_text_comes_back(client: ClientSession, text: str) -> None:
+    async with client.post("post", data=text) as response:
+        answer = await response.json()
+    assert answer == {"method": "POST", "body": text}
+
+
+@pytest.mark.parametrize(
+    "media",
+    [
+        "text/plain",
+        "text/plain; charset=bogus",
+        "text/plain; charset=latin-1",
+        "text/plain; charset=punycode",
+        "text/plain; charset=utf-7",
+        "a/b; charset=",
+        ";",
+    ],
+)
+async def test_no_codec_is_used_because_a_client_names_its_charset(
+    client: ClientSession, media: str
+) -> None:
+    headers = {"Content-Type": media}
+    body = "é".encode()
+    async with client.post("post", data=body, headers=headers) as response:
+        assert (await response.json())["body"] == "é"
+
+
+@pytest.mark.parametrize("body", [b"\xff", b"\xed\xa0\x80", b"\xc3"])
+async def test_a_body_that_is_not_utf_8_is_400(
+    client: ClientSession, body: bytes
+) -> None:
+    async with client.post("post", data=body) as response:
+        assert response.status == 400
+        answer = await response.json()
+    assert answer == {"error": "the body must be text in UTF-8"}
+
+
+async def test_a_body_with_broken_gzip_is_400(server: Server) -> None:
+    answer = await exchange(
+        server,
+        f"POST {server.url.raw_path}post HTTP/1.1\r\n".encode(),
+        b"Host: localhost\r\nConnection: close\r\n",
+        b"Content-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc",
+    )
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.endswith(b'{"error": "the body must be text in UTF-8"}')
+
+
+async def test_a_body_above_a_mebibyte_is_413(client: ClientSession) -> None:
+    async with client.post("post", data=io.BytesIO(bytes(2**21))) as response:
+        assert response.status == 413
+
+
+# The token
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+async def test_the_bearer_token_opens_what_is_private(
     client: ClientSession, scheme: str
 ) -> None:
-    headers = {"Authorization": f"{scheme} {route_table.DEMO_TOKEN}"}
+    headers = {"Authorization": f"{scheme} {TOKEN}"}
     async with client.get("private", headers=headers) as response:
         assert await response.json() == {"user": "ann"}
 
@@ -169,14 +191,15 @@ async def test_the_token_opens_what_is_private(
         "Bearer",
         "Bearer ",
         "Bearer wrong",
-        f"Bearer {route_table.DEMO_TOKEN}x",
-        f"Basic {route_table.DEMO_TOKEN}",
-        route_table.DEMO_TOKEN,
+        f"Bearer {TOKEN}x",
+        f"Bearer {TOKEN[:-1]}",
+        f"Basic {TOKEN}",
+        TOKEN,
         "Bearer é",
         "Bearer \udcff",
     ],
 )
-async def test_without_the_token_it_stays_closed(
+async def test_without_the_bearer_token_it_is_401(
     server: Server, authorization: str | None
 ) -> None:
     header = ""
@@ -190,69 +213,97 @@ async def test_without_the_token_it_stays_closed(
     )
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 401 ")
-    assert b'WWW-Authenticate: Bearer realm="private"' in head
+    assert b"WWW-Authenticate: Bearer" in head
     assert body == b'{"error": "this needs a bearer token"}'
 
 
-async def test_a_token_of_ones_own_replaces_the_public_one(
-    serve: Serve,
+@pytest.mark.parametrize("options", [{}, {"token": ""}])
+@pytest.mark.parametrize(
+    "authorization", ["Bearer", "Bearer ", "", "Bearer ann-demo-token"]
+)
+async def test_an_empty_or_missing_token_opens_nothing(
+    recipe: Tier, serve: Serve, options: dict[str, str], authorization: str
 ) -> None:
-    server = await serve(route_table.create_app(token="own"))
-    url = server.url / "private"
-    for token, status in [("own", 200), (route_table.DEMO_TOKEN, 401)]:
-        headers = {"Authorization": f"Bearer {token}"}
-        assert await get(url, headers) == status
-
-
-@pytest.mark.parametrize("authorization", ["Bearer", "Bearer ", ""])
-async def test_an_empty_token_opens_nothing(
-    serve: Serve, authorization: str
-) -> None:
-    server = await serve(route_table.create_app(token=""))
+    server = await serve(recipe.create_app(**options))
     headers = {"Authorization": authorization}
     assert await get(server.url / "private", headers) == 401
 
 
-def test_no_two_handlers_have_the_same_method_and_path() -> None:
+@pytest.mark.parametrize("token", ["", TOKEN])
+async def test_run_alone_the_token_comes_from_the_environment(
+    recipe: Tier, tmp_path: Path, token: str
+) -> None:
+    script = Path(recipe.__file__)
+    async with running(script, cwd=tmp_path, TOKEN=token) as process:
+        url = URL(f"http://127.0.0.1:{process.port}/private")
+        statuses = [
+            await get(url, {"Authorization": f"Bearer {sent}".strip()})
+            for sent in ("", "ann-demo-token", TOKEN)
+        ]
+    assert statuses == [401, 401, 200 if token else 401]
+
+
+# Tables and applications
+
+
+def test_no_two_handlers_have_the_same_method_and_path(recipe: Tier) -> None:
     def name(route: AbstractRoute) -> tuple[str, str]:
         assert route.resource is not None
         return route.method, route.resource.canonical
 
-    routes = Counter(map(name, route_table.create_app().router.routes()))
+    routes = Counter(map(name, recipe.create_app().router.routes()))
     assert max(routes.values()) == 1
 
 
 async def test_two_applications_of_one_table_share_no_state(
-    serve: Serve,
+    recipe: Tier, serve: Serve
 ) -> None:
-    key = web.AppKey("key", str)
-    one, other = route_table.create_app(), route_table.create_app()
-    one[key] = "one"
-    await serve(one)
-    await serve(other)
-    assert key not in other
+    one = await serve(recipe.create_app(token="one"))
+    other = await serve(recipe.create_app(token="other"))
+    headers = {"Authorization": "Bearer one"}
+    assert await get(one.url / "private", headers) == 200
+    assert await get(other.url / "private", headers) == 401
 
 
-def test_an_import_makes_no_application() -> None:
+def test_an_import_makes_no_application(recipe: Tier) -> None:
     program = (
+        "import sys, importlib\n"
         "from aiohttp import web\n"
         "def refuse(*_): raise AssertionError\n"
         "web.Application.__init__ = refuse\n"
-        "import recipes.route_table\n"
+        "importlib.import_module(sys.argv[1])\n"
     )
     subprocess.run(
-        [sys.executable, "-W", "error", "-c", program],
+        [sys.executable, "-W", "error", "-c", program, recipe.__name__],
         cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         check=True,
         timeout=30,
     )
 
 
-# What the docstring tells of aiohttp.
+# What the docstring says about aiohttp
 
 
 async def handler(request: web.Request) -> web.Response:
-    return web.Response(text="secret")
+    """Return the path that the route was added with."""
+    resource = request.match_info.route.resource
+    assert resource is not None
+    return web.Response(text=resource.canonical)
+
+
+async def test_tables_of_several_modules_are_added_one_by_one(
+    serve: Serve,
+) -> None:
+    news, notes = web.RouteTableDef(), web.RouteTableDef()
+    news.get("/news")(handler)
+    notes.get("/notes")(handler)
+    app = web.Application()
+    app.add_routes(news)
+    app.add_routes(notes)
+    server = await serve(app)
+    assert await get(server.url / "news") == 200
+    assert await get(server.url / "notes") == 200
 
 
 async def test_a_route_that_is_decorated_late_is_missing(
@@ -266,18 +317,20 @@ async def test_a_route_that_is_decorated_late_is_missing(
 
 
 async def test_routes_are_frozen_once_the_application_has_started(
-    serve: Serve,
+    recipe: Tier, serve: Serve
 ) -> None:
-    app = route_table.create_app()
+    app = recipe.create_app()
     await serve(app)
     with pytest.raises(RuntimeError, match="frozen router"):
         app.add_routes([web.get("/late", handler)])
 
 
-async def test_a_guard_above_the_route_guards_nothing(serve: Serve) -> None:
-    routes, app = web.RouteTableDef(), route_table.create_app()
-    route_table.require_token(routes.get("/open")(handler))
-    routes.get("/closed")(route_table.require_token(handler))
+async def test_a_decorator_above_the_route_guards_nothing(
+    recipe: Tier, serve: Serve
+) -> None:
+    routes, app = web.RouteTableDef(), recipe.create_app()
+    require_login(routes.get("/open")(handler))
+    routes.get("/closed")(require_login(handler))
     app.add_routes(routes)
     server = await serve(app)
     assert await get(server.url / "open") == 200
@@ -303,3 +356,29 @@ async def test_of_two_handlers_only_the_adjacent_one_is_refused() -> None:
     app.add_routes([web.get("/a", handler)])
     with pytest.raises(RuntimeError, match="will never be executed"):
         app.add_routes([web.get("/a", handler)])
+
+
+@pytest.mark.parametrize(
+    ("paths", "path", "winner"),
+    [
+        # More whole segments before the first variable, in any order.
+        (["/items/{name}", "/items/all"], "/items/all", "/items/all"),
+        (["/{kind}/all", "/items/{name}"], "/items/all", "/items/{name}"),
+        # Half a segment counts for nothing: the first one wins.
+        (["/items/{name}", "/items/a-{x}"], "/items/a-b", "/items/{name}"),
+        (["/items/a-{x}", "/items/{name}"], "/items/a-b", "/items/a-{x}"),
+        # What follows the variable counts for nothing either.
+        (["/{a}/{b}", "/{c}/all"], "/items/all", "/{a}/{b}"),
+    ],
+)
+async def test_the_order_of_routes_counts_whole_segments_before_a_variable(
+    serve: Serve, paths: list[str], path: str, winner: str
+) -> None:
+    app = web.Application()
+    app.add_routes([web.get(each, handler) for each in paths])
+    server = await serve(app)
+    async with (
+        ClientSession() as client,
+        client.get(server.url.join(URL(path))) as response,
+    ):
+        assert await response.text() == winner

@@ -1,8 +1,13 @@
-"""The FAQ's `{tail:.+}` is deaf to an empty rest and to a newline.
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["aiohttp>=3.10,<4"]
+# ///
+"""The pattern `.+` misses an empty tail and a newline.
 
-In a regular expression `.` is any character but a newline, and `+` wants one at
-least. A path may hold both: `%0A` is decoded before it is matched. What was
-meant to take everything answers 404.
+In a regular expression, `.` is any character except a newline, and `+` asks for
+one at least. A path can have neither: `%0A` is decoded before the pattern is
+tried. A route that was meant to take everything answers 404. Write `(?s:.*)`,
+where `s` lets the dot match a newline.
 
 Try it::
 
@@ -19,11 +24,45 @@ from aiohttp import web
 routes = web.RouteTableDef()
 
 
-@routes.route("*", "/path/to/{tail:.+}")  # wrong
+# answer
+@routes.route("*", "/path/to/{tail:.+}")
 async def sink(request: web.Request) -> web.Response:
-    """Answer any method and path below the prefix."""
-    tail = request.match_info["tail"]
-    return web.json_response({"method": request.method, "tail": tail})
+    """Answer any method and any path below the prefix."""
+    answer = {
+        "method": request.method,
+        "tail": request.match_info["tail"],
+        "raw_path": request.rel_url.raw_path,
+        "query": request.rel_url.raw_query_string,
+    }
+    return web.json_response(answer)
+
+
+@routes.route("*", "/path/to")
+async def add_slash(request: web.Request) -> web.Response:
+    """Redirect the bare prefix to the sink, with method and body kept."""
+    path = request.rel_url.raw_path
+    query = request.rel_url.raw_query_string
+    # A text, because aiohttp quotes a text and not a URL. Its Python parser
+    # lets bytes above 127 into a query, and a header cannot hold them all.
+    raise web.HTTPPermanentRedirect(f"{path}/?{query}")
+
+
+@routes.get("/path/to/exact")
+async def read_exact(request: web.Request) -> web.Response:
+    """Answer for one path that the sink must not take."""
+    return web.json_response({"exact": True})
+
+
+# Without this route, the sink takes the methods that the exact path lacks.
+@routes.route("*", "/path/to/exact")
+async def refuse_method(request: web.Request) -> web.Response:
+    """Refuse the methods that the exact path lacks."""
+    answer = {"error": f"{request.method} is not allowed here"}
+    headers = {"Allow": "GET,HEAD"}
+    return web.json_response(answer, status=405, headers=headers)
+
+
+# end of answer
 
 
 def create_app() -> web.Application:

@@ -1,16 +1,20 @@
-"""The sink answers the methods that a more specific route refuses.
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["aiohttp>=3.10,<4"]
+# ///
+"""The sink answers the methods that a more specific route lacks.
 
-A route is chosen by path and method together: where `/path/to/exact` has no
-PUT, the search goes on, and `*` below the prefix takes it. A client that uses
-the wrong method is told 200, and OPTIONS of a browser is answered by the wrong
-handler (aiohttp-cors#241). A sibling route for `*` has to refuse them.
+aiohttp chooses a route by path and method together. `/path/to/exact` has no
+PUT, so the search goes on, and the sink takes the request. The client used the
+wrong method, and gets a 200 from the wrong handler. Add a second route for `*`
+on the exact path, and let it refuse the other methods.
 
 Try it::
 
     $ curl localhost:8080/path/to/exact
     {"exact": true}
     $ curl -X PUT localhost:8080/path/to/exact
-    {"method": "PUT", "tail": "exact"}
+    {"method": "PUT", "tail": "exact", ...}
 """
 
 import os
@@ -20,17 +24,36 @@ from aiohttp import web
 routes = web.RouteTableDef()
 
 
+# answer
+@routes.route("*", "/path/to/{tail:(?s:.*)}")
+async def sink(request: web.Request) -> web.Response:
+    """Answer any method and any path below the prefix."""
+    answer = {
+        "method": request.method,
+        "tail": request.match_info["tail"],
+        "raw_path": request.rel_url.raw_path,
+        "query": request.rel_url.raw_query_string,
+    }
+    return web.json_response(answer)
+
+
+@routes.route("*", "/path/to")
+async def add_slash(request: web.Request) -> web.Response:
+    """Redirect the bare prefix to the sink, with method and body kept."""
+    path = request.rel_url.raw_path
+    query = request.rel_url.raw_query_string
+    # A text, because aiohttp quotes a text and not a URL. Its Python parser
+    # lets bytes above 127 into a query, and a header cannot hold them all.
+    raise web.HTTPPermanentRedirect(f"{path}/?{query}")
+
+
 @routes.get("/path/to/exact")
 async def read_exact(request: web.Request) -> web.Response:
     """Answer for one path that the sink must not take."""
     return web.json_response({"exact": True})
 
 
-@routes.route("*", "/path/to/{tail:(?s:.*)}")  # wrong
-async def sink(request: web.Request) -> web.Response:
-    """Answer any other method and path below the prefix."""
-    tail = request.match_info["tail"]
-    return web.json_response({"method": request.method, "tail": tail})
+# end of answer
 
 
 def create_app() -> web.Application:

@@ -1,8 +1,13 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["aiohttp>=3.9,<4"]
+# ///
 """A decorator above the route protects nothing.
 
-`@routes.get` puts the function that it is given into the table, and that is the
-one below it. What `require_token` makes of it afterwards only gets the name. No
-error, no warning: the page is public.
+`@routes.get` adds the function that stands below it, and returns it unchanged.
+Here that function is the unprotected one. What `require_login` makes of it
+afterwards only gets the name. There is no error and no warning, and the page is
+public. Write the decorator of the route above all others.
 
 Try it::
 
@@ -10,41 +15,142 @@ Try it::
     {"user": "ann"}
 """
 
+import json
 import os
 from functools import wraps
 
-from aiohttp import hdrs, web
+from aiohttp import web
 from aiohttp.typedefs import Handler
 
-DEMO_TOKEN = "ann-demo-token"  # noqa: S105 - public, for trying this out
+TOKEN = web.AppKey("TOKEN", str)
+NAMES = ["bread", "milk"]
 
 routes = web.RouteTableDef()
 
 
-def require_token(handler: Handler) -> Handler:
+# answer
+@routes.get("/get")
+async def read(request: web.Request) -> web.Response:
+    """Return the method, which is GET."""
+    return web.json_response({"method": "GET"})
+
+
+@routes.post("/post")
+async def write(request: web.Request) -> web.Response:
+    """Return the text of the body."""
+    text = await read_text(request)
+    return web.json_response({"method": "POST", "body": text})
+
+
+# end of answer
+
+
+async def read_text(request: web.Request) -> str:
+    # Bytes, not text(): the client would choose the codec, and some are slow.
+    try:
+        body = await request.read()
+        return body.decode()
+    except (UnicodeDecodeError, web.RequestPayloadError):
+        reason = "the body must be text in UTF-8"
+        raise json_error(web.HTTPBadRequest, reason) from None
+
+
+def json_error(kind: type[web.HTTPError], reason: str) -> web.HTTPError:
+    body = json.dumps({"error": reason})
+    return kind(text=body, content_type="application/json")
+
+
+@routes.view("/view")
+class View(web.View):
+    """A class-based view: a method of the class for each method of HTTP."""
+
+    async def get(self) -> web.Response:
+        """Return the method, which is GET."""
+        return web.json_response({"method": "GET"})
+
+    async def put(self) -> web.Response:
+        """Return the method, which is PUT."""
+        return web.json_response({"method": "PUT"})
+
+
+class Greeter:
+    """An object whose method is a handler."""
+
+    def __init__(self, greeting: str) -> None:
+        self.greeting = greeting
+
+    async def greet(self, request: web.Request) -> web.Response:
+        """Return the method, and what the object holds."""
+        answer = {"method": "GET", "greeting": self.greeting}
+        return web.json_response(answer)
+
+
+@routes.get("/items/all")
+async def list_items(request: web.Request) -> web.Response:
+    """Return all names: a literal path wins over one with a variable."""
+    return web.json_response({"names": NAMES})
+
+
+@routes.get(r"/items/{name:[\w-]+}", name="item")
+async def read_item(request: web.Request) -> web.Response:
+    """Return the name in the path."""
+    name = request.match_info["name"]
+    return web.json_response({"name": name})
+
+
+@routes.get(r"/link/{name:[\w-]+}")
+async def link_item(request: web.Request) -> web.Response:
+    """Return the path of an item, with the prefix of this application."""
+    name = request.match_info["name"]
+    route = request.app.router["item"]
+    url = route.url_for(name=name)
+    return web.json_response({"url": str(url)})
+
+
+def require_login(handler: Handler) -> Handler:
     @wraps(handler)
     async def guarded(request: web.Request) -> web.StreamResponse:
-        header = request.headers.get(hdrs.AUTHORIZATION, "")
-        if header != f"Bearer {DEMO_TOKEN}":
-            raise web.HTTPUnauthorized(text="this needs a bearer token")
+        check_token(request)
         return await handler(request)
 
     return guarded
 
 
-@require_token  # wrong
+@require_login
 @routes.get("/private")
 async def read_private(request: web.Request) -> web.Response:
-    """Return the user to whoever knows the token."""
+    """Return the user to whoever has the token."""
     return web.json_response({"user": "ann"})
 
 
-def create_app() -> web.Application:
+def check_token(request: web.Request) -> None:
+    header = request.headers.get("Authorization", "")
+    scheme, _, token = header.partition(" ")
+    expected = request.app[TOKEN]
+    # Without `expected and`, an application without a token would be open.
+    if scheme.lower() == "bearer" and expected and token == expected:
+        return
+    error = json_error(web.HTTPUnauthorized, "this needs a bearer token")
+    error.headers["WWW-Authenticate"] = "Bearer"
+    raise error
+
+
+# answer
+def create_app(*, token: str = "") -> web.Application:
     app = web.Application()
+    app[TOKEN] = token
+    # One line for each module of handlers, as in `app.add_routes(news.routes)`.
     app.add_routes(routes)
+    # A decorator cannot bind a method to its object.
+    greeter = Greeter("Hello")
+    app.add_routes([web.get("/method", greeter.greet)])
     return app
 
 
+# end of answer
+
+
 if __name__ == "__main__":
+    app = create_app(token=os.environ.get("TOKEN", ""))
     port = int(os.environ.get("PORT", "8080"))
-    web.run_app(create_app(), host="127.0.0.1", port=port, shutdown_timeout=5)
+    web.run_app(app, host="127.0.0.1", port=port, shutdown_timeout=5)
