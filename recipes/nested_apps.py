@@ -1,13 +1,13 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["aiohttp>=3.14.3,<4"]
+# dependencies = ["aiohttp>=3.9,<4"]
 # ///
 """Does aiohttp have a concept like Flask's "blueprint" or Django's "app"?
 
-Yes: an `Application` added to another by `add_subapp`, with routes, middlewares
-and state of its own. Build them from the inside out, because the call freezes
-what it adds. The same factory may be mounted twice, as two instances; one
-instance mounted twice answers under neither prefix.
+Nest applications: `add_subapp` mounts one `Application` in another, and it has
+routes, middlewares and state of its own. Make it in a function, which you can
+call for each prefix. Add its routes first, because mounting freezes it. Make
+links by `url_for`, because that knows the whole prefix.
 
 Try it::
 
@@ -22,25 +22,20 @@ Try it::
 
 Good to know:
 
-- Middlewares run from the outside in, also for a 404 or 405 under the prefix,
-  which they see as an exception. Other paths pass them by.
-- Names of routes are per application (aiohttp#1489), and `url_for` knows the
-  whole prefix. An absolute redirect to a literal path forgets it.
-- A handler's `request.app` is the innermost application, which has no key of
-  an outer one; `request.config_dict` finds them all, the nearest first.
-- A prefix alone, as `/blog`, is a 404 unless the nested application has a
-  route for the empty path. `client_max_size` counts only on the outermost.
-- Contexts are entered from the outside in, and left in that order too, not in
-  reverse. If one fails to start, nested ones entered before are not left.
+- Middlewares run from the outside in, for a 404 or 405 below the prefix too:
+  they see it as an exception. A request for another prefix passes them by.
+- Names of routes belong to one application (aiohttp#1489).
+- A prefix without its slash is a 404, unless you add a route for `""`.
+- Cleanup contexts of an outer application are entered first and left first.
+  Within one application, they are left in reverse.
+- `client_max_size` counts on the outermost application only.
 """
 
-import json
 import os
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-TRACE = web.RequestKey("TRACE", str)
 SITE = web.AppKey("SITE", str)
 SECTION = web.AppKey("SECTION", str)
 SECTIONS = web.AppKey("SECTIONS", list[web.Application])
@@ -51,63 +46,61 @@ section_routes = web.RouteTableDef()
 admin_routes = web.RouteTableDef()
 
 
-def trace(name: str) -> Middleware:
-    @web.middleware
-    async def add_name(
-        request: web.Request, handler: Handler
-    ) -> web.StreamResponse:
-        outer = request.get(TRACE)
-        request[TRACE] = f"{outer}, {name}" if outer else name
-        return await handler(request)
-
-    return add_name
+# answer
+def create_section(name: str) -> web.Application:
+    section = web.Application(middlewares=[trace(name), explain_missing])
+    section[SECTION] = name
+    section.add_routes(section_routes)
+    return section
 
 
-async def add_trace(request: web.Request, response: web.StreamResponse) -> None:
-    # A middleware further out may have refused before ours were passed.
-    if TRACE in request:
-        response.headers["X-Trace"] = request[TRACE]
+def add_sections(app: web.Application) -> None:
+    blog = create_section("blog")
+    news = create_section("news")
+    # From the inside out: once the blog is mounted, it takes nothing more.
+    blog.add_subapp("/admin", create_admin())
+    app.add_subapp("/blog", blog)
+    app.add_subapp("/news", news)
+    app[SECTIONS] = [blog, news]
 
 
-@web.middleware
-async def explain_missing(
-    request: web.Request, handler: Handler
-) -> web.StreamResponse:
-    try:
-        return await handler(request)
-    except web.HTTPNotFound:
-        # Here, outside of the handler, it is this middleware's application.
-        error = {"error": "no such page", "section": request.app[SECTION]}
-        raise web.HTTPNotFound(
-            text=json.dumps(error), content_type="application/json"
-        ) from None
+# end of answer
 
 
 @routes.get("/")
 async def list_sections(request: web.Request) -> web.Response:
     """Link to the sections."""
-    indexes = [app.router["index"] for app in request.app[SECTIONS]]
-    return web.json_response({"links": [str(i.url_for()) for i in indexes]})
+    links = []
+    for section in request.app[SECTIONS]:
+        index = section.router["index"]
+        links.append(str(index.url_for()))
+    return web.json_response({"links": links})
 
 
 @section_routes.get("/", name="index")
 async def list_posts(request: web.Request) -> web.Response:
-    """Link to the posts of this section, wherever it is mounted."""
-    post = request.app.router["post"]
-    links = [str(post.url_for(id=post_id)) for post_id in POSTS]
+    """Link to the posts of this section, with its prefix."""
+    route = request.app.router["post"]
+    links = [str(route.url_for(id=post_id)) for post_id in POSTS]
     return web.json_response({"links": links})
 
 
+# answer
 @section_routes.get("/posts/{id}", name="post")
 async def read_post(request: web.Request) -> web.Response:
-    """Return a post, and a setting of the outermost application."""
+    """Return a post, with a setting of the outermost application."""
     post_id = request.match_info["id"]
     if post_id not in POSTS:
         raise web.HTTPNotFound
-    section, site = request.app[SECTION], request.config_dict.get(SITE)
-    return web.json_response(
-        {"section": section, "id": int(post_id), "site": site}
-    )
+    # Keys of the section are in both. Keys of outer applications are only in
+    # `config_dict`.
+    section = request.app[SECTION]
+    site = request.config_dict.get(SITE)
+    answer = {"section": section, "id": int(post_id), "site": site}
+    return web.json_response(answer)
+
+
+# end of answer
 
 
 @admin_routes.get("/")
@@ -119,37 +112,55 @@ async def administrate(request: web.Request) -> web.Response:
 @section_routes.get("")
 @admin_routes.get("")
 async def add_slash(request: web.Request) -> web.Response:
-    """Redirect the prefix alone to the page below it."""
-    url = request.rel_url
-    location = url.with_path(f"{url.path}/", keep_query=True)
-    raise web.HTTPPermanentRedirect(location)
+    """Redirect the prefix without its slash to the page below it."""
+    path = request.rel_url.raw_path
+    query = request.rel_url.raw_query_string
+    # A text, because aiohttp quotes a text and not a URL. Its Python parser
+    # lets bytes above 127 into a query, and a header cannot hold them all.
+    raise web.HTTPPermanentRedirect(f"{path}/?{query}")
 
 
-def create_section(name: str) -> web.Application:
-    app = web.Application(middlewares=[trace(name), explain_missing])
-    app[SECTION] = name
-    app.add_routes(section_routes)
-    return app
+@web.middleware
+async def explain_missing(
+    request: web.Request, handler: Handler
+) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except web.HTTPNotFound:
+        # Here `request.app` is the section, even if its admin raised.
+        section = request.app[SECTION]
+        answer = {"error": "no such page", "section": section}
+        return web.json_response(answer, status=404)
+
+
+# Only for this demonstration:
+
+
+def trace(name: str) -> Middleware:
+    @web.middleware
+    async def add_name(
+        request: web.Request, handler: Handler
+    ) -> web.StreamResponse:
+        response = await handler(request)
+        inner = response.headers.get("X-Trace")
+        response.headers["X-Trace"] = f"{name}, {inner}" if inner else name
+        return response
+
+    return add_name
 
 
 def create_admin() -> web.Application:
-    app = web.Application(middlewares=[trace("admin")])
-    app[SECTION] = "admin"
-    app.add_routes(admin_routes)
-    return app
+    admin = web.Application(middlewares=[trace("admin")])
+    admin[SECTION] = "admin"
+    admin.add_routes(admin_routes)
+    return admin
 
 
 def create_app() -> web.Application:
-    blog, news = create_section("blog"), create_section("news")
-    # Once the blog is mounted, this raises RuntimeError.
-    blog.add_subapp("/admin", create_admin())
     app = web.Application(middlewares=[trace("recipe")])
     app[SITE] = "The cookbook"
-    app[SECTIONS] = [blog, news]
-    app.on_response_prepare.append(add_trace)
     app.add_routes(routes)
-    app.add_subapp("/blog", blog)
-    app.add_subapp("/news", news)
+    add_sections(app)
     return app
 
 

@@ -1,50 +1,153 @@
-"""Of two sub-applications on one prefix, the second is out of reach.
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["aiohttp>=3.9,<4"]
+# ///
+"""Of two applications on one prefix, the second gets no request.
 
-The first that matches the prefix answers, also with its 404; nobody asks the
-second (aiohttp#2677). Nothing is said when it is mounted. Nest the one in the
-other, or give each a prefix of its own.
+The first application that has the prefix answers, even if its answer is a 404.
+The router does not ask the second (aiohttp#2677), and `add_subapp` accepts both
+without a warning. Nest one in the other, or give each a prefix of its own.
 
 Try it::
 
-    $ curl localhost:8080/blog/
-    {"links": ["/blog/posts/1"]}
-    $ curl localhost:8080/blog/admin/
+    $ curl localhost:8080/
+    {"links": ["/blog/", "/blog/"]}
+    $ curl localhost:8080/blog/posts/1
+    {"section": "blog", "id": 1, ...}
+    $ curl localhost:8080/news/posts/1
     404: Not Found
 """
 
 import os
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
+SITE = web.AppKey("SITE", str)
+SECTION = web.AppKey("SECTION", str)
+SECTIONS = web.AppKey("SECTIONS", list[web.Application])
+POSTS = ("1", "2")
+
+routes = web.RouteTableDef()
 section_routes = web.RouteTableDef()
 admin_routes = web.RouteTableDef()
 
 
-@section_routes.get("/")
+# answer
+def create_section(name: str) -> web.Application:
+    section = web.Application(middlewares=[trace(name), explain_missing])
+    section[SECTION] = name
+    section.add_routes(section_routes)
+    return section
+
+
+def add_sections(app: web.Application) -> None:
+    blog = create_section("blog")
+    news = create_section("news")
+    # From the inside out: once the blog is mounted, it takes nothing more.
+    blog.add_subapp("/admin", create_admin())
+    app.add_subapp("/blog", blog)
+    app.add_subapp("/blog", news)
+    app[SECTIONS] = [blog, news]
+
+
+# end of answer
+
+
+@routes.get("/")
+async def list_sections(request: web.Request) -> web.Response:
+    """Link to the sections."""
+    links = []
+    for section in request.app[SECTIONS]:
+        index = section.router["index"]
+        links.append(str(index.url_for()))
+    return web.json_response({"links": links})
+
+
+@section_routes.get("/", name="index")
 async def list_posts(request: web.Request) -> web.Response:
-    """Link to the posts of this section."""
-    url = request.app.router["post"].url_for(id="1")
-    return web.json_response({"links": [str(url)]})
+    """Link to the posts of this section, with its prefix."""
+    route = request.app.router["post"]
+    links = [str(route.url_for(id=post_id)) for post_id in POSTS]
+    return web.json_response({"links": links})
 
 
+# answer
 @section_routes.get("/posts/{id}", name="post")
 async def read_post(request: web.Request) -> web.Response:
-    """Return a post."""
-    return web.json_response({"id": request.match_info["id"]})
+    """Return a post, with a setting of the outermost application."""
+    post_id = request.match_info["id"]
+    if post_id not in POSTS:
+        raise web.HTTPNotFound
+    # Keys of the section are in both. Keys of outer applications are only in
+    # `config_dict`.
+    section = request.app[SECTION]
+    site = request.config_dict.get(SITE)
+    answer = {"section": section, "id": int(post_id), "site": site}
+    return web.json_response(answer)
 
 
-@admin_routes.get("/admin/")
+# end of answer
+
+
+@admin_routes.get("/")
 async def administrate(request: web.Request) -> web.Response:
-    """Answer to the administrator."""
-    return web.json_response({"section": "admin"})
+    """Answer two levels deep."""
+    return web.json_response({"section": request.app[SECTION]})
+
+
+@section_routes.get("")
+@admin_routes.get("")
+async def add_slash(request: web.Request) -> web.Response:
+    """Redirect the prefix without its slash to the page below it."""
+    path = request.rel_url.raw_path
+    query = request.rel_url.raw_query_string
+    # A text, because aiohttp quotes a text and not a URL. Its Python parser
+    # lets bytes above 127 into a query, and a header cannot hold them all.
+    raise web.HTTPPermanentRedirect(f"{path}/?{query}")
+
+
+@web.middleware
+async def explain_missing(
+    request: web.Request, handler: Handler
+) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except web.HTTPNotFound:
+        # Here `request.app` is the section, even if its admin raised.
+        section = request.app[SECTION]
+        answer = {"error": "no such page", "section": section}
+        return web.json_response(answer, status=404)
+
+
+# Only for this demonstration:
+
+
+def trace(name: str) -> Middleware:
+    @web.middleware
+    async def add_name(
+        request: web.Request, handler: Handler
+    ) -> web.StreamResponse:
+        response = await handler(request)
+        inner = response.headers.get("X-Trace")
+        response.headers["X-Trace"] = f"{name}, {inner}" if inner else name
+        return response
+
+    return add_name
+
+
+def create_admin() -> web.Application:
+    admin = web.Application(middlewares=[trace("admin")])
+    admin[SECTION] = "admin"
+    admin.add_routes(admin_routes)
+    return admin
 
 
 def create_app() -> web.Application:
-    app = web.Application()
-    for table in (section_routes, admin_routes):
-        subapp = web.Application()
-        subapp.add_routes(table)
-        app.add_subapp("/blog", subapp)  # wrong
+    app = web.Application(middlewares=[trace("recipe")])
+    app[SITE] = "The cookbook"
+    app.add_routes(routes)
+    add_sections(app)
     return app
 
 
