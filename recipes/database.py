@@ -7,7 +7,7 @@
 Store it in the application under a `web.AppKey`. Open and close it in a
 cleanup context: a connection that is never closed keeps the process from
 exiting. Let one request at a time write, in a transaction of its own. With
-PostgreSQL, put the pool here.
+PostgreSQL, store a pool under the key in the same way.
 
 Try it::
 
@@ -22,12 +22,13 @@ Try it::
 
 Good to know:
 
-- Requests on one connection share its transaction. Without a turn for each,
-  one request's commit stores half of another's work.
+- Requests on one connection share its transaction: without a turn for each,
+  one's commit stores half of another's work. Write in `transaction()` only.
 - A second connection reads. In WAL mode it waits for no writer, and it never
   sees half of a transaction.
-- Copied as it is, this file accepts a POST from a page of another site.
-- Single notes, a full disk, a locked file at the start: production/database.py.
+- This file accepts a POST from a page of another site. Check `Origin` first.
+- production/database.py adds single notes, explains a full disk, and opens a
+  locked file later.
 """
 
 import asyncio
@@ -49,18 +50,17 @@ TURN = web.AppKey("TURN", asyncio.Lock)
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS notes (id INTEGER PRIMARY KEY, text TEXT)"
 INSERT = "INSERT INTO notes (text) VALUES (?)"
-# JSON can hold half of a surrogate pair. SQLite cannot store it.
 TEXT = re.compile("[^\ud800-\udfff]{1,1000}")
+# Seconds that a write waits for other requests, and then for other processes.
 WAIT = 1.0
-"""Seconds that a write waits for other requests, then for other processes."""
 
 routes = web.RouteTableDef()
 
 
 # answer
 async def connections(app: web.Application, path: Path) -> AsyncIterator[None]:
-    # This raises where the file cannot be opened. aiosqlite alone would leave
-    # a thread behind.
+    # A file that cannot be opened raises here. In aiosqlite 0.22 its thread
+    # would print a second error, "Event loop is closed".
     sqlite3.connect(path).close()
     async with connect(path, timeout=WAIT) as writer, connect(path) as reader:
         await writer.execute("PRAGMA journal_mode = WAL")
@@ -82,11 +82,12 @@ async def read_answer(request: web.Request) -> web.Response:
 @asynccontextmanager
 async def transaction(app: web.Application) -> AsyncIterator[Connection]:
     async with asyncio.timeout(WAIT) as limit, app[TURN]:
-        # From here on without a limit: what is cut off may still be stored.
+        # Only the wait for the turn has a limit. A statement that is cut off
+        # may still be stored.
         limit.reschedule(None)
         try:
-            # aiosqlite runs a cancelled BEGIN all the same, and the rollback
-            # after it. Before the `try`, that BEGIN would never be undone.
+            # Inside the `try`: aiosqlite runs a BEGIN even when its request
+            # is cancelled.
             await app[WRITER].execute("BEGIN IMMEDIATE")
             yield app[WRITER]
             await app[WRITER].execute("COMMIT")
@@ -117,7 +118,7 @@ async def add_notes(request: web.Request) -> web.Response:
         if isinstance(error, sqlite3.Error) and not (
             error.sqlite_errorname.startswith("SQLITE_BUSY")
         ):
-            raise  # a mistake of ours, such as a missing table: a 500
+            raise  # a mistake, such as a missing table, is a 500
         request.app.logger.warning("the database is busy: %r", error)
         raise json_error(
             web.HTTPServiceUnavailable, "busy, try again"
@@ -135,6 +136,7 @@ async def read_json(request: web.Request) -> object:
 
 def read_text(note: object, index: int) -> str:
     text = note.get("text") if isinstance(note, dict) else None
+    # JSON can hold half of a surrogate pair. SQLite cannot store it.
     if isinstance(text, str) and TEXT.fullmatch(text):
         return text
     reason = f"notes[{index}]: text must have 1 to 1000 characters"

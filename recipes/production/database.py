@@ -4,10 +4,10 @@
 # ///
 """Where do I put my database connection so handlers can access it?
 
-The file to start from when you go live. It starts without its database, and
-answers 503 until it can be opened. It tells a busy, full or broken database
-(503, logged) from a mistake in the program (500). A 201 means that the note is
-on the disk.
+Start from this file when you go live. It starts without its database, answers
+503 until the file can be opened, and needs no restart then. It answers 503 when
+the database is busy, full or broken, and 500 for a mistake in the program. Both
+are logged with their cause.
 
 Try it::
 
@@ -23,13 +23,16 @@ Try it::
 Good to know:
 
 - A write waits 0.9 s for its turn, and 0.9 s for other processes. A statement
-  that runs is never cut off, because it might still commit.
-- With `synchronous = FULL` a commit waits for the disk. That is most of its
-  time, and what keeps a confirmed note when the power fails.
-- `COMMIT` raises where an error has ended the transaction before. aiosqlite's
-  `commit()` does not, and would confirm what is lost.
-- `GET` is answered while another process holds the lock for writing.
-- A POST from a page of another site is accepted. Put a check of `Origin` or
+  that runs has no limit: cut off, it might still be stored.
+- 201 means that the note is on the disk: with `synchronous = FULL`, a commit
+  waits for it. But stop the program before you replace or restore the file.
+  What is written to a file that was deleted is lost.
+- Do not catch an error of the database inside `transaction()`. SQLite may have
+  ended the transaction, and the statements after it are stored one by one.
+- Reads go on while another process holds the lock for writing.
+- A request that runs at SIGTERM has twice `shutdown_timeout` to finish, 10 s.
+  Then it is cancelled, and its transaction is rolled back.
+- This file accepts a POST from a page of another site. Check `Origin` or
   `Sec-Fetch-Site` in front of it.
 """
 
@@ -43,7 +46,6 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -65,7 +67,6 @@ MAX_LIMIT = 100
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS notes (id INTEGER PRIMARY KEY, text TEXT)"
 INSERT = "INSERT INTO notes (text) VALUES (?)"
-# JSON can hold half of a surrogate pair. SQLite cannot store it.
 TEXT = re.compile("[^\ud800-\udfff]{1,1000}")
 
 CLOSED = "the database is not open yet"
@@ -74,11 +75,14 @@ OUTAGES = {
     "SQLITE_CANTOPEN": "the database cannot be opened",
     "SQLITE_CORRUPT": "the database is broken",
     "SQLITE_FULL": "the disk is full",
-    "SQLITE_IOERR": "the disk fails",
+    "SQLITE_IOERR": "the disk reports an error",
     "SQLITE_NOTADB": "the database is broken",
     "SQLITE_READONLY": "the database is read-only",
 }
-"""What SQLite reports that is no mistake of this program, in our words."""
+"""What is no mistake of this program, in our words.
+
+SQLite has extended names that begin with these, such as SQLITE_IOERR_WRITE.
+"""
 
 logger = logging.getLogger(__name__)
 routes = web.RouteTableDef()
@@ -120,34 +124,37 @@ async def open_database(
         opening = asyncio.create_task(keep_opening(app[DATABASE], stack))
         stack.push_async_callback(cancel, opening)
         await asyncio.wait([opening], timeout=LOCK_WAIT + OPEN_AGAIN)
+        if opening.done():
+            opening.result()  # raises what is a mistake of this program
         yield
 
 
 async def keep_opening(database: Database, stack: AsyncExitStack) -> None:
-    """Try until it works: a file that was locked at the start needs no restart.
-
-    The stack closes what was opened.
-    """
-    for attempt in count():
+    """Try until it works, and let the stack close what was opened."""
+    reported = ""
+    while database.connections is None:
         opening = open_connections(database.path)
         try:
             database.connections = await stack.enter_async_context(opening)
         except sqlite3.Error as error:
-            if attempt == 0:
-                logger.warning("the database cannot be opened: %r", error)
+            if outage_of(error) is None:
+                logger.exception("a mistake keeps %s closed", database.path)
+                raise
+            if repr(error) != reported:
+                reported = repr(error)
+                logger.warning("cannot open %s: %s", database.path, reported)
             await asyncio.sleep(OPEN_AGAIN)
-        else:
-            return
+    if reported:
+        logger.warning("opened %s after all", database.path)
 
 
 @asynccontextmanager
 async def open_connections(path: Path) -> AsyncIterator[Connections]:
-    # This raises where the file cannot be opened. aiosqlite alone would leave
-    # a thread behind.
-    sqlite3.connect(path).close()
     async with (
-        connect(path, timeout=LOCK_WAIT) as writer,
-        connect(path) as reader,
+        # Without an isolation level sqlite3 begins no transaction by itself:
+        # only transaction() does.
+        connect(path, timeout=LOCK_WAIT, isolation_level=None) as writer,
+        connect(path, timeout=LOCK_WAIT) as reader,
     ):
         await writer.execute("PRAGMA journal_mode = WAL")
         await writer.execute("PRAGMA synchronous = FULL")
@@ -167,25 +174,28 @@ async def cancel(task: asyncio.Task[None]) -> None:
 # answer
 @asynccontextmanager
 async def transaction(app: web.Application) -> AsyncIterator[Connection]:
-    """Let one request at a time write: all of its statements, or none.
-
-    Raises TimeoutError where its turn does not come.
-    """
+    """Let one request at a time write: all of its statements, or none."""
     writer = app[DATABASE].opened.writer
-    async with asyncio.timeout(TURN_WAIT) as limit, app[DATABASE].turn:
-        # From here on without a limit: what is cut off may still be stored.
-        limit.reschedule(None)
-        try:
-            # aiosqlite runs a cancelled BEGIN all the same, and the rollback
-            # after it. Before the `try`, that BEGIN would never be undone.
-            await writer.execute("BEGIN IMMEDIATE")
-            yield writer
-            # Not commit(): it does nothing where an error has ended the
-            # transaction, and the request would be confirmed.
-            await writer.execute("COMMIT")
-        except BaseException:
-            await writer.rollback()
-            raise
+    turn = app[DATABASE].turn
+    try:
+        # Only this wait has a limit. A statement that is cut off may still be
+        # stored.
+        async with asyncio.timeout(TURN_WAIT):
+            await turn.acquire()
+    except TimeoutError as error:
+        logger.warning("the database is busy: %r", error)
+        raise unavailable(OUTAGES["SQLITE_BUSY"]) from None
+    try:
+        # Inside the `try`: aiosqlite runs a BEGIN even when its request is
+        # cancelled.
+        await writer.execute("BEGIN IMMEDIATE")
+        yield writer
+        await writer.execute("COMMIT")
+    except BaseException:
+        await writer.rollback()
+        raise
+    finally:
+        turn.release()
 
 
 # end of answer
@@ -195,7 +205,7 @@ async def transaction(app: web.Application) -> AsyncIterator[Connection]:
 async def explain_errors(
     request: web.Request, handler: Handler
 ) -> web.StreamResponse:
-    """Answer in JSON, and tell an outage from a mistake of this program."""
+    """Answer a refusal in JSON, and an outage with a 503 that is logged."""
     try:
         return await handler(request)
     except web.HTTPError as error:
@@ -203,7 +213,7 @@ async def explain_errors(
             error.text = json.dumps({"error": error.reason})
             error.content_type = "application/json"
         raise
-    except (sqlite3.Error, TimeoutError) as error:
+    except sqlite3.Error as error:
         outage = outage_of(error)
         if outage is None:
             raise
@@ -211,13 +221,10 @@ async def explain_errors(
         raise unavailable(outage) from error
 
 
-def outage_of(error: sqlite3.Error | TimeoutError) -> str | None:
+def outage_of(error: sqlite3.Error) -> str | None:
     """Say in our words what is out of order, or None for a mistake of ours."""
-    if isinstance(error, TimeoutError):
-        return OUTAGES["SQLITE_BUSY"]
     # What Python's module raises by itself has no name. It is a mistake.
     name = getattr(error, "sqlite_errorname", "")
-    # An extended name begins with the plain one: SQLITE_IOERR_WRITE.
     for outage, reason in OUTAGES.items():
         if name.startswith(outage):
             return reason
@@ -286,6 +293,7 @@ async def read_json(request: web.Request) -> object:
 
 def read_text(note: object, where: str) -> str:
     text = note.get("text") if isinstance(note, dict) else None
+    # JSON can hold half of a surrogate pair. SQLite cannot store it.
     if isinstance(text, str) and TEXT.fullmatch(text):
         return text
     reason = f"{where}text must have 1 to 1000 characters"
@@ -313,7 +321,7 @@ def read_limit(request: web.Request) -> int:
     raise json_error(web.HTTPBadRequest, reason)
 
 
-# SQLite's numbers have 64 bits. No id is longer than 18 digits.
+# A number of 19 digits may not fit into the 64 bits of SQLite: a 500.
 @routes.get("/notes/{id:[0-9]{1,18}}", name="note")
 async def read_note(request: web.Request) -> web.Response:
     """Show one note."""

@@ -68,6 +68,16 @@ class Slow:
         return web.json_response({}, status=201)
 
 
+@pytest.fixture(autouse=True)
+def upstream(application: web.Application) -> None:
+    """A handler that fails for a reason that is not of the database."""
+
+    async def handle(request: web.Request) -> web.Response:
+        raise TimeoutError
+
+    application.router.add_get("/upstream", handle)
+
+
 @pytest.fixture
 def swallow(application: web.Application) -> None:
     """A handler that goes on after an error that ended its transaction."""
@@ -534,7 +544,8 @@ async def test_a_database_that_is_locked_at_the_start_is_opened_later(
         while await add(client) != 201:
             pass
         assert await texts(client) == ["milk"]
-    assert caplog.text.count("the database cannot be opened") == 1
+    assert caplog.text.count(f"cannot open {path}: ") == 1
+    assert f"opened {path} after all" in caplog.text
 
 
 async def test_a_folder_that_is_missing_at_the_start_may_come_later(
@@ -547,6 +558,25 @@ async def test_a_folder_that_is_missing_at_the_start_may_come_later(
         folder.mkdir()
         while await add(client) != 201:
             pass
+
+
+async def test_a_mistake_keeps_it_from_starting_and_is_logged(
+    path: Path,
+    serve: Serve,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(database, "SCHEMA", "CREATE TABEL notes (id)")
+    with pytest.raises(sqlite3.OperationalError, match="TABEL"):
+        await serve(database.create_app(database=path))
+    assert f"a mistake keeps {path} closed" in caplog.text
+
+
+async def test_a_timeout_that_is_not_of_the_database_is_not_called_busy(
+    client: ClientSession, application: web.Application
+) -> None:
+    async with client.get("upstream") as response:
+        assert response.status == 504
 
 
 async def test_an_end_before_it_could_be_opened_leaves_no_thread(

@@ -36,18 +36,17 @@ TURN = web.AppKey("TURN", asyncio.Lock)
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS notes (id INTEGER PRIMARY KEY, text TEXT)"
 INSERT = "INSERT INTO notes (text) VALUES (?)"
-# JSON can hold half of a surrogate pair. SQLite cannot store it.
 TEXT = re.compile("[^\ud800-\udfff]{1,1000}")
+# Seconds that a write waits for other requests, and then for other processes.
 WAIT = 1.0
-"""Seconds that a write waits for other requests, then for other processes."""
 
 routes = web.RouteTableDef()
 
 
 # answer
 async def connections(app: web.Application, path: Path) -> AsyncIterator[None]:
-    # This raises where the file cannot be opened. aiosqlite alone would leave
-    # a thread behind.
+    # A file that cannot be opened raises here. In aiosqlite 0.22 its thread
+    # would print a second error, "Event loop is closed".
     sqlite3.connect(path).close()
     reader = await connect(path)
     async with connect(path, timeout=WAIT) as writer:
@@ -70,11 +69,12 @@ async def read_answer(request: web.Request) -> web.Response:
 @asynccontextmanager
 async def transaction(app: web.Application) -> AsyncIterator[Connection]:
     async with asyncio.timeout(WAIT) as limit, app[TURN]:
-        # From here on without a limit: what is cut off may still be stored.
+        # Only the wait for the turn has a limit. A statement that is cut off
+        # may still be stored.
         limit.reschedule(None)
         try:
-            # aiosqlite runs a cancelled BEGIN all the same, and the rollback
-            # after it. Before the `try`, that BEGIN would never be undone.
+            # Inside the `try`: aiosqlite runs a BEGIN even when its request
+            # is cancelled.
             await app[WRITER].execute("BEGIN IMMEDIATE")
             yield app[WRITER]
             await app[WRITER].execute("COMMIT")
@@ -105,7 +105,7 @@ async def add_notes(request: web.Request) -> web.Response:
         if isinstance(error, sqlite3.Error) and not (
             error.sqlite_errorname.startswith("SQLITE_BUSY")
         ):
-            raise  # a mistake of ours, such as a missing table: a 500
+            raise  # a mistake, such as a missing table, is a 500
         request.app.logger.warning("the database is busy: %r", error)
         raise json_error(
             web.HTTPServiceUnavailable, "busy, try again"
@@ -123,6 +123,7 @@ async def read_json(request: web.Request) -> object:
 
 def read_text(note: object, index: int) -> str:
     text = note.get("text") if isinstance(note, dict) else None
+    # JSON can hold half of a surrogate pair. SQLite cannot store it.
     if isinstance(text, str) and TEXT.fullmatch(text):
         return text
     reason = f"notes[{index}]: text must have 1 to 1000 characters"

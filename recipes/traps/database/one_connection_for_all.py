@@ -4,10 +4,11 @@
 # ///
 """On a shared connection, one request commits the half of another.
 
-A transaction belongs to the connection, not to the request. What a refused
-batch has written stays in it until the next request commits. Then a note is
-stored although its sender was told that it was refused. Give each request its
-turn, and roll back what it leaves.
+A transaction belongs to the connection, not to the request. Here a request
+writes and then commits, without a transaction of its own. What a refused batch
+has written stays open until the next request commits. Then a note is stored
+although its sender was told that it was refused. Begin a transaction for each
+request, and roll it back when the request fails.
 
 Try it::
 
@@ -38,18 +39,17 @@ TURN = web.AppKey("TURN", asyncio.Lock)
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS notes (id INTEGER PRIMARY KEY, text TEXT)"
 INSERT = "INSERT INTO notes (text) VALUES (?)"
-# JSON can hold half of a surrogate pair. SQLite cannot store it.
 TEXT = re.compile("[^\ud800-\udfff]{1,1000}")
+# Seconds that a write waits for other requests, and then for other processes.
 WAIT = 1.0
-"""Seconds that a write waits for other requests, then for other processes."""
 
 routes = web.RouteTableDef()
 
 
 # answer
 async def connections(app: web.Application, path: Path) -> AsyncIterator[None]:
-    # This raises where the file cannot be opened. aiosqlite alone would leave
-    # a thread behind.
+    # A file that cannot be opened raises here. In aiosqlite 0.22 its thread
+    # would print a second error, "Event loop is closed".
     sqlite3.connect(path).close()
     async with connect(path, timeout=WAIT) as writer, connect(path) as reader:
         await writer.execute("PRAGMA journal_mode = WAL")
@@ -70,8 +70,12 @@ async def read_answer(request: web.Request) -> web.Response:
 
 @asynccontextmanager
 async def transaction(app: web.Application) -> AsyncIterator[Connection]:
-    yield app[WRITER]
-    await app[WRITER].commit()
+    async with asyncio.timeout(WAIT) as limit, app[TURN]:
+        # Only the wait for the turn has a limit. A statement that is cut off
+        # may still be stored.
+        limit.reschedule(None)
+        yield app[WRITER]
+        await app[WRITER].commit()
 
 
 # end of answer
@@ -96,7 +100,7 @@ async def add_notes(request: web.Request) -> web.Response:
         if isinstance(error, sqlite3.Error) and not (
             error.sqlite_errorname.startswith("SQLITE_BUSY")
         ):
-            raise  # a mistake of ours, such as a missing table: a 500
+            raise  # a mistake, such as a missing table, is a 500
         request.app.logger.warning("the database is busy: %r", error)
         raise json_error(
             web.HTTPServiceUnavailable, "busy, try again"
@@ -114,6 +118,7 @@ async def read_json(request: web.Request) -> object:
 
 def read_text(note: object, index: int) -> str:
     text = note.get("text") if isinstance(note, dict) else None
+    # JSON can hold half of a surrogate pair. SQLite cannot store it.
     if isinstance(text, str) and TEXT.fullmatch(text):
         return text
     reason = f"notes[{index}]: text must have 1 to 1000 characters"
