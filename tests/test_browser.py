@@ -350,6 +350,17 @@ async def test_the_x_ray_shows_the_server_at_work(page: Page) -> None:
     await expect(watch).to_have_attribute("aria-pressed", "false")
 
 
+async def test_the_x_ray_that_is_switched_off_is_closed(page: Page) -> None:
+    await page.goto("/recipes/nested_apps")
+    watch = page.get_by_role("button", name="Watch the server")
+    await watch.click()
+    await expect(page.locator("#x-ray .process")).to_contain_text("threads")
+    async with page.expect_event(
+        "requestfailed", lambda request: request.url.endswith("/x-ray")
+    ):
+        await watch.click()
+
+
 async def test_the_x_ray_counts_what_is_open(page: Page) -> None:
     await page.goto("/recipes/websocket_logout")
     await page.get_by_role("button", name="Watch the server").click()

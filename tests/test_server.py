@@ -23,14 +23,23 @@ SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 SCRIPT = """
 import asyncio
 import os
+import signal
 from pathlib import Path
 from aiohttp import web
 from cookbook.server import command
 
-def create_app(*, redis_url, data_dir, allow_hosts):
+# Under nohup the tests have it ignored, and what they start inherits that.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+def create_app(*, redis_url, data_dir, session_key, allow_hosts):
     async def told(request):
         return web.json_response(
-            {"redis": redis_url, "data": str(data_dir), "hosts": allow_hosts}
+            {
+                "redis": redis_url,
+                "data": str(data_dir),
+                "key": session_key,
+                "hosts": allow_hosts,
+            }
         )
 
     async def slow(request):
@@ -52,12 +61,14 @@ if __name__ == "__main__":
 # The signal comes when the Redis runs and the folder is there.
 EARLY = """
 import os
+import signal
 import sys
 from cookbook.server import command
 
 NUMBER = int(sys.argv.pop())
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
-def create_app(*, redis_url, data_dir, allow_hosts):
+def create_app(*, redis_url, data_dir, session_key, allow_hosts):
     assert data_dir.exists()
     os.kill(os.getpid(), NUMBER)
     raise AssertionError("it went on")
@@ -128,9 +139,7 @@ def test_a_signal_while_it_starts_leaves_nothing(
 async def test_nohup_is_respected(
     script: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    script.write_text(
-        f"import signal\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\n{SCRIPT}"
-    )
+    script.write_text(SCRIPT.replace("signal.SIG_DFL", "signal.SIG_IGN"))
     async with running(script, cwd=tmp_path, **environment) as process:
         process.process.send_signal(signal.SIGHUP)
         assert await told(process)
@@ -176,12 +185,14 @@ async def test_options_come_from_the_environment_too(
     environment |= {
         "REDIS_URL": "redis://redis.example",
         "DATA_DIR": str(tmp_path / "new" / "data"),
+        "SESSION_KEY": "a key",
         "ALLOW_HOST": "one two",
     }
     async with running(script, cwd=tmp_path, **environment) as process:
         assert await told(process) == {
             "redis": "redis://redis.example",
             "data": str(tmp_path / "new" / "data"),
+            "key": "a key",
             "hosts": ["one", "two"],
         }
         assert (tmp_path / "new" / "data").is_dir()

@@ -59,6 +59,17 @@ async def test_both_sides_are_shown(client: ClientSession) -> None:
     await until_children_are(before)
 
 
+async def test_the_cookie_of_a_visitor_is_http_only_and_goes_nowhere_else(
+    client: ClientSession,
+) -> None:
+    async with client.post(SHOW) as response:
+        await response.read()
+    cookie = response.cookies[shows.COOKIE]
+    assert cookie["httponly"]
+    assert cookie["samesite"] == "Lax"
+    assert cookie["path"] == "/recipes"
+
+
 async def test_a_silence_lasts(client: ClientSession) -> None:
     path = "/recipes/one_response/traps/cached_response"
     async with client.post(path) as response:

@@ -59,9 +59,31 @@ async def test_a_program_knows_nothing_of_our_environment(
     program: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SECRET", "tea")
-    file = program("print('known:', *sorted(os.environ))")
-    known = await log_of(file, "known: ...PYTHONUNBUFFERED")
+    file = program("print('known:', *sorted(os.environ), 'no more')")
+    known = await log_of(file, "known: ... no more")
+    assert "PYTHONUNBUFFERED" in known
     assert "SECRET" not in known
+
+
+async def test_a_dialogue_knows_nothing_of_our_environment(
+    program: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET", "tea")
+    async with staged(program("")) as player:
+        known = await player.take(Step("run", "env"))
+    assert "SERVER=" in known
+    assert "SECRET" not in known
+
+
+async def test_what_has_no_end_is_bounded_in_cpu_time_and_leaves_no_core(
+    program: Callable[[str], Path],
+) -> None:
+    file = program(
+        "from resource import *\n"
+        "print('seconds', getrlimit(RLIMIT_CPU), getrlimit(RLIMIT_CORE), '.')"
+    )
+    line = await log_of(file, "seconds ... .")
+    assert line == "seconds (20, 20) (0, 0) ."
 
 
 async def test_a_program_works_in_a_folder_that_is_removed(

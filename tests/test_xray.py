@@ -52,6 +52,13 @@ def create_recipe() -> web.Application:
         await asyncio.create_task(log_an_error())
         return web.Response()
 
+    @routes.get("/flood")
+    async def flood(request: web.Request) -> web.Response:
+        for number in range(2 * xray.MAX_PENDING):
+            logger.warning("line %s", number)
+        await asyncio.sleep(0)
+        return web.Response()
+
     @routes.view("/view")
     class View(web.View):
         async def get(self) -> web.Response:
@@ -321,3 +328,19 @@ async def test_the_end_of_the_server_ends_all_looking(
         stop = asyncio.create_task(server.stop())
         assert [event async for event in events] == []
         await stop
+
+
+async def test_events_that_nobody_reads_are_bounded(serve: Serve) -> None:
+    root = web.Application()
+    protect(root)
+    recipe = create_recipe()
+    mount(root, "/recipe", lambda: recipe, page="/")
+    x_ray = xray.XRay(root)
+    server = await serve(root)
+    with x_ray._watching(recipe) as queue:
+        async with (
+            ClientSession(server.url) as client,
+            client.get("recipe/flood") as response,
+        ):
+            assert response.status == 200
+        assert queue.qsize() == xray.MAX_PENDING
