@@ -1,156 +1,178 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["aiohttp>=3.14.3,<4"]
+# dependencies = ["aiohttp>=3.9,<4"]
 # ///
 """How do I manage a ClientSession within a web server?
 
-Open one session in a cleanup context and share it: a session per request
-opens a connection per request. Give it a `DummyCookieJar`, or the cookie that
-an upstream sets for one caller goes out with the next caller's request. Calls
-that form a chain with cookies get a session of their own on the shared
-`TCPConnector`, with `connector_owner=False`, or closing it closes the pool.
+Open one session in a cleanup context, and share it through the application. A
+session for each request opens a connection for each request. Give the shared
+session a `DummyCookieJar`, or the cookie that an upstream sets for Ann goes out
+with Bob's request. Give calls that need cookies a session of their own on the
+shared connector.
 
 Try it::
 
-    $ curl localhost:8080/login-then-fetch?user=ann
-    {"user": "ann"}
     $ curl localhost:8080/fetch
-    {"upstream": "nobody"}
-    $ curl localhost:8080/fail?how=garbage
+    {"upstream": "nobody", "port": ...}
+    $ curl "localhost:8080/login-then-fetch?user=ann"
+    {"user": "ann", "port": ...}
+    $ curl localhost:8080/fetch
+    {"upstream": "nobody", "port": ...}
+    $ curl "localhost:8080/fail?how=status"
     {"error": "the upstream failed"}
 
 Good to know:
 
-- Cookie jars ignore hosts that are IP addresses: test for leaks by name.
-- Closed in `on_shutdown`, a session fails the requests still in flight.
-- `connect` covers the wait for one of the pool's 100 places.
-- A timeout that nobody catches is a 504 without a body, other errors are 500.
-- Without the runner's `handler_cancellation=True`, a call outlives its client.
-- A sub-application finds the session in `request.config_dict`.
+- `port` is the one that the upstream sees. The same port twice is the same
+  connection.
+- A cookie jar ignores hosts that are IP addresses. Test for leaks by name.
+- A sub-application finds the session in `request.config_dict[SESSION]`.
+- Redirects, huge answers, callers that leave, an upstream that hangs and takes
+  all connections: production/client_session.py.
 """
 
 import asyncio
+import json
+import logging
 import os
-import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from functools import partial
-from json import dumps
-from socket import AF_INET
+from urllib.parse import quote, unquote
 
 import aiohttp
-from aiohttp import ClientSession, DummyCookieJar, TCPConnector, web
+from aiohttp import ClientSession, web
+from yarl import URL
 
-SHARED = web.AppKey("SHARED", ClientSession)
-NEW_SESSION = web.AppKey("NEW_SESSION", partial[ClientSession])
-STATS = web.AppKey("STATS", dict[str, int])
+SESSION = web.AppKey("SESSION", ClientSession)
+# Seconds for a call, and for its wait until there is a connection.
+TIMEOUT = aiohttp.ClientTimeout(total=3, connect=1)
 
+logger = logging.getLogger(__name__)
 routes = web.RouteTableDef()
 
 
-@asynccontextmanager
-async def client(app: web.Application, total: float) -> AsyncIterator[None]:
-    """Open the connector, then the session; close them in reverse."""
-
-    async def count(*_: object) -> None:
-        app[STATS]["connections"] += 1
-
-    trace = aiohttp.TraceConfig()
-    trace.on_connection_create_end.append(count)
-    # `localhost` may lead to ::1 first, where another server may listen.
-    async with upstream() as url, TCPConnector(family=AF_INET) as connector:
-        app[NEW_SESSION] = partial(
-            ClientSession,
-            url,
-            connector=connector,
-            connector_owner=False,
-            timeout=aiohttp.ClientTimeout(total=total, connect=1),
-            trace_configs=[trace],
-        )
-        async with app[NEW_SESSION](cookie_jar=DummyCookieJar()) as app[SHARED]:
-            yield
-
-
-@asynccontextmanager
-async def upstream() -> AsyncIterator[str]:
-    server = web.Server(answer, access_log=None, handler_cancellation=True)
-    runner = web.ServerRunner(server)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        yield f"http://localhost:{site.port}"
-    finally:
-        await runner.cleanup()
-
-
-async def answer(request: web.BaseRequest) -> web.Response:
-    response = web.Response(text=request.cookies.get("user", "nobody"))
-    response.set_cookie("user", request.query.get("user", "somebody"))
-    if request.path == "/slow":
-        await asyncio.sleep(3600)
-    elif request.path == "/status":
-        response.set_status(500)
-    elif request.path == "/garbage":
-        await request.writer.write(b"nonsense\r\n\r\n")
-    return response
+# answer
+async def client_session(app: web.Application) -> AsyncIterator[None]:
+    async with ClientSession(
+        timeout=TIMEOUT, cookie_jar=aiohttp.DummyCookieJar()
+    ) as session:
+        app[SESSION] = session
+        yield
 
 
 @routes.get("/fetch")
 async def fetch(request: web.Request) -> web.Response:
     """Fetch through the shared session, which keeps no cookies."""
-    return web.json_response({"upstream": await ask(request.app[SHARED], "/")})
-
-
-async def ask(session: ClientSession, url: str) -> str:
-    try:
-        async with session.get(url, raise_for_status=True) as response:
-            return await response.text()
-    # First, as some of aiohttp's timeouts are a ClientError too.
-    except TimeoutError as error:
-        raise explain(web.HTTPGatewayTimeout, "the upstream is slow") from error
-    except (aiohttp.ClientError, ValueError) as error:
-        raise explain(web.HTTPBadGateway, "the upstream failed") from error
-
-
-def explain(kind: type[web.HTTPError], reason: str) -> web.HTTPError:
-    return kind(text=dumps({"error": reason}), content_type="application/json")
+    visit = await fetch_json(request.app[SESSION], upstream_url(request))
+    answer = {"upstream": visit.get("user"), "port": visit.get("port")}
+    return web.json_response(answer)
 
 
 @routes.get("/login-then-fetch")
 async def log_in_then_fetch(request: web.Request) -> web.Response:
     """Call twice, in a chain that keeps its own cookies."""
-    user = read_query(request, "user", "[A-Za-z0-9_-]{1,32}")
-    async with request.app[NEW_SESSION]() as chain:
-        await ask(chain, f"/login?user={user}")
-        return web.json_response({"user": await ask(chain, "/")})
+    url = upstream_url(request)
+    login = url.with_query(user=read_user(request))
+    async with ClientSession(
+        timeout=TIMEOUT,
+        connector=request.app[SESSION].connector,
+        # Otherwise the end of this chain closes the connections of all.
+        connector_owner=False,
+    ) as chain:
+        await fetch_json(chain, login)
+        return web.json_response(await fetch_json(chain, url))
 
 
-def read_query(request: web.Request, name: str, pattern: str) -> str:
-    values = request.query.getall(name, [])
-    if len(values) != 1 or not re.fullmatch(pattern, values[0]):
-        raise explain(web.HTTPBadRequest, f"{name} has to match {pattern}")
-    return values[0]
+# end of answer
 
 
-@routes.get("/stats")
-async def show_stats(request: web.Request) -> web.Response:
-    """Tell how many connections were opened since the start."""
-    return web.json_response(request.app[STATS])
+async def fetch_json(session: ClientSession, url: URL) -> dict[str, object]:
+    try:
+        async with session.get(url, raise_for_status=True) as response:
+            answer = json.loads(await response.read())
+        if not isinstance(answer, dict):
+            raise ValueError("no JSON object")
+        return answer
+    # First, because some of aiohttp's timeouts are a ClientError too.
+    except TimeoutError as error:
+        reason = "the upstream is slow"
+        logger.warning("%s: %s", reason, url)
+        raise json_error(web.HTTPGatewayTimeout, reason) from error
+    except (aiohttp.ClientError, ValueError, RecursionError) as error:
+        reason = "the upstream failed"
+        # Not by %r, which would show the headers, and so the cookies.
+        logger.warning("%s: %s: %s", reason, url, error)
+        raise json_error(web.HTTPBadGateway, reason) from error
+
+
+def json_error(kind: type[web.HTTPError], reason: str) -> web.HTTPError:
+    body = json.dumps({"error": reason})
+    return kind(text=body, content_type="application/json")
+
+
+def read_user(request: web.Request) -> str:
+    users = request.query.getall("user", [])
+    user = users[0] if len(users) == 1 else ""
+    if 1 <= len(user) <= 64 and user.isprintable():
+        return user
+    reason = "user must be one name of 1 to 64 printable characters"
+    raise json_error(web.HTTPBadRequest, reason)
 
 
 @routes.get("/fail")
 async def fail(request: web.Request) -> web.Response:
-    """Call an upstream that fails in the way asked for."""
-    how = read_query(request, "how", "refused|slow|status|garbage")
-    url = "http://localhost:1" if how == "refused" else f"/{how}"
-    return web.json_response(await ask(request.app[SHARED], url))
+    """Call an upstream that is refused, slow or failing."""
+    how = read_how(request)
+    url = upstream_url(request).with_query(how=how)
+    if how == "refused":
+        # No server listens there. An upstream can have an IPv6 address.
+        url = URL("http://[::1]:1")
+    return web.json_response(await fetch_json(request.app[SESSION], url))
 
 
-def create_app(*, timeout: float = 3.0) -> web.Application:
+def read_how(request: web.Request) -> str:
+    ways = request.query.getall("how", [])
+    if len(ways) == 1 and ways[0] in ("refused", "slow", "status"):
+        return ways[0]
+    reason = "how must be refused, slow or status"
+    raise json_error(web.HTTPBadRequest, reason)
+
+
+# Only for this demonstration:
+
+
+def upstream_url(request: web.Request) -> URL:
+    """Return the address of the route below, which plays the upstream."""
+    # By name, because a cookie jar ignores addresses. The port is not the one
+    # of the Host header, where a client can write any.
+    port = port_of(request, "sockname")
+    url = URL.build(scheme="http", host="localhost", port=port)
+    return url.join(request.app.router["upstream"].url_for())
+
+
+def port_of(request: web.Request, end: str) -> int:
+    # There is none on a Unix socket, and none where the client has left.
+    address = request.get_extra_info(end)
+    return int(address[1]) if isinstance(address, tuple) else 1
+
+
+@routes.get("/upstream", name="upstream")
+async def answer_as_upstream(request: web.Request) -> web.Response:
+    """Show the caller's cookie and port, and set the cookie."""
+    how = request.query.get("how")
+    if how == "slow":
+        await asyncio.sleep(4)
+    if how == "status":
+        raise web.HTTPInternalServerError
+    user = unquote(request.cookies.get("user", "nobody"))
+    port = port_of(request, "peername")
+    response = web.json_response({"user": user, "port": port})
+    response.set_cookie("user", quote(request.query.get("user", "somebody")))
+    return response
+
+
+def create_app() -> web.Application:
     app = web.Application()
-    app[STATS] = {"connections": 0}
-    app.cleanup_ctx.append(partial(client, total=timeout))
+    app.cleanup_ctx.append(client_session)
     app.add_routes(routes)
     return app
 

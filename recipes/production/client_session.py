@@ -4,153 +4,377 @@
 # ///
 """How do I manage a ClientSession within a web server?
 
-Open one session in a cleanup context and share it: a session per request
-opens a connection per request. Give it a `DummyCookieJar`, or the cookie that
-an upstream sets for one caller goes out with the next caller's request. Calls
-that form a chain with cookies get a session of their own on the shared
-`TCPConnector`, with `connector_owner=False`, or closing it closes the pool.
+Start from this file when you go live. Each upstream has its own limit of calls:
+one that hangs keeps no other waiting. An answer is read up to a limit, and a
+redirect is not followed. A call ends when its caller leaves. What goes wrong
+upstream is logged with its cause, and is a 502, 503 or 504.
 
 Try it::
 
-    $ curl localhost:8080/login-then-fetch?user=ann
-    {"user": "ann"}
     $ curl localhost:8080/fetch
-    {"upstream": "nobody"}
-    $ curl localhost:8080/fail?how=garbage
+    {"upstream": "nobody", "port": ...}
+    $ curl "localhost:8080/login-then-fetch?user=ann"
+    {"user": "ann", "port": ...}
+    $ curl "localhost:8080/fail?how=big"
     {"error": "the upstream failed"}
+    $ curl localhost:8080/stats
+    {"connections": ..., "calls": 0}
 
 Good to know:
 
-- Cookie jars ignore hosts that are IP addresses: test for leaks by name.
-- Closed in `on_shutdown`, a session fails the requests still in flight.
-- `connect` covers the wait for one of the pool's 100 places.
-- A timeout that nobody catches is a 504 without a body, other errors are 500.
-- Without the runner's `handler_cancellation=True`, a call outlives its client.
-- A sub-application finds the session in `request.config_dict`.
+- 100 calls to one upstream run at once. The next waits for half a second, and
+  is then a 503. The connector itself has no limit: it would be one for all.
+- `raise_for_status` does not raise for a redirect. Compare the status.
+- 0.9 MB of gzip can be 900 MB of zeros. Read in chunks, and count what is
+  unpacked; `read()`, `text()` and `json()` read all of it.
+- aiohttp cancels no handler when its caller leaves, unless the runner is
+  started with `handler_cancellation=True`. A middleware does it here.
+- `text()` decodes by the charset that the upstream names. base64 is one that
+  raises LookupError, which is no ClientError.
+- aiohttp itself repeats a GET on a kept connection that the upstream has
+  closed. It repeats no POST.
 """
 
 import asyncio
+import gzip
+import json
+import logging
 import os
-import re
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
-from json import dumps
-from socket import AF_INET
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, unquote
 
 import aiohttp
-from aiohttp import ClientSession, DummyCookieJar, TCPConnector, web
+from aiohttp import ClientSession, hdrs, web
+from aiohttp.typedefs import Handler
+from yarl import URL
 
-SHARED = web.AppKey("SHARED", ClientSession)
-NEW_SESSION = web.AppKey("NEW_SESSION", partial[ClientSession])
-STATS = web.AppKey("STATS", dict[str, int])
+TIMEOUT = aiohttp.ClientTimeout(total=3, connect=1)
+"""Seconds for a call, and for its wait until there is a connection."""
 
+MAX_CALLS = 100
+"""Calls to one upstream at once."""
+
+TURN_WAIT = 0.5
+"""Seconds that a call waits until fewer are running."""
+
+MAX_BODY = 2**20
+"""Bytes of an upstream's answer, unpacked."""
+
+LOOK_AGAIN = 0.1
+"""Seconds between two looks at whether the caller is still there."""
+
+COOKIE = "production_client_session"
+
+logger = logging.getLogger(__name__)
 routes = web.RouteTableDef()
 
 
-@asynccontextmanager
-async def client(app: web.Application, total: float) -> AsyncIterator[None]:
-    """Open the connector, then the session; close them in reverse."""
+class BadAnswerError(Exception):
+    """An upstream has answered, but not with what can be used."""
+
+
+class CallerLeft(web.HTTPClientError):
+    """What the access log shows where nobody waits for the answer any more."""
+
+    status_code = 499
+
+
+@dataclass
+class Upstream:
+    """A service that is called. `calls` are those that run."""
+
+    name: str
+    turns: asyncio.Semaphore
+    calls: int = 0
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Let MAX_CALLS run at once; raises a 503 where the turn is late.
+
+        Without it, the calls to an upstream that hangs take all descriptors.
+        """
+        try:
+            async with asyncio.timeout(TURN_WAIT):
+                await self.turns.acquire()
+        except TimeoutError as error:
+            logger.warning("%s: %d calls are running", self.name, self.calls)
+            raise unavailable("the upstream is busy") from error
+        self.calls += 1
+        try:
+            yield
+        finally:
+            self.calls -= 1
+            self.turns.release()
+
+    async def fetch_json(
+        self, session: ClientSession, url: URL
+    ) -> dict[str, Any]:
+        """Read a JSON object; what goes wrong is logged, and is a 502 or 504.
+
+        The failures of each upstream have its name in the log.
+        """
+        async with self.turn():
+            try:
+                # A redirect could lead to any host, one of our own network too.
+                async with session.get(url, allow_redirects=False) as response:
+                    return await read_object(response)
+            # First, because some of aiohttp's timeouts are a ClientError too.
+            except TimeoutError as error:
+                logger.warning("%s: too slow: %s", self.name, url)
+                reason = "the upstream is slow"
+                raise json_error(web.HTTPGatewayTimeout, reason) from error
+            except (aiohttp.ClientError, BadAnswerError) as error:
+                cause = type(error).__name__
+                # Not by %r, which would show the headers, and so the cookies.
+                logger.warning("%s: %s: %s", self.name, cause, error)
+                reason = "the upstream failed"
+                raise json_error(web.HTTPBadGateway, reason) from error
+
+
+SESSION = web.AppKey("SESSION", ClientSession)
+UPSTREAMS = web.AppKey("UPSTREAMS", dict[str, Upstream])
+OPENED = web.AppKey("OPENED", Counter[str])
+
+
+# answer
+async def client_session(app: web.Application) -> AsyncIterator[None]:
+    """Open the session that all requests share, and close it at the end."""
 
     async def count(*_: object) -> None:
-        app[STATS]["connections"] += 1
+        app[OPENED]["connections"] += 1
 
     trace = aiohttp.TraceConfig()
     trace.on_connection_create_end.append(count)
-    # `localhost` may lead to ::1 first, where another server may listen.
-    async with upstream() as url, TCPConnector(family=AF_INET) as connector:
-        app[NEW_SESSION] = partial(
-            ClientSession,
-            url,
-            connector=connector,
-            connector_owner=False,
-            timeout=aiohttp.ClientTimeout(total=total, connect=1),
-            trace_configs=[trace],
-        )
-        async with app[NEW_SESSION](cookie_jar=DummyCookieJar()) as app[SHARED]:
-            yield
+    async with ClientSession(
+        timeout=TIMEOUT,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        # No limit: one upstream that hangs would use it up for all of them.
+        # Each has its own, see `Upstream.turn`.
+        connector=aiohttp.TCPConnector(limit=0),
+        trace_configs=[trace],
+    ) as session:
+        app[SESSION] = session
+        yield
 
 
-@asynccontextmanager
-async def upstream() -> AsyncIterator[str]:
-    server = web.Server(answer, access_log=None, handler_cancellation=True)
-    runner = web.ServerRunner(server)
-    await runner.setup()
+# end of answer
+
+
+@web.middleware
+async def end_with_the_caller(
+    request: web.Request, handler: Handler
+) -> web.StreamResponse:
+    """Cancel a handler whose caller has left, and with it the call upstream.
+
+    aiohttp cancels none, unless its runner is told to. Without this, callers
+    that come and leave keep the connections until the time-out.
+    """
+    answering = asyncio.ensure_future(handler(request))
     try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        yield f"http://localhost:{site.port}"
+        while not answering.done():
+            if request.transport is None:
+                raise CallerLeft
+            await asyncio.wait([answering], timeout=LOOK_AGAIN)
+        return answering.result()
     finally:
-        await runner.cleanup()
+        # This waits until the connection is back, also where we are cancelled.
+        answering.cancel()
+        await asyncio.gather(answering, return_exceptions=True)
 
 
-async def answer(request: web.BaseRequest) -> web.Response:
-    response = web.Response(text=request.cookies.get("user", "nobody"))
-    response.set_cookie("user", request.query.get("user", "somebody"))
-    if request.path == "/slow":
-        await asyncio.sleep(3600)
-    elif request.path == "/status":
-        response.set_status(500)
-    elif request.path == "/garbage":
-        await request.writer.write(b"nonsense\r\n\r\n")
-    return response
+@web.middleware
+async def explain_errors(
+    request: web.Request, handler: Handler
+) -> web.StreamResponse:
+    """Answer in JSON also where aiohttp makes the error: a 404, a 405."""
+    try:
+        return await handler(request)
+    except web.HTTPError as error:
+        if error.content_type != "application/json":
+            error.text = json.dumps({"error": error.reason})
+            error.content_type = "application/json"
+        raise
 
 
+async def read_object(response: aiohttp.ClientResponse) -> dict[str, Any]:
+    """Read a JSON object of at most MAX_BODY bytes; raises BadAnswerError."""
+    if response.status != 200:
+        raise BadAnswerError(f"status {response.status}")
+    charset = response.charset or "utf-8"
+    if charset.lower() not in ("utf-8", "utf8", "us-ascii"):
+        raise BadAnswerError(f"charset {charset!r}")
+    body = bytearray()
+    # Not read(): a small body can be a large one that is packed.
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > MAX_BODY:
+            raise BadAnswerError(f"more than {MAX_BODY} bytes")
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise BadAnswerError("no JSON") from error
+    if not isinstance(answer, dict):
+        raise BadAnswerError("no JSON object")
+    return answer
+
+
+def unavailable(reason: str) -> web.HTTPError:
+    error = json_error(web.HTTPServiceUnavailable, reason)
+    error.headers[hdrs.RETRY_AFTER] = "1"
+    return error
+
+
+def json_error(kind: type[web.HTTPError], reason: str) -> web.HTTPError:
+    body = json.dumps({"error": reason})
+    return kind(text=body, content_type="application/json")
+
+
+# answer
 @routes.get("/fetch")
 async def fetch(request: web.Request) -> web.Response:
     """Fetch through the shared session, which keeps no cookies."""
-    return web.json_response({"upstream": await ask(request.app[SHARED], "/")})
-
-
-async def ask(session: ClientSession, url: str) -> str:
-    try:
-        async with session.get(url, raise_for_status=True) as response:
-            return await response.text()
-    # First, as some of aiohttp's timeouts are a ClientError too.
-    except TimeoutError as error:
-        raise explain(web.HTTPGatewayTimeout, "the upstream is slow") from error
-    except (aiohttp.ClientError, ValueError) as error:
-        raise explain(web.HTTPBadGateway, "the upstream failed") from error
-
-
-def explain(kind: type[web.HTTPError], reason: str) -> web.HTTPError:
-    return kind(text=dumps({"error": reason}), content_type="application/json")
+    url = upstream_url(request)
+    upstream = request.app[UPSTREAMS]["visits"]
+    visit = await upstream.fetch_json(request.app[SESSION], url)
+    answer = {"upstream": visit.get("user"), "port": visit.get("port")}
+    return web.json_response(answer)
 
 
 @routes.get("/login-then-fetch")
 async def log_in_then_fetch(request: web.Request) -> web.Response:
     """Call twice, in a chain that keeps its own cookies."""
-    user = read_query(request, "user", "[A-Za-z0-9_-]{1,32}")
-    async with request.app[NEW_SESSION]() as chain:
-        await ask(chain, f"/login?user={user}")
-        return web.json_response({"user": await ask(chain, "/")})
+    url = upstream_url(request)
+    login = url.with_query(user=read_user(request))
+    upstream = request.app[UPSTREAMS]["visits"]
+    async with ClientSession(
+        timeout=TIMEOUT,
+        connector=request.app[SESSION].connector,
+        # Otherwise the end of this chain closes the connections of all.
+        connector_owner=False,
+        trace_configs=request.app[SESSION].trace_configs,
+    ) as chain:
+        await upstream.fetch_json(chain, login)
+        return web.json_response(await upstream.fetch_json(chain, url))
 
 
-def read_query(request: web.Request, name: str, pattern: str) -> str:
-    values = request.query.getall(name, [])
-    if len(values) != 1 or not re.fullmatch(pattern, values[0]):
-        raise explain(web.HTTPBadRequest, f"{name} has to match {pattern}")
-    return values[0]
+# end of answer
+
+
+def read_user(request: web.Request) -> str:
+    users = request.query.getall("user", [])
+    user = users[0] if len(users) == 1 else ""
+    if 1 <= len(user) <= 64 and user.isprintable():
+        return user
+    reason = "user must be one name of 1 to 64 printable characters"
+    raise json_error(web.HTTPBadRequest, reason)
 
 
 @routes.get("/stats")
 async def show_stats(request: web.Request) -> web.Response:
-    """Tell how many connections were opened since the start."""
-    return web.json_response(request.app[STATS])
+    """Show the connections since the start, and the calls that run."""
+    calls = sum(upstream.calls for upstream in request.app[UPSTREAMS].values())
+    connections = request.app[OPENED]["connections"]
+    return web.json_response({"connections": connections, "calls": calls})
+
+
+# Only for this demonstration:
+
+FAILURES = [
+    "refused",
+    "slow",
+    "status",
+    "garbage",
+    "big",
+    "redirect",
+    "charset",
+]
+"""Each is an upstream of its own, and fails in this way."""
 
 
 @routes.get("/fail")
 async def fail(request: web.Request) -> web.Response:
     """Call an upstream that fails in the way asked for."""
-    how = read_query(request, "how", "refused|slow|status|garbage")
-    url = "http://localhost:1" if how == "refused" else f"/{how}"
-    return web.json_response(await ask(request.app[SHARED], url))
+    how = read_how(request)
+    url = upstream_url(request).with_query(how=how)
+    if how == "refused":
+        # No server listens there. An upstream can have an IPv6 address.
+        url = URL("http://[::1]:1")
+    upstream = request.app[UPSTREAMS][how]
+    return web.json_response(
+        await upstream.fetch_json(request.app[SESSION], url)
+    )
 
 
-def create_app(*, timeout: float = 3.0) -> web.Application:
-    app = web.Application()
-    app[STATS] = {"connections": 0}
-    app.cleanup_ctx.append(partial(client, total=timeout))
+def read_how(request: web.Request) -> str:
+    ways = request.query.getall("how", [])
+    if len(ways) == 1 and ways[0] in FAILURES:
+        return ways[0]
+    reason = f"how must be one of {', '.join(FAILURES)}"
+    raise json_error(web.HTTPBadRequest, reason)
+
+
+def upstream_url(request: web.Request) -> URL:
+    """Return the address of the route below, which plays the upstream."""
+    # By name, because a cookie jar ignores addresses. The port is not the one
+    # of the Host header, where a client can write any.
+    port = port_of(request, "sockname")
+    url = URL.build(scheme="http", host="localhost", port=port)
+    return url.join(request.app.router["upstream"].url_for())
+
+
+def port_of(request: web.Request, end: str) -> int:
+    # There is none on a Unix socket, and none where the client has left.
+    address = request.get_extra_info(end)
+    return int(address[1]) if isinstance(address, tuple) else 1
+
+
+@routes.get("/upstream", name="upstream")
+async def answer_as_upstream(request: web.Request) -> web.Response:
+    """Show the caller's cookie and port, and set the cookie."""
+    response = await misbehave(request)
+    if response is not None:
+        return response
+    user = unquote(request.cookies.get(COOKIE, "nobody"))
+    port = port_of(request, "peername")
+    response = web.json_response({"user": user, "port": port})
+    response.set_cookie(COOKIE, quote(request.query.get("user", "somebody")))
+    return response
+
+
+async def misbehave(request: web.Request) -> web.Response | None:
+    """Fail in the way asked for; but for that, each answer could be used."""
+    match request.query.get("how"):
+        case "slow":
+            # It ends before, because its caller leaves.
+            await asyncio.sleep(60)
+        case "status":
+            raise json_error(web.HTTPInternalServerError, "out of order")
+        case "redirect":
+            raise web.HTTPFound(request.path)
+        case "garbage" if request.transport is not None:
+            request.transport.write(b"nonsense\r\n\r\n")
+        case "big":
+            body = gzip.compress(b"{}".ljust(MAX_BODY + 1))
+            headers = {hdrs.CONTENT_ENCODING: "gzip"}
+            return web.Response(body=body, headers=headers)
+        case "charset":
+            headers = {hdrs.CONTENT_TYPE: "text/plain; charset=base64"}
+            return web.Response(body=b"{}", headers=headers)
+    return None
+
+
+def create_app() -> web.Application:
+    app = web.Application(middlewares=[explain_errors, end_with_the_caller])
+    app[OPENED] = Counter()
+    app[UPSTREAMS] = {
+        name: Upstream(name, asyncio.Semaphore(MAX_CALLS))
+        for name in ["visits", *FAILURES]
+    }
+    app.cleanup_ctx.append(client_session)
     app.add_routes(routes)
     return app
 

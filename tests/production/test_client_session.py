@@ -1,274 +1,329 @@
-"""Proofs for recipes/client_session.py."""
+"""Proofs for recipes/production/client_session.py alone."""
 
 import asyncio
-import gc
-import logging
+import gzip
+import json
+import tracemalloc
+from collections.abc import AsyncIterator
 
 import pytest
-from aiohttp import ClientConnectionError, ClientSession, TCPConnector, web
+from aiohttp import ClientSession, TCPConnector, web
+from yarl import URL
 
 from recipes.production import client_session
 from tests.conftest import Serve
 from tests.servers import TIMEOUT
-
-POOL_LIMIT = 100
+from tests.test_client_session import (
+    HEAD,
+    get,
+    tracebacks_in,
+    upstream_that_writes,
+    warnings_in,
+)
 
 
 @pytest.fixture
-def timeout() -> float:
-    """Seconds that the upstream has; a test of slowness overrides it."""
-    return 3.0
+def application() -> web.Application:
+    return client_session.create_app()
 
 
 @pytest.fixture
-def application(timeout: float) -> web.Application:
-    return client_session.create_app(timeout=timeout)
+async def crowd() -> AsyncIterator[ClientSession]:
+    """A client without a limit of its own; urls are whole."""
+    async with ClientSession(connector=TCPConnector(limit=0)) as client:
+        yield client
 
 
-async def fetch(client: ClientSession) -> str:
-    async with client.get("fetch") as response:
-        assert response.status == 200
-        return str((await response.json())["upstream"])
-
-
-async def log_in_then_fetch(client: ClientSession, user: str) -> str:
-    url = "login-then-fetch"
-    async with client.get(url, params={"user": user}) as response:
-        assert response.status == 200
-        return str((await response.json())["user"])
-
-
-async def connections(client: ClientSession) -> int:
-    async with client.get("stats") as response:
-        return int((await response.json())["connections"])
-
-
-async def test_nothing_is_opened_upstream_before_the_first_call(
-    client: ClientSession,
-) -> None:
-    assert await connections(client) == 0
-
-
-async def test_ten_requests_share_one_upstream_connection(
-    client: ClientSession,
-) -> None:
-    for _ in range(10):
-        await fetch(client)
-    assert await connections(client) == 1
-
-
-async def test_chains_share_that_connection_too(client: ClientSession) -> None:
-    for user in ("ann", "bob", "ann"):
-        assert await log_in_then_fetch(client, user) == user
-    await fetch(client)
-    assert await connections(client) == 1
-
-
-async def test_a_cookie_of_one_caller_is_not_sent_for_the_next(
-    client: ClientSession,
-) -> None:
-    # Every answer of the upstream sets a cookie, which would show here.
-    assert await fetch(client) == "nobody"
-    assert await fetch(client) == "nobody"
-
-
-async def test_a_cookie_of_a_chain_stays_in_the_chain(
-    client: ClientSession,
-) -> None:
-    assert await log_in_then_fetch(client, "ann") == "ann"
-    assert await fetch(client) == "nobody"
-
-
-async def test_parallel_chains_keep_their_users_apart(
-    client: ClientSession,
-) -> None:
-    users = [f"user-{number}" for number in range(20)]
+async def wait_for_calls(client: ClientSession, url: URL, number: int) -> None:
     async with asyncio.timeout(TIMEOUT):
-        seen = await asyncio.gather(
-            *(log_in_then_fetch(client, user) for user in users)
-        )
-    assert seen == users
+        while True:
+            async with client.get(url / "stats") as response:
+                if (await response.json())["calls"] == number:
+                    return
+
+
+# What an upstream may not do
 
 
 @pytest.mark.parametrize(
-    "query",
+    ("how", "cause"),
     [
-        "",
-        "?user=",
-        "?user=ann&user=bob",
-        "?user=ann&user=ann",
-        "?user=a%3B%20admin%3D1",
-        "?user=ann%0D%0ASet-Cookie:%20a=b",
-        "?user=ann%0A",
-        "?user=%00",
-        "?user=%22ann%22",
-        "?user=%FF",
-        "?user=%ED%A0%80",
-        "?user=%D9%A3",
-        "?user=" + "a" * 33,
-        "?name=ann",
+        ("garbage", "garbage: ClientResponseError: 400"),
+        ("big", "big: BadAnswerError: more than 1048576 bytes"),
+        ("redirect", "redirect: BadAnswerError: status 302"),
+        ("charset", "charset: BadAnswerError: charset 'base64'"),
+        ("status", "status: BadAnswerError: status 500"),
     ],
 )
-async def test_a_bad_user_is_refused_before_any_call(
-    client: ClientSession, query: str
-) -> None:
-    async with client.get(f"login-then-fetch{query}") as response:
-        assert response.status == 400
-        assert "user" in (await response.json())["error"]
-    assert await connections(client) == 0
-
-
-@pytest.mark.parametrize(
-    "query",
-    ["", "?how=", "?how=other", "?how=slow&how=slow", "?how=slow%0A"],
-)
-async def test_an_unknown_failure_is_refused_before_any_call(
-    client: ClientSession, query: str
-) -> None:
-    async with client.get(f"fail{query}") as response:
-        assert response.status == 400
-        assert "how" in (await response.json())["error"]
-    assert await connections(client) == 0
-
-
-@pytest.mark.parametrize("how", ["refused", "status", "garbage"])
-async def test_an_upstream_that_fails_is_a_bad_gateway(
-    client: ClientSession, caplog: pytest.LogCaptureFixture, how: str
+async def test_a_bad_answer_of_the_upstream_is_a_502_and_logged(
+    client: ClientSession,
+    caplog: pytest.LogCaptureFixture,
+    how: str,
+    cause: str,
 ) -> None:
     async with client.get(f"fail?how={how}") as response:
         assert response.status == 502
         assert await response.json() == {"error": "the upstream failed"}
-    assert await fetch(client) == "nobody"
-    assert loud_records(caplog) == []
+    [warning] = warnings_in(caplog)
+    assert warning.startswith(cause)
+    assert not tracebacks_in(caplog)
+    assert (await get(client, "fetch"))["upstream"] == "nobody"
 
 
-@pytest.mark.parametrize("timeout", [0.1])
-async def test_an_upstream_that_is_slow_is_a_gateway_timeout(
-    client: ClientSession, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("charset", ["utf-8", "UTF-8", "utf8", "us-ascii"])
+async def test_a_charset_that_is_utf_8_is_read(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, charset: str
 ) -> None:
-    async with asyncio.timeout(TIMEOUT):
-        async with client.get("fail?how=slow") as response:
-            assert response.status == 504
-            assert await response.json() == {"error": "the upstream is slow"}
-    assert loud_records(caplog) == []
-
-
-def loud_records(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [
-        record.getMessage()
-        for record in caplog.records
-        if record.levelno >= logging.WARNING
-    ]
-
-
-async def wait_for_connections(client: ClientSession, number: int) -> None:
-    async with asyncio.timeout(TIMEOUT):
-        while await connections(client) < number:
-            pass
-
-
-async def test_a_call_in_flight_at_shutdown_comes_to_its_end(
-    serve: Serve, handler_cancellation: bool
-) -> None:
-    app = client_session.create_app(timeout=0.5)
-    server = await serve(
-        app, handler_cancellation=handler_cancellation, shutdown_timeout=5.0
-    )
-    async with ClientSession(server.url) as client:
-        request = asyncio.create_task(client.get("fail?how=slow"))
-        await wait_for_connections(client, 1)
-        async with asyncio.timeout(TIMEOUT):
-            await server.stop()
-            # With its session closed by then, this were a 502 or a 500.
-            async with await request as response:
-                assert response.status == 504
-
-
-async def test_sessions_and_connector_are_closed_at_the_end(
-    serve: Serve, caplog: pytest.LogCaptureFixture
-) -> None:
-    app = client_session.create_app()
-    server = await serve(app)
-    shared = app[client_session.SHARED]
-    async with ClientSession(server.url) as client:
-        await log_in_then_fetch(client, "ann")
-        connector = shared.connector
-        assert connector is not None
-        assert not connector.closed
-        await server.stop()
-    assert shared.closed
-    assert connector.closed
-    # What was left open warns when it is collected, and a warning is an error.
-    gc.collect()
-    assert loud_records(caplog) == []
-
-
-async def test_clients_that_leave_do_not_keep_places_in_the_pool(
-    serve: Serve, handler_cancellation: bool
-) -> None:
-    server = await serve(
-        client_session.create_app(timeout=1.0),
-        handler_cancellation=handler_cancellation,
-    )
-    request = b"GET /fail?how=slow HTTP/1.1\r\nHost: localhost\r\n\r\n"
-    writers = []
-    async with ClientSession(server.url) as onlooker:
-        for _ in range(POOL_LIMIT + 1):
-            _, writer = await asyncio.open_connection("127.0.0.1", server.port)
-            writer.write(request)
-            writers.append(writer)
-        await wait_for_connections(onlooker, POOL_LIMIT)
-        for writer in writers:
-            writer.transport.abort()
-        async with asyncio.timeout(TIMEOUT):
-            while (await onlooker.get("fetch")).status != 200:
-                pass
-
-
-async def test_a_full_pool_answers_instead_of_queueing_without_end(
-    serve: Serve,
-) -> None:
-    app = client_session.create_app(timeout=60)
-    server = await serve(app, handler_cancellation=True)
-    connector = TCPConnector(limit=0)
-    async with ClientSession(server.url, connector=connector) as client:
-        slow = [
-            asyncio.create_task(client.get("fail?how=slow"))
-            for _ in range(POOL_LIMIT)
-        ]
-        await wait_for_connections(client, POOL_LIMIT)
-        async with asyncio.timeout(TIMEOUT), client.get("fetch") as response:
-            assert response.status == 504
-        assert await connections(client) == POOL_LIMIT
-        # The answer came before a place was free.
-        assert not any(request.done() for request in slow)
-        for request in slow:
-            request.cancel()
-
-
-async def test_a_subapplication_reaches_the_session(serve: Serve) -> None:
-    async def handler(request: web.Request) -> web.Response:
-        session = request.config_dict[client_session.SHARED]
-        async with session.get("/") as response:
-            return web.Response(text=await response.text())
-
-    app = client_session.create_app()
-    subapp = web.Application()
-    subapp.router.add_get("/", handler)
-    app.add_subapp("/sub", subapp)
-    server = await serve(app)
+    server = await serve(client_session.create_app())
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset={charset}"
+    body = b"\r\nContent-Length: 15\r\n\r\n" + b'{"user": "ann"}'
     async with (
+        upstream_that_writes(client_session, monkeypatch, head.encode() + body),
         ClientSession(server.url) as client,
-        client.get("sub/") as response,
     ):
-        assert await response.text() == "nobody"
+        assert (await get(client, "fetch"))["upstream"] == "ann"
 
 
-async def test_two_applications_do_not_share_a_session(serve: Serve) -> None:
-    one = await serve(client_session.create_app())
-    other = await serve(client_session.create_app())
-    await one.stop()
-    async with ClientSession(other.url) as client:
-        assert await fetch(client) == "nobody"
-        with pytest.raises(ClientConnectionError):
-            await client.get(one.url / "fetch")
+@pytest.mark.parametrize(("size", "status"), [(2**20, 200), (2**20 + 1, 502)])
+async def test_an_answer_has_at_most_a_mebibyte_unpacked(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, size: int, status: int
+) -> None:
+    server = await serve(client_session.create_app())
+    body = gzip.compress(b"{}".ljust(size))
+    head = HEAD + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n"
+    async with (
+        upstream_that_writes(
+            client_session, monkeypatch, head % len(body) + body
+        ),
+        ClientSession(server.url) as client,
+        client.get("fetch") as response,
+    ):
+        assert response.status == status
+
+
+async def test_a_gzip_bomb_of_the_upstream_costs_little_memory(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = await serve(client_session.create_app())
+    body = gzip.compress(b"{}".ljust(200 * 2**20), compresslevel=1)
+    assert len(body) < 2**20
+    head = HEAD + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n"
+    written = head % len(body) + body
+    async with (
+        upstream_that_writes(client_session, monkeypatch, written),
+        ClientSession(server.url) as client,
+    ):
+        tracemalloc.start()
+        try:
+            async with client.get("fetch") as response:
+                assert response.status == 502
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert peak < 10 * 2**20
+
+
+async def test_a_redirect_is_not_followed_to_another_host(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visitors = []
+
+    async def visit(request: web.Request) -> web.Response:
+        visitors.append(request.path)
+        return web.json_response({"user": "inside"})
+
+    inside = web.Application()
+    inside.router.add_get("/", visit)
+    target = await serve(inside)
+    server = await serve(client_session.create_app())
+    written = f"HTTP/1.1 302 Found\r\nLocation: {target.url}\r\n"
+    async with (
+        upstream_that_writes(
+            client_session,
+            monkeypatch,
+            written.encode() + b"Content-Length: 0\r\n\r\n",
+        ),
+        ClientSession(server.url) as client,
+        client.get("fetch") as response,
+    ):
+        assert response.status == 502
+    assert visitors == []
+
+
+# An upstream that hangs
+
+
+async def test_an_upstream_that_hangs_keeps_no_other_waiting(
+    serve: Serve, crowd: ClientSession
+) -> None:
+    server = await serve(client_session.create_app(), handler_cancellation=True)
+    slow = [
+        asyncio.create_task(crowd.get(server.url / "fail" % {"how": "slow"}))
+        for _ in range(client_session.MAX_CALLS)
+    ]
+    await wait_for_calls(crowd, server.url, client_session.MAX_CALLS)
+    async with asyncio.timeout(1):
+        async with crowd.get(server.url / "fetch") as response:
+            assert response.status == 200
+        async with crowd.get(
+            server.url / "fail" % {"how": "status"}
+        ) as response:
+            assert response.status == 502
+    assert not any(request.done() for request in slow)
+    for request in slow:
+        request.cancel()
+    await wait_for_calls(crowd, server.url, 0)
+
+
+async def test_a_call_that_gets_no_turn_is_a_503_and_logged(
+    serve: Serve,
+    crowd: ClientSession,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(client_session, "MAX_CALLS", 2)
+    server = await serve(client_session.create_app(), handler_cancellation=True)
+    url = server.url / "fail" % {"how": "slow"}
+    slow = [asyncio.create_task(crowd.get(url)) for _ in range(2)]
+    await wait_for_calls(crowd, server.url, 2)
+    async with asyncio.timeout(TIMEOUT), crowd.get(url) as response:
+        assert response.status == 503
+        assert response.headers["Retry-After"] == "1"
+        assert await response.json() == {"error": "the upstream is busy"}
+    assert warnings_in(caplog) == ["slow: 2 calls are running"]
+    # The answer came before a turn was free.
+    assert not any(request.done() for request in slow)
+    for request in slow:
+        request.cancel()
+    await wait_for_calls(crowd, server.url, 0)
+
+
+async def test_more_calls_than_turns_wait_for_one(
+    serve: Serve, crowd: ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_session, "MAX_CALLS", 2)
+    server = await serve(client_session.create_app())
+
+    async def fetch() -> int:
+        async with crowd.get(server.url / "fetch") as response:
+            return response.status
+
+    async with asyncio.timeout(TIMEOUT):
+        statuses = await asyncio.gather(*(fetch() for _ in range(20)))
+    assert statuses == [200] * 20
+    await wait_for_calls(crowd, server.url, 0)
+
+
+# Callers that leave
+
+
+@pytest.mark.parametrize("leave", ["abort", "close"])
+async def test_a_caller_that_leaves_ends_its_call(
+    serve: Serve,
+    crowd: ClientSession,
+    monkeypatch: pytest.MonkeyPatch,
+    handler_cancellation: bool,
+    leave: str,
+) -> None:
+    monkeypatch.setattr(client_session, "MAX_CALLS", 1)
+    server = await serve(
+        client_session.create_app(), handler_cancellation=handler_cancellation
+    )
+    # Within two seconds: a call that goes on would take three.
+    async with asyncio.timeout(2):
+        for _ in range(3):
+            _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(
+                b"GET /fail?how=slow HTTP/1.1\r\nHost: localhost\r\n\r\n"
+            )
+            await wait_for_calls(crowd, server.url, 1)
+            # By a reset, or by an end of file.
+            getattr(writer.transport, leave)()
+            await wait_for_calls(crowd, server.url, 0)
+
+
+async def test_a_caller_that_leaves_in_a_body_gives_its_connection_back(
+    serve: Serve,
+    crowd: ClientSession,
+    monkeypatch: pytest.MonkeyPatch,
+    handler_cancellation: bool,
+) -> None:
+    server = await serve(
+        client_session.create_app(), handler_cancellation=handler_cancellation
+    )
+    writing: asyncio.Event = asyncio.Event()
+    left: asyncio.Event = asyncio.Event()
+
+    async def drip(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(HEAD + b"Content-Length: 9\r\n\r\n{")
+        writing.set()
+        await reader.read()
+        left.set()
+        writer.close()
+
+    upstream = await asyncio.start_server(drip, "127.0.0.1", 0)
+    port = upstream.sockets[0].getsockname()[1]
+    url = URL(f"http://localhost:{port}/")
+    monkeypatch.setattr(client_session, "upstream_url", lambda request: url)
+    async with upstream, asyncio.timeout(2):
+        _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"GET /fetch HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await writing.wait()
+        writer.transport.abort()
+        await left.wait()
+        await wait_for_calls(crowd, server.url, 0)
+
+
+async def test_a_caller_that_left_is_a_499_in_the_access_log(
+    serve: Serve, crowd: ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "aiohttp.access")
+    server = await serve(client_session.create_app())
+    _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(b"GET /fail?how=slow HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    await wait_for_calls(crowd, server.url, 1)
+    writer.transport.abort()
+    await wait_for_calls(crowd, server.url, 0)
+    line = '"GET /fail?how=slow HTTP/1.1" 499'
+    async with asyncio.timeout(TIMEOUT):
+        while line not in caplog.text:
+            await wait_for_calls(crowd, server.url, 0)
+    assert warnings_in(caplog) == []
+
+
+# Connections, and errors that aiohttp makes
+
+
+async def test_nothing_is_opened_before_the_first_call(
+    client: ClientSession,
+) -> None:
+    for path in ("login-then-fetch?user=", "fail?how=other"):
+        async with client.get(path) as response:
+            assert response.status == 400
+    assert await get(client, "stats") == {"connections": 0, "calls": 0}
+
+
+async def test_the_connections_of_session_and_chains_are_counted(
+    client: ClientSession,
+) -> None:
+    await get(client, "login-then-fetch", user="ann")
+    await get(client, "fetch")
+    assert await get(client, "stats") == {"connections": 1, "calls": 0}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "reason"),
+    [
+        ("GET", "nothing", 404, "Not Found"),
+        ("POST", "fetch", 405, "Method Not Allowed"),
+    ],
+)
+async def test_an_error_of_aiohttp_is_json_too(
+    client: ClientSession, method: str, path: str, status: int, reason: str
+) -> None:
+    async with client.request(method, path) as response:
+        assert response.status == status
+        assert json.loads(await response.read()) == {"error": reason}
