@@ -1,14 +1,14 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["aiohttp>=3.14.3,<4"]
+# dependencies = ["aiohttp>=3.10,<4"]
 # ///
 """Why is creating a ClientSession outside of an event loop dangerous?
 
-A session belongs to the loop that it was made in, and has to be closed before
-that loop ends. Make it in a cleanup context, which does both. The FAQ's
-`mod.py` does not hang any more: since aiohttp 3.10 it fails on import with
-`RuntimeError` (aiohttp#8555). What is left is the session that outlives its
-loop, kept by a module, a class or a fixture: it fails in the next loop.
+Make the session in a cleanup context. It runs in the loop that serves, and
+closes the session before that loop ends. A session belongs to the loop that it
+was made in: there is none on import, so aiohttp raises, and a session from an
+earlier loop fails when it is used. An application serves one loop, too: make it
+in a function.
 
 Try it::
 
@@ -19,55 +19,36 @@ Try it::
 
 Good to know:
 
-- Without a running loop, connectors, cookie jars and resolvers raise as well;
-  `TraceConfig` and `web.Application` do not. Yet an application serves only
-  one loop, so export a factory, as `create_app` here.
-- Each `asyncio.run` is a new loop, and so is each test in most set-ups: the
-  first test passes, the second fails.
-- While the first loop lives, in another thread say, the message misleads:
-  "Timeout context manager should be used inside a task" (aiohttp#10153).
-- A `loop=` argument hides the mistake until the first request fails so.
-- With uvloop, use `uvloop.run` or `asyncio.Runner(loop_factory=...)`, so that
-  the loop is chosen before anything is made in it.
+- Each `asyncio.run` is a loop of its own, and so is each test. For tests, make
+  a session in an async fixture of function scope: testing/test_event_loop.py.
+- Choose uvloop where the server starts:
+  `web.run_app(create_app(), loop=uvloop.new_event_loop())`.
+- Connectors, cookie jars and resolvers need a running loop as well.
+- The FAQ of aiohttp 3.14 says that its `mod.py` hangs. It raises: on import
+  since aiohttp 3.10. On 3.7.4 and 3.9.5 the first request fails with "Timeout
+  context manager should be used inside a task".
 """
 
 import asyncio
+import json
+import logging
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, web
 from yarl import URL
 
 SESSION = web.AppKey("SESSION", ClientSession)
-UPSTREAM = web.AppKey("UPSTREAM", URL)
-DEADLINE = 3.0
+# Seconds for a call. It bounds the threads below, too: none can be cancelled.
+TIMEOUT = ClientTimeout(total=3)
 
+logger = logging.getLogger(__name__)
 routes = web.RouteTableDef()
 
 
-@asynccontextmanager
-async def upstream(app: web.Application) -> AsyncIterator[None]:
-    """Serve something to fetch, so that the recipe needs no network."""
-
-    async def answer(request: web.BaseRequest) -> web.Response:
-        return web.Response(text="made and used in one loop")
-
-    runner = web.ServerRunner(web.Server(answer, access_log=None))
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        app[UPSTREAM] = URL(f"http://127.0.0.1:{site.port}/")
-        yield
-    finally:
-        await runner.cleanup()
-
-
-@asynccontextmanager
-async def session(app: web.Application) -> AsyncIterator[None]:
-    """Make the session in the loop that serves, and close it there."""
-    async with ClientSession(timeout=ClientTimeout(DEADLINE)) as session:
+# answer
+async def client_session(app: web.Application) -> AsyncIterator[None]:
+    async with ClientSession(timeout=TIMEOUT) as session:
         app[SESSION] = session
         yield
 
@@ -75,19 +56,24 @@ async def session(app: web.Application) -> AsyncIterator[None]:
 @routes.get("/fetch")
 async def fetch(request: web.Request) -> web.Response:
     """Fetch through the session of the loop that serves."""
-    try:
-        text = await read(request.app[SESSION], request.app[UPSTREAM])
-    except (ClientError, TimeoutError) as error:
-        raise web.HTTPBadGateway(
-            text='{"error": "the upstream did not answer"}',
-            content_type="application/json",
-        ) from error
+    text = await fetch_text(request.app[SESSION], upstream_url(request))
     return web.json_response({"upstream": text})
 
 
-async def read(session: ClientSession, url: URL) -> str:
-    async with session.get(url) as response:
-        return await response.text()
+# end of answer
+
+
+async def fetch_text(session: ClientSession, url: URL) -> str:
+    try:
+        async with session.get(url, raise_for_status=True) as response:
+            return await response.text("utf-8")
+    except (ClientError, TimeoutError, ValueError) as error:
+        reason = "the upstream failed"
+        logger.warning("%s: %s: %s", reason, type(error).__name__, error)
+        body = json.dumps({"error": reason})
+        raise web.HTTPBadGateway(
+            text=body, content_type="application/json"
+        ) from error
 
 
 @routes.get("/demonstration")
@@ -95,35 +81,64 @@ async def demonstrate(request: web.Request) -> web.Response:
     """Make both mistakes, each in a thread that has no loop of its own."""
     outside, second_loop = await asyncio.gather(
         asyncio.to_thread(ClientSession),
-        asyncio.to_thread(use_in_second_loop, request.app[UPSTREAM]),
+        asyncio.to_thread(use_in_second_loop, upstream_url(request)),
         return_exceptions=True,
     )
     return web.json_response(
-        {"outside": tell(outside), "second_loop": tell(second_loop)}
+        {"outside": describe(outside), "second_loop": describe(second_loop)}
     )
 
 
-def use_in_second_loop(url: URL) -> str:
-    async def make() -> ClientSession:
-        return ClientSession()
-
-    async def use(session: ClientSession) -> str:
-        # No thread can be cancelled: it has to bound what it does.
-        async with asyncio.timeout(DEADLINE), session:
-            return await read(session, url)
-
-    return asyncio.run(use(asyncio.run(make())))
+def use_in_second_loop(url: URL) -> None:
+    session = asyncio.run(make_session())
+    asyncio.run(use_session(session, url))
 
 
-def tell(outcome: object) -> str:
+async def make_session() -> ClientSession:
+    return ClientSession(timeout=TIMEOUT)
+
+
+async def use_session(session: ClientSession, url: URL) -> None:
+    async with session:
+        await session.get(url)
+
+
+def describe(outcome: object) -> str:
     return f"{type(outcome).__name__}: {outcome}"
 
 
+# Only for this demonstration:
+
+
+def upstream_url(request: web.Request) -> URL:
+    """Return the address of the route below, which plays the upstream."""
+    # The port is not the one of the Host header, where a client can write any.
+    port = port_of(request, "sockname")
+    url = URL.build(scheme="http", host="localhost", port=port)
+    return url.join(request.app.router["upstream"].url_for())
+
+
+def port_of(request: web.Request, end: str) -> int:
+    # There is none on a Unix socket, and none where the client has left.
+    address = request.get_extra_info(end)
+    return int(address[1]) if isinstance(address, tuple) else 1
+
+
+@routes.get("/upstream", name="upstream")
+async def answer_as_upstream(request: web.Request) -> web.Response:
+    """Answer what is fetched."""
+    return web.Response(text="made and used in one loop")
+
+
+# answer
 def create_app() -> web.Application:
     app = web.Application()
-    app.cleanup_ctx.extend([upstream, session])
+    app.cleanup_ctx.append(client_session)
     app.add_routes(routes)
     return app
+
+
+# end of answer
 
 
 if __name__ == "__main__":

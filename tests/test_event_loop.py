@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 import uvloop
-from aiohttp import ClientSession, web
+from aiohttp import ClientSession, UnixConnector, web
 from yarl import URL
 
 from recipes import event_loop
 from tests.conftest import Serve
-from tests.servers import ROOT, TIMEOUT, serving
+from tests.servers import ROOT, TIMEOUT, running, serving
 
 OUTSIDE = "RuntimeError: no running event loop"
 SECOND_LOOP = "RuntimeError: Event loop is closed"
@@ -101,21 +101,49 @@ async def test_a_client_that_leaves_disturbs_nobody(
         assert await get(client, "demonstration") == MISTAKES
 
 
-async def test_an_upstream_that_is_away_is_a_bad_gateway(
+async def test_an_upstream_that_fails_is_a_502_and_logged(
     serve: Serve,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async def move_upstream(app: web.Application) -> None:
-        app[event_loop.UPSTREAM] = URL("http://127.0.0.1:1/")
-
-    app = event_loop.create_app()
-    app.on_startup.append(move_upstream)
-    server = await serve(app)
+    url = URL("http://127.0.0.1:1/")
+    monkeypatch.setattr(event_loop, "upstream_url", lambda request: url)
+    server = await serve(event_loop.create_app())
     async with (
         ClientSession(server.url) as client,
         client.get("fetch") as response,
     ):
         assert response.status == 502
-        assert await response.json() == {"error": "the upstream did not answer"}
+        assert await response.json() == {"error": "the upstream failed"}
+    assert "the upstream failed: ClientConnectorError" in caplog.text
+    assert not any(record.exc_info for record in caplog.records)
+
+
+async def test_the_port_of_the_host_header_is_not_called(
+    client: ClientSession,
+) -> None:
+    headers = {"Host": "localhost:1"}
+    async with client.get("fetch", headers=headers) as response:
+        assert await response.json() == GREETING
+
+
+async def test_a_unix_socket_has_no_port_and_is_a_502(
+    short_folder: Path,
+) -> None:
+    path = str(short_folder / "socket")
+    runner = web.AppRunner(event_loop.create_app())
+    await runner.setup()
+    try:
+        await web.UnixSite(runner, path).start()
+        async with (
+            ClientSession(
+                "http://localhost/", connector=UnixConnector(path)
+            ) as client,
+            client.get("fetch") as response,
+        ):
+            assert response.status == 502
+    finally:
+        await runner.cleanup()
 
 
 async def test_the_session_is_closed_at_the_end(serve: Serve) -> None:
@@ -167,6 +195,47 @@ def test_a_session_of_a_loop_that_lives_on_fails_in_another(
         one.run(session.close())
 
 
+def test_an_application_serves_one_loop_only() -> None:
+    app = event_loop.create_app()
+
+    async def serve() -> None:
+        async with serving(app):
+            pass
+
+    asyncio.run(serve())
+    with pytest.raises(RuntimeError, match="different loop"):
+        asyncio.run(serve())
+
+
+async def test_run_app_serves_in_the_uvloop_that_it_is_given(
+    tmp_path: Path,
+) -> None:
+    script = tmp_path / "served_by_uvloop.py"
+    script.write_text(
+        "import asyncio, os, uvloop\n"
+        "from aiohttp import web\n"
+        "from recipes.event_loop import create_app\n"
+        "\n"
+        "async def show_loop(request):\n"
+        "    loop = asyncio.get_running_loop()\n"
+        "    return web.json_response(type(loop).__module__)\n"
+        "\n"
+        "app = create_app()\n"
+        "app.router.add_get('/loop', show_loop)\n"
+        "web.run_app(app, host='127.0.0.1', port=int(os.environ['PORT']),\n"
+        "            loop=uvloop.new_event_loop())\n"
+    )
+    async with (
+        running(script, cwd=tmp_path) as process,
+        ClientSession(f"http://127.0.0.1:{process.port}/") as client,
+    ):
+        assert await get(client, "loop") == "uvloop"
+        assert await get(client, "fetch") == GREETING
+        assert await get(client, "demonstration") == MISTAKES
+        assert await process.end() == 0
+    assert "Traceback" not in process.log.read_text()
+
+
 MODULES = {
     "a module": "import aiohttp\nsession = aiohttp.ClientSession()\n",
     "a class": "import aiohttp\nclass A:\n session = aiohttp.ClientSession()\n",
@@ -194,7 +263,9 @@ def test_importing_any_recipe_creates_nothing_of_a_loop() -> None:
 import gc, pkgutil, importlib, asyncio, aiohttp, recipes
 from aiohttp.abc import AbstractCookieJar, AbstractResolver
 
-for module in pkgutil.iter_modules(recipes.__path__, "recipes."):
+modules = [*pkgutil.walk_packages(recipes.__path__, "recipes.")]
+assert any(".production." in module.name for module in modules)
+for module in modules:
     importlib.import_module(module.name)
 kinds = (
     aiohttp.ClientSession,

@@ -1,8 +1,13 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["aiohttp>=3.10,<4"]
+# ///
 """A session that outlives its loop fails in the next one.
 
-Each `asyncio.run` is a loop of its own, and so are the one that `run_app` makes
-and, in most set-ups, the one of each test. A session kept by a module since the
-first has nothing left to run on.
+Each `asyncio.run` has a loop of its own. So has `run_app`, and so has each
+test. Here the session was made in a loop that has ended since, and nothing is
+left that could run its requests. Make it in a cleanup context, which runs in
+the loop that serves.
 
 Try it::
 
@@ -12,38 +17,118 @@ Try it::
 """
 
 import asyncio
+import json
+import logging
 import os
+from collections.abc import AsyncIterator
 
-import aiohttp
-from aiohttp import web
+from aiohttp import ClientError, ClientSession, ClientTimeout, web
+from yarl import URL
 
+SESSION = web.AppKey("SESSION", ClientSession)
+# Seconds for a call. It bounds the threads below, too: none can be cancelled.
+TIMEOUT = ClientTimeout(total=3)
+
+logger = logging.getLogger(__name__)
 routes = web.RouteTableDef()
 
 
-async def make() -> aiohttp.ClientSession:
-    return aiohttp.ClientSession()
-
-
-session = asyncio.run(make())  # wrong
+# answer
+async def client_session(app: web.Application) -> AsyncIterator[None]:
+    async with session_of_all as session:
+        app[SESSION] = session
+        yield
 
 
 @routes.get("/fetch")
 async def fetch(request: web.Request) -> web.Response:
-    """Fetch a page, here of this server itself."""
-    async with session.get(request.url.with_path("/page")) as response:
-        return web.json_response({"upstream": await response.text()})
+    """Fetch through the session of the loop that serves."""
+    text = await fetch_text(request.app[SESSION], upstream_url(request))
+    return web.json_response({"upstream": text})
 
 
-@routes.get("/page")
-async def show_page(request: web.Request) -> web.Response:
+# end of answer
+
+
+async def fetch_text(session: ClientSession, url: URL) -> str:
+    try:
+        async with session.get(url, raise_for_status=True) as response:
+            return await response.text("utf-8")
+    except (ClientError, TimeoutError, ValueError) as error:
+        reason = "the upstream failed"
+        logger.warning("%s: %s: %s", reason, type(error).__name__, error)
+        body = json.dumps({"error": reason})
+        raise web.HTTPBadGateway(
+            text=body, content_type="application/json"
+        ) from error
+
+
+@routes.get("/demonstration")
+async def demonstrate(request: web.Request) -> web.Response:
+    """Make both mistakes, each in a thread that has no loop of its own."""
+    outside, second_loop = await asyncio.gather(
+        asyncio.to_thread(ClientSession),
+        asyncio.to_thread(use_in_second_loop, upstream_url(request)),
+        return_exceptions=True,
+    )
+    return web.json_response(
+        {"outside": describe(outside), "second_loop": describe(second_loop)}
+    )
+
+
+def use_in_second_loop(url: URL) -> None:
+    session = asyncio.run(make_session())
+    asyncio.run(use_session(session, url))
+
+
+async def make_session() -> ClientSession:
+    return ClientSession(timeout=TIMEOUT)
+
+
+async def use_session(session: ClientSession, url: URL) -> None:
+    async with session:
+        await session.get(url)
+
+
+def describe(outcome: object) -> str:
+    return f"{type(outcome).__name__}: {outcome}"
+
+
+# Only for this demonstration:
+
+
+def upstream_url(request: web.Request) -> URL:
+    """Return the address of the route below, which plays the upstream."""
+    # The port is not the one of the Host header, where a client can write any.
+    port = port_of(request, "sockname")
+    url = URL.build(scheme="http", host="localhost", port=port)
+    return url.join(request.app.router["upstream"].url_for())
+
+
+def port_of(request: web.Request, end: str) -> int:
+    # There is none on a Unix socket, and none where the client has left.
+    address = request.get_extra_info(end)
+    return int(address[1]) if isinstance(address, tuple) else 1
+
+
+@routes.get("/upstream", name="upstream")
+async def answer_as_upstream(request: web.Request) -> web.Response:
     """Answer what is fetched."""
     return web.Response(text="made and used in one loop")
 
 
+session_of_all = asyncio.run(make_session())
+
+
+# answer
 def create_app() -> web.Application:
     app = web.Application()
+    app.cleanup_ctx.append(client_session)
     app.add_routes(routes)
     return app
+
+
+# end of answer
 
 
 if __name__ == "__main__":
