@@ -1,6 +1,6 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["aiohttp>=3.10,<4"]
+# dependencies = ["aiohttp>=3.10.6,<4"]
 # ///
 """How do I create a route that matches urls with a given prefix?
 
@@ -23,12 +23,13 @@ Try it::
 
 Good to know:
 
-- A tail is decoded once: `a%2Fb` and `a/b` give the same, `a%252Fb` gives
-  `a%2Fb`. It may begin with `../`, so check a path that you make of it.
+- A tail is decoded once: `a%2Fb` and `a/b` give the same tail, and `a%252Fb`
+  gives `a%2Fb`. Only the raw path shows which one was sent.
+- A tail may begin with `../`. Check where it leads before you open a file.
 - `*` is every method, TRACE too. A preflight of CORS reaches the sink, unless a
   middleware answers it.
-- A prefix such as `/é` never matches since aiohttp 3.10 (aiohttp#13433). Write
-  it as a variable: `/{prefix:é}/{tail:(?s:.*)}`.
+- `/é/{tail}` never matches since aiohttp 3.10.6, nor does a prefix with a space
+  (aiohttp#13433). Write it as a variable: `/{prefix:é}/{tail:(?s:.*)}`.
 - Copied as it is, this file accepts a POST from a page of another site.
 """
 

@@ -1,13 +1,13 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["aiohttp>=3.10,<4"]
+# dependencies = ["aiohttp>=3.10.6,<4"]
 # ///
 """The pattern `.+` misses an empty tail and a newline.
 
 In a regular expression, `.` is any character except a newline, and `+` asks for
-one at least. A path can have neither: `%0A` is decoded before the pattern is
-tried. A route that was meant to take everything answers 404. Write `(?s:.*)`,
-where `s` lets the dot match a newline.
+one at least. But a path may end with the prefix, and its `%0A` is decoded to a
+newline before the pattern is tried. A route that was meant to take everything
+answers 404. Write `(?s:.*)`: the `s` lets the dot match a newline.
 
 Try it::
 

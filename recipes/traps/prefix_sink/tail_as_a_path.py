@@ -1,6 +1,6 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["aiohttp>=3.10,<4"]
+# dependencies = ["aiohttp>=3.10.6,<4"]
 # ///
 """A tail that becomes the path of a file leads out of the folder.
 
