@@ -47,9 +47,10 @@ def mount(
         home = f"{prefix}/"
 
     async def redirect(request: web.Request) -> web.Response:
-        raise web.HTTPPermanentRedirect(
-            request.rel_url.with_path(home, keep_query=True)
-        )
+        # A text, because aiohttp quotes a text and not a URL. The parser in
+        # Python lets bytes above 127 into a query, and no header holds them.
+        location = request.rel_url.with_path(home, keep_query=True)
+        raise web.HTTPPermanentRedirect(str(location))
 
     root.router.add_route(hdrs.METH_ANY, prefix, redirect)
     root.cleanup_ctx.append(_contain(app, prefix))

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession, web
@@ -12,7 +13,7 @@ from cookbook import mount as mounting
 from cookbook.guard import protect
 from cookbook.mount import mount
 from tests.conftest import Serve
-from tests.servers import TIMEOUT, Server
+from tests.servers import ROOT, TIMEOUT, Server, running
 
 Event = tuple[str, str]
 
@@ -180,6 +181,28 @@ async def test_the_bare_prefix_leads_to_the_recipe(
             async with client.post(path, allow_redirects=False) as response:
                 assert response.status == 308
                 assert response.headers["Location"] == location
+
+
+async def test_a_redirect_holds_bytes_above_127_that_a_parser_lets_in(
+    tmp_path: Path, redis_url: str
+) -> None:
+    environment = {"AIOHTTP_NO_EXTENSIONS": "1", "REDIS_URL": redis_url}
+    async with (
+        running(ROOT / "app.py", cwd=tmp_path, **environment) as process,
+        asyncio.timeout(TIMEOUT),
+    ):
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", process.port
+        )
+        writer.write(
+            b"GET /request-data?a=\xff HTTP/1.1\r\nHost: localhost\r\n"
+            b"Connection: close\r\n\r\n"
+        )
+        answer = await reader.read()
+        writer.close()
+    assert answer.startswith(b"HTTP/1.1 308 ")
+    assert b"\r\nLocation: /request-data/?a=" in answer
+    assert answer.isascii()
 
 
 def test_a_prefix_is_mounted_once(

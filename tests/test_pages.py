@@ -223,11 +223,12 @@ async def test_an_endpoint_is_shown_with_methods_and_description(
 ) -> None:
     page = await get(client, "/recipes/route_table")
     endpoints = re.findall("<dt><code>(.*?)</code>.*\n<dd>(.*?)</dd>", page)
-    assert ("GET, HEAD /route-table/get", "Tell the method, which is GET.") in (
-        endpoints
-    )
+    assert (
+        "GET, HEAD /route-table/get",
+        "Return the method, which is GET.",
+    ) in (endpoints)
     # Those of a class-based view are methods of its own.
-    assert ("PUT /route-table/view", "Tell the method, which is PUT.") in (
+    assert ("PUT /route-table/view", "Return the method, which is PUT.") in (
         endpoints
     )
     page = await get(client, "/recipes/prefix_sink")
