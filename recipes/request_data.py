@@ -1,12 +1,15 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["aiohttp>=3.14.3,<4"]
+# dependencies = [
+#     "aiohttp>=3.14.3,<4", "aiohttp-session>=2.12,<3", "cryptography>=45",
+# ]
 # ///
 """How can middleware store data for web handlers to use?
 
-Under a `web.RequestKey`, which is typed and equal to no other key. The FAQ's
-string keys warn since aiohttp 3.14. What only some handlers need is better
-fetched by a function: `get_session(request)` reads the cookie when called.
+Store it in the request under a `web.RequestKey`, and read it in the handler
+under the same key. The key carries the type, and no other key is equal to it.
+Where only some handlers need the data, offer a function instead:
+`get_session(request)` reads the cookie when it is called.
 
 Try it::
 
@@ -19,19 +22,18 @@ Try it::
 
 Good to know:
 
-- A header that a middleware sets on what `handler()` returned is lost where
-  the handler streams or fails: `on_response_prepare` sees these answers too.
-- A session is saved when a `Response` or an `HTTPException` passes. What a
-  stream, a WebSocket or a crash changed is lost (aiohttp-session#640).
-- The cookie is the session: a copy outlives the logout, up to 12 hours from
-  the last change. To end it sooner takes a store on the server.
-- Behind https pass `secure=True`, but no name with `__Host-`: aiohttp-session
-  2.12 deletes without `Secure`, and of such a name a browser ignores that.
+- Set a header for all answers in `on_response_prepare`. What a middleware sets
+  on the response of `handler()` is lost where the handler streams or raises.
+- What a stream, a WebSocket or a crash changes in the session is not saved.
+- The cookie is the session: a copy works for 12 hours, after a logout too.
+- The FAQ of aiohttp 3.13 uses a string as key. aiohttp 3.14 warns of that.
+- A WebSocket, https, odd cookies, ids in errors: production/request_data.py.
 """
 
+import json
+import logging
 import os
 import re
-import uuid
 from contextlib import suppress
 
 from aiohttp import hdrs, web
@@ -41,123 +43,137 @@ from aiohttp_session.cookie_storage import EncryptedCookieStorage
 from cryptography.fernet import Fernet
 
 REQUEST_ID = web.RequestKey("REQUEST_ID", str)
+VALID_ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
 
 routes = web.RouteTableDef()
 
 
-class CookieStorage(EncryptedCookieStorage):
-    """Takes a cookie with a byte above 127 for none; it is a 500 otherwise."""
-
-    def load_cookie(self, request: web.Request) -> str | None:
-        cookie = super().load_cookie(request)
-        return cookie if cookie and cookie.isascii() else None
-
-
+# answer
 @web.middleware
-async def label(request: web.Request, handler: Handler) -> web.StreamResponse:
-    request[REQUEST_ID] = choose_id(request)
+async def set_request_id(
+    request: web.Request, handler: Handler
+) -> web.StreamResponse:
+    request[REQUEST_ID] = choose_request_id(request)
     return await handler(request)
 
 
-async def show_id(request: web.Request, response: web.StreamResponse) -> None:
-    # An `Expect` that nobody knows is answered ahead of the middlewares.
-    if REQUEST_ID not in request:
-        request[REQUEST_ID] = choose_id(request)
-    response.headers["X-Request-ID"] = request[REQUEST_ID]
-
-
-def choose_id(request: web.Request) -> str:
-    sent = request.headers.get("X-Request-ID", "")
-    valid = re.fullmatch(r"[\w.:/+=-]{1,128}", sent, re.ASCII)
-    return sent if valid else uuid.uuid4().hex
-
-
 @routes.get("/")
-async def tell_id(request: web.Request) -> web.Response:
-    """Tell the id of this request."""
+async def read_request_id(request: web.Request) -> web.Response:
+    """Return the id of this request."""
+    request.app.logger.info("request %s returns its id", request[REQUEST_ID])
     return web.json_response({"request_id": request[REQUEST_ID]})
 
 
+async def show_request_id(
+    request: web.Request, response: web.StreamResponse
+) -> None:
+    # aiohttp refuses an unknown `Expect` before it runs the middlewares.
+    request_id = request.get(REQUEST_ID) or choose_request_id(request)
+    response.headers["X-Request-ID"] = request_id
+
+
+# end of answer
+
+
+def choose_request_id(request: web.Request) -> str:
+    # A proxy may have chosen one. Any text at all would end up in the log.
+    sent = request.headers.get("X-Request-ID", "")
+    return sent if VALID_ID.fullmatch(sent) else os.urandom(16).hex()
+
+
 @routes.get("/stream")
-async def stream_id(request: web.Request) -> web.StreamResponse:
-    """Tell the id in a stream, whose headers are sent before its text."""
+async def stream_request_id(request: web.Request) -> web.StreamResponse:
+    """Return the id in a stream, whose headers are sent before its text."""
     response = web.StreamResponse(headers={hdrs.CONTENT_TYPE: "text/plain"})
-    await response.prepare(request)
-    # What is written after the headers for HEAD spoils the next answer.
-    if request.method != hdrs.METH_HEAD:
-        await response.write(f"{request[REQUEST_ID]}\n".encode())
+    # A client that leaves early is no error of ours.
+    with suppress(ConnectionError):
+        await response.prepare(request)
+        # A body after the headers for HEAD would spoil the next answer.
+        if request.method != hdrs.METH_HEAD:
+            await response.write(f"{request[REQUEST_ID]}\n".encode())
     return response
-
-
-@routes.get("/ws")
-async def send_id(request: web.Request) -> web.StreamResponse:
-    """Send the id to a WebSocket, and close it."""
-    socket = web.WebSocketResponse(timeout=1, max_msg_size=1024)
-    # A byte above 127 in the handshake's headers is a ValueError (3.14.5).
-    try:
-        await socket.prepare(request)
-    except (ValueError, web.HTTPBadRequest):
-        return web.json_response({"error": "ask for a WebSocket"}, status=400)
-    await socket.send_str(request[REQUEST_ID])
-    await socket.close()
-    return socket
-
-
-@routes.get("/error")
-async def fail(request: web.Request) -> web.Response:
-    """Fail, to show that even this answer has an id."""
-    raise RuntimeError(f"request {request[REQUEST_ID]} fails on purpose")
 
 
 @routes.post("/login")
 async def log_in(request: web.Request) -> web.Response:
     """Log in by name, `{"user": "ann"}`, without a password here."""
-    body = None
-    with suppress(RecursionError, ValueError, web.RequestPayloadError):
-        # A codec that the client names may hold up everybody for minutes.
-        if request.charset in {None, "utf-8", "UTF-8"}:
-            body = await request.json()
-    match body:
-        case {"user": str(user)} if user.isprintable() and 0 < len(user) < 65:
-            # Not get_session(): nothing planted before may survive a login.
-            session = await new_session(request)
-            session["user"] = user
-            return web.json_response({"user": user})
-    reason = "send a user, of 1 to 64 printable characters, as JSON"
-    return web.json_response({"error": reason}, status=400)
+    refuse_foreign_origin(request)
+    user = await read_user(request)
+    # Not get_session(): nothing planted before may survive a login.
+    session = await new_session(request)
+    session["user"] = user
+    return web.json_response({"user": user})
+
+
+async def read_user(request: web.Request) -> str:
+    body = await read_json(request)
+    user = body.get("user") if isinstance(body, dict) else None
+    if isinstance(user, str) and user.isprintable() and 1 <= len(user) <= 64:
+        return user
+    reason = "user must have 1 to 64 printable characters"
+    raise json_error(web.HTTPBadRequest, reason)
+
+
+async def read_json(request: web.Request) -> object:
+    # Bytes, not text(): the client would choose the codec, and some are slow.
+    try:
+        return json.loads(await request.read())
+    except (ValueError, RecursionError, web.RequestPayloadError):
+        raise json_error(web.HTTPBadRequest, "the body must be JSON") from None
 
 
 @routes.get("/me")
 async def show_user(request: web.Request) -> web.Response:
-    """Tell who is logged in."""
+    """Return who is logged in."""
     session = await get_session(request)
     if "user" not in session:
-        return web.json_response({"error": "log in first"}, status=401)
+        raise json_error(web.HTTPUnauthorized, "log in first")
     return web.json_response({"user": session["user"]})
 
 
 @routes.post("/logout")
 async def log_out(request: web.Request) -> web.Response:
     """Forget the user."""
-    (await get_session(request)).invalidate()
+    refuse_foreign_origin(request)
+    session = await get_session(request)
+    session.invalidate()
     return web.Response(status=204)
 
 
-def create_app(*, key: str = "", secure: bool = False) -> web.Application:
-    storage = CookieStorage(
-        Fernet(key or Fernet.generate_key()),
-        cookie_name="REQUEST_DATA",
-        max_age=12 * 60 * 60,
-        samesite="Lax",
-        secure=secure,
+def refuse_foreign_origin(request: web.Request) -> None:
+    # Both schemes: behind a proxy that ends TLS, our page has https, we http.
+    ours = {None, f"http://{request.host}", f"https://{request.host}"}
+    if request.headers.get(hdrs.ORIGIN) not in ours:
+        raise json_error(web.HTTPForbidden, "the Origin is foreign")
+
+
+def json_error(kind: type[web.HTTPError], reason: str) -> web.HTTPError:
+    body = json.dumps({"error": reason})
+    return kind(text=body, content_type="application/json")
+
+
+def create_app(*, key: str) -> web.Application:
+    storage = EncryptedCookieStorage(
+        key, cookie_name="REQUEST_DATA", max_age=12 * 60 * 60, samesite="Lax"
     )
-    app = web.Application(middlewares=[label, session_middleware(storage)])
-    app.on_response_prepare.append(show_id)
+    middlewares = [set_request_id, session_middleware(storage)]
+    app = web.Application(middlewares=middlewares)
+    app.on_response_prepare.append(show_request_id)
     app.add_routes(routes)
     return app
 
 
 if __name__ == "__main__":
-    app = create_app(key=os.environ.get("SESSION_KEY", ""))
-    port = int(os.environ.get("PORT", "8080"))
-    web.run_app(app, host="127.0.0.1", port=port, shutdown_timeout=5)
+    key = os.environ.get("SESSION_KEY")
+    if not key:
+        raise SystemExit("set SESSION_KEY; SESSION_KEY=random makes one")
+    if key == "random":
+        key = Fernet.generate_key().decode()
+    logging.basicConfig(level=logging.INFO)
+    web.run_app(
+        create_app(key=key),
+        host="127.0.0.1",
+        port=int(os.environ.get("PORT", "8080")),
+        shutdown_timeout=5,
+        access_log_format='%a "%r" %s %{X-Request-ID}o',
+    )

@@ -1,48 +1,173 @@
-"""Data of one request, kept in the application, reaches another.
+# /// script
+# requires-python = ">=3.11"
+# dependencies = [
+#     "aiohttp>=3.14.3,<4", "aiohttp-session>=2.12,<3", "cryptography>=45",
+# ]
+# ///
+"""Data of one request, kept in the application, reaches another request.
 
-The application is there once, and requests take turns at every `await`. What a
-middleware writes down for one is overwritten by the next before the handler
-reads it: the wrong id in a log, the wrong user in a page.
+There is one application, and requests take turns at every `await`. What the
+middleware stores for one request is overwritten by the next one. Here a login
+whose body is slow gets the id of the request that came in between. It would be
+the wrong user in the same way. Store it in the request.
 
 Try it::
 
-    $ for id in 1 2 3; do \\
-        curl -o $id -H "X-Request-ID: $id" localhost:8080/ & \\
-      done; wait; sort -u 1 2 3 | grep -c request_id
-    1
+    $ (sleep 0.5; echo '{"user": "ann"}') | curl -i -X POST -T - \\
+        -H "Expect: 100-continue" -H "X-Request-ID: first" \\
+        localhost:8080/login > login & \\
+      sleep 0.2; curl -H "X-Request-ID: second" localhost:8080/; wait
+    {"request_id": "second"}
+    $ grep X-Request-ID login
+    X-Request-ID: second
 """
 
-import asyncio
+import json
+import logging
 import os
+import re
+from contextlib import suppress
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
+from aiohttp_session import get_session, new_session, session_middleware
+from aiohttp_session.cookie_storage import EncryptedCookieStorage
+from cryptography.fernet import Fernet
 
 CURRENT = web.AppKey("CURRENT", dict[str, str])
+VALID_ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
 
 routes = web.RouteTableDef()
 
 
+# answer
 @web.middleware
-async def label(request: web.Request, handler: Handler) -> web.StreamResponse:
-    request.app[CURRENT]["id"] = request.headers["X-Request-ID"]  # wrong
+async def set_request_id(
+    request: web.Request, handler: Handler
+) -> web.StreamResponse:
+    request.app[CURRENT]["id"] = choose_request_id(request)
     return await handler(request)
 
 
 @routes.get("/")
-async def tell_id(request: web.Request) -> web.Response:
-    """Tell the id of this request, after some work."""
-    await asyncio.sleep(0.5)
-    return web.json_response({"request_id": request.app[CURRENT]["id"]})
+async def read_request_id(request: web.Request) -> web.Response:
+    """Return the id of this request."""
+    request_id = request.app[CURRENT]["id"]
+    request.app.logger.info("request %s returns its id", request_id)
+    return web.json_response({"request_id": request_id})
 
 
-def create_app() -> web.Application:
-    app = web.Application(middlewares=[label])
+async def show_request_id(
+    request: web.Request, response: web.StreamResponse
+) -> None:
+    # aiohttp refuses an unknown `Expect` before it runs the middlewares.
+    request_id = request.app[CURRENT].get("id") or choose_request_id(request)
+    response.headers["X-Request-ID"] = request_id
+
+
+# end of answer
+
+
+def choose_request_id(request: web.Request) -> str:
+    # A proxy may have chosen one. Any text at all would end up in the log.
+    sent = request.headers.get("X-Request-ID", "")
+    return sent if VALID_ID.fullmatch(sent) else os.urandom(16).hex()
+
+
+@routes.get("/stream")
+async def stream_request_id(request: web.Request) -> web.StreamResponse:
+    """Return the id in a stream, whose headers are sent before its text."""
+    response = web.StreamResponse(headers={hdrs.CONTENT_TYPE: "text/plain"})
+    # A client that leaves early is no error of ours.
+    with suppress(ConnectionError):
+        await response.prepare(request)
+        # A body after the headers for HEAD would spoil the next answer.
+        if request.method != hdrs.METH_HEAD:
+            await response.write(request.app[CURRENT]["id"].encode() + b"\n")
+    return response
+
+
+@routes.post("/login")
+async def log_in(request: web.Request) -> web.Response:
+    """Log in by name, `{"user": "ann"}`, without a password here."""
+    refuse_foreign_origin(request)
+    user = await read_user(request)
+    # Not get_session(): nothing planted before may survive a login.
+    session = await new_session(request)
+    session["user"] = user
+    return web.json_response({"user": user})
+
+
+async def read_user(request: web.Request) -> str:
+    body = await read_json(request)
+    user = body.get("user") if isinstance(body, dict) else None
+    if isinstance(user, str) and user.isprintable() and 1 <= len(user) <= 64:
+        return user
+    reason = "user must have 1 to 64 printable characters"
+    raise json_error(web.HTTPBadRequest, reason)
+
+
+async def read_json(request: web.Request) -> object:
+    # Bytes, not text(): the client would choose the codec, and some are slow.
+    try:
+        return json.loads(await request.read())
+    except (ValueError, RecursionError, web.RequestPayloadError):
+        raise json_error(web.HTTPBadRequest, "the body must be JSON") from None
+
+
+@routes.get("/me")
+async def show_user(request: web.Request) -> web.Response:
+    """Return who is logged in."""
+    session = await get_session(request)
+    if "user" not in session:
+        raise json_error(web.HTTPUnauthorized, "log in first")
+    return web.json_response({"user": session["user"]})
+
+
+@routes.post("/logout")
+async def log_out(request: web.Request) -> web.Response:
+    """Forget the user."""
+    refuse_foreign_origin(request)
+    session = await get_session(request)
+    session.invalidate()
+    return web.Response(status=204)
+
+
+def refuse_foreign_origin(request: web.Request) -> None:
+    # Both schemes: behind a proxy that ends TLS, our page has https, we http.
+    ours = {None, f"http://{request.host}", f"https://{request.host}"}
+    if request.headers.get(hdrs.ORIGIN) not in ours:
+        raise json_error(web.HTTPForbidden, "the Origin is foreign")
+
+
+def json_error(kind: type[web.HTTPError], reason: str) -> web.HTTPError:
+    body = json.dumps({"error": reason})
+    return kind(text=body, content_type="application/json")
+
+
+def create_app(*, key: str) -> web.Application:
+    storage = EncryptedCookieStorage(
+        key, cookie_name="REQUEST_DATA", max_age=12 * 60 * 60, samesite="Lax"
+    )
+    middlewares = [set_request_id, session_middleware(storage)]
+    app = web.Application(middlewares=middlewares)
     app[CURRENT] = {}
+    app.on_response_prepare.append(show_request_id)
     app.add_routes(routes)
     return app
 
 
 if __name__ == "__main__":
-    port = int(os.environ.get("PORT", "8080"))
-    web.run_app(create_app(), host="127.0.0.1", port=port, shutdown_timeout=5)
+    key = os.environ.get("SESSION_KEY")
+    if not key:
+        raise SystemExit("set SESSION_KEY; SESSION_KEY=random makes one")
+    if key == "random":
+        key = Fernet.generate_key().decode()
+    logging.basicConfig(level=logging.INFO)
+    web.run_app(
+        create_app(key=key),
+        host="127.0.0.1",
+        port=int(os.environ.get("PORT", "8080")),
+        shutdown_timeout=5,
+        access_log_format='%a "%r" %s %{X-Request-ID}o',
+    )
