@@ -26,7 +26,7 @@ Good to know:
   on the response of `handler()` is lost where the handler streams or raises.
 - What a stream, a WebSocket or a crash changes in the session is not saved.
 - The cookie is the session: a copy works for 12 hours, after a logout too.
-- The FAQ of aiohttp 3.13 uses a string as key. aiohttp 3.14 warns of that.
+- A string as key (the FAQ of 3.13) is a NotAppKeyWarning, hidden by default.
 - A WebSocket, https, odd cookies, ids in errors: production/request_data.py.
 """
 
@@ -76,7 +76,7 @@ async def show_request_id(
 
 
 def choose_request_id(request: web.Request) -> str:
-    # A proxy may have chosen one. Any text at all would end up in the log.
+    # A proxy may have chosen it. Other text must not get into the log.
     sent = request.headers.get("X-Request-ID", "")
     return sent if VALID_ID.fullmatch(sent) else os.urandom(16).hex()
 

@@ -29,7 +29,7 @@ Good to know:
 - A header that a middleware sets on the response of `handler()` is lost where
   the handler streams or raises. `on_response_prepare` sees these answers too.
 - A session is saved when a `Response` or an `HTTPException` passes. What a
-  stream, a WebSocket or a crash changes in it is lost (aiohttp-session#640).
+  stream, a WebSocket or a crash changes in it is lost (aiohttp-session#373).
 - The cookie is the session. A copy works for 12 hours from the last change,
   after a logout too. Only a store on the server can end it sooner.
 - All processes need the same SESSION_KEY. It is a Fernet key: 32 random bytes
@@ -69,7 +69,7 @@ CLOSE_WAIT = 1.0
 """Seconds that a WebSocket waits for the client to close its side."""
 
 ACCESS_LOG = '%a "%r" %s %b %Tf %{X-Request-ID}o'
-"""The last one is the header of the answer."""
+"""`%{X-Request-ID}o` is the header of the answer."""
 
 logger = logging.getLogger(__name__)
 routes = web.RouteTableDef()
@@ -101,7 +101,7 @@ async def show_request_id(
 
 def choose_request_id(request: web.Request) -> str:
     """Take the id that a proxy has chosen, or make a new one."""
-    # Any text at all would end up in the log, and in the answer.
+    # Other text must not get into the log, nor into the answer.
     sent = request.headers.get("X-Request-ID", "")
     return sent if VALID_ID.fullmatch(sent) else os.urandom(16).hex()
 
@@ -131,7 +131,7 @@ class CookieStorage(EncryptedCookieStorage):
 async def explain_errors(
     request: web.Request, handler: Handler
 ) -> web.StreamResponse:
-    """Answer in JSON, and take a client that leaves for no error."""
+    """Answer in JSON. A client that leaves is no error."""
     try:
         return await handler(request)
     except web.HTTPError as error:

@@ -8,18 +8,15 @@
 
 There is one application, and requests take turns at every `await`. What the
 middleware stores for one request is overwritten by the next one. Here a login
-whose body is slow gets the id of the request that came in between. It would be
-the wrong user in the same way. Store it in the request.
+waits for its body, and gets the id of the request that comes in between. A user
+is mistaken for another in the same way. Store the data in the request.
 
 Try it::
 
-    $ (sleep 0.5; echo '{"user": "ann"}') | curl -i -X POST -T - \\
-        -H "Expect: 100-continue" -H "X-Request-ID: first" \\
-        localhost:8080/login > login & \\
-      sleep 0.2; curl -H "X-Request-ID: second" localhost:8080/; wait
-    {"request_id": "second"}
-    $ grep X-Request-ID login
-    X-Request-ID: second
+    $ (sleep 1; curl -o other -H "X-Request-ID: second" localhost:8080/; \\
+        echo '{"user": "ann"}') | curl -i -X POST -T - \\
+        -H "Expect: 100-continue" -H "X-Request-ID: first" localhost:8080/login
+    HTTP/1.1 100 Continue...X-Request-ID: second...{"user": "ann"}
 """
 
 import json
@@ -69,7 +66,7 @@ async def show_request_id(
 
 
 def choose_request_id(request: web.Request) -> str:
-    # A proxy may have chosen one. Any text at all would end up in the log.
+    # A proxy may have chosen it. Other text must not get into the log.
     sent = request.headers.get("X-Request-ID", "")
     return sent if VALID_ID.fullmatch(sent) else os.urandom(16).hex()
 

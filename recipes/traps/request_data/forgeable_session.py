@@ -70,7 +70,7 @@ async def show_request_id(
 
 
 def choose_request_id(request: web.Request) -> str:
-    # A proxy may have chosen one. Any text at all would end up in the log.
+    # A proxy may have chosen it. Other text must not get into the log.
     sent = request.headers.get("X-Request-ID", "")
     return sent if VALID_ID.fullmatch(sent) else os.urandom(16).hex()
 
