@@ -1,88 +1,65 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["aiohttp>=3.14.3,<4"]
+# dependencies = ["aiohttp>=3.9,<4"]
 # ///
 """How do I make a request from a specific IP address?
 
-Give the connector `local_addr=(address, 0)`. An address belongs to a
-connector, not to a request, so keep a connector, and a session, for each. The
-port has to be 0: with a fixed one the second connection at a time fails with
-"address already in use". The `('', 0)` that some copies of the FAQ print
-chooses nothing, and fails for IPv6.
+Give the connector `local_addr=(address, 0)`. The address belongs to the
+connector, so open one, and a session, for each address. Port 0 lets the system
+choose a free port for each connection. An address that this host does not have
+fails at the first request: `error.os_error` has the reason.
 
 Try it::
 
     $ curl 'localhost:8080/whoami?source=127.0.0.1'
-    {"source": "127.0.0.1", "seen": "127.0.0.1", "port": ...}
+    {"source": "127.0.0.1", "seen": "127.0.0.1"}
     $ curl 'localhost:8080/whoami?source=203.0.113.9'
-    {"error": "this host cannot send from 203.0.113.9"}
-    $ curl 'localhost:8080/whoami?source=127.0.0.1&family=6'
-    {"error": "family mismatch: no way from 127.0.0.1 to IPv6"}
-    $ curl 'localhost:8080/whoami?source=10.0.0.1'
-    {"error": "source has to be one of 127.0.0.1, 127.0.0.2, ::1, 203.0.113.9"}
+    {"error": "this host does not have the address 203.0.113.9"}
+    $ curl 'localhost:8080/whoami?source=::1'
+    {"error": "::1 and the upstream differ in family: IPv4, IPv6"}
 
 Good to know:
 
-- Choose from addresses that you know. One taken from the query would tell a
-  stranger which addresses this host has.
-- Left to aiohttp, a mismatch of families reads `Cannot connect to host
-  ::1:80 ssl:default [None]`: the reason is in `error.os_error` alone.
-- Where a name has addresses of both families, `local_addr` chooses the family.
-- An address given as a string fails with `TypeError`, which is no
-  `ClientError`, and only at the first request.
-- macOS has no 127.0.0.2 until `ifconfig lo0 alias 127.0.0.2` adds it.
+- Choose from addresses that you list. One from the query would show a stranger
+  which addresses this host has.
+- For two families the text of aiohttp's error is `Cannot connect to host
+  127.0.0.1:8080 ssl:default [None]`. Only `os_error` has the reason.
+- For a name with addresses of both families, `local_addr` chooses the family.
+  When all attempts fail, `os_error` lists the reasons, and its `errno` is None.
+- A string as `local_addr` is a `TypeError` at the first request.
+- On macOS, `ifconfig lo0 alias 127.0.0.2` adds 127.0.0.2.
 """
 
+import errno
+import json
+import logging
 import os
-from collections.abc import AsyncIterator, Collection
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from ipaddress import ip_address
-from json import dumps
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
-from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector, web
+import aiohttp
+from aiohttp import ClientSession, web
 from yarl import URL
 
 SOURCES = ("127.0.0.1", "127.0.0.2", "::1", "203.0.113.9")
-LOOPBACK = {"4": "127.0.0.1", "6": "::1"}
-
-UPSTREAMS = web.AppKey("UPSTREAMS", dict[str, URL])
 SESSIONS = web.AppKey("SESSIONS", dict[str, ClientSession])
+# Seconds for a call.
+TIMEOUT = aiohttp.ClientTimeout(total=3)
 
+logger = logging.getLogger(__name__)
 routes = web.RouteTableDef()
 
 
-@asynccontextmanager
-async def upstreams(app: web.Application) -> AsyncIterator[None]:
-    """Serve something to call in each family that this host has."""
-    app[UPSTREAMS] = {}
-    runner = web.ServerRunner(web.Server(tell_peer, access_log=None))
-    await runner.setup()
-    try:
-        for family, host in LOOPBACK.items():
-            with suppress(OSError):
-                site = web.TCPSite(runner, host, 0)
-                await site.start()
-                url = URL.build(scheme="http", host=host, port=site.port)
-                app[UPSTREAMS][family] = url
-        yield
-    finally:
-        await runner.cleanup()
-
-
-async def tell_peer(request: web.BaseRequest) -> web.Response:
-    seen, port, *_ = request.get_extra_info("peername", ("", 0))
-    return web.json_response({"seen": seen, "port": port})
-
-
-@asynccontextmanager
-async def sessions(app: web.Application) -> AsyncIterator[None]:
-    """Open a connector for each source, owned by a session."""
+# answer
+async def client_sessions(app: web.Application) -> AsyncIterator[None]:
     app[SESSIONS] = {}
     async with AsyncExitStack() as stack:
         for source in SOURCES:
             session = ClientSession(
-                connector=TCPConnector(local_addr=(source, 0)),
-                timeout=ClientTimeout(total=3),
+                connector=aiohttp.TCPConnector(local_addr=(source, 0)),
+                # All callers share the session, but not their cookies.
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=TIMEOUT,
             )
             app[SESSIONS][source] = await stack.enter_async_context(session)
         yield
@@ -90,43 +67,87 @@ async def sessions(app: web.Application) -> AsyncIterator[None]:
 
 @routes.get("/whoami")
 async def ask_upstream(request: web.Request) -> web.Response:
-    """Ask an upstream which address and port it sees."""
-    source = choose(request, "source", SOURCES, SOURCES[0])
-    own = str(ip_address(source).version)
-    family = choose(request, "family", LOOPBACK, own)
-    if family != own:
-        reason = f"family mismatch: no way from {source} to IPv{family}"
-        raise explain(web.HTTPBadRequest, reason)
-    if family not in request.app[UPSTREAMS]:
-        reason = f"{source} needs IPv{family}, which this host has not"
-        raise explain(web.HTTPServiceUnavailable, reason)
-    session, url = request.app[SESSIONS][source], request.app[UPSTREAMS][family]
+    """Ask an upstream which address it sees."""
+    source = read_source(request)
+    session = request.app[SESSIONS][source]
     try:
-        async with session.get(url) as response:
-            answer = await response.json()
-    except (ClientError, TimeoutError) as error:
-        reason = f"this host cannot send from {source}"
-        raise explain(web.HTTPServiceUnavailable, reason) from error
-    return web.json_response({"source": source, **answer})
+        seen = await fetch_seen(session, upstream_url(request))
+    except aiohttp.ClientConnectorError as error:
+        raise explain(source, error.os_error) from error
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        raise explain(source, error) from error
+    return web.json_response({"source": source, "seen": seen})
 
 
-def choose(
-    request: web.Request, name: str, choices: Collection[str], default: str
-) -> str:
-    match request.query.getall(name, [default]):
-        case [value] if value in choices:
-            return value
-    reason = f"{name} has to be one of {', '.join(choices)}"
-    raise explain(web.HTTPBadRequest, reason)
+# end of answer
 
 
-def explain(kind: type[web.HTTPError], reason: str) -> web.HTTPError:
-    return kind(text=dumps({"error": reason}), content_type="application/json")
+def read_source(request: web.Request) -> str:
+    sources = request.query.getall("source", ["127.0.0.1"])
+    if len(sources) == 1 and sources[0] in SOURCES:
+        return sources[0]
+    reason = f"source must be one of {', '.join(SOURCES)}"
+    raise json_error(web.HTTPBadRequest, reason)
+
+
+async def fetch_seen(session: ClientSession, url: URL) -> str:
+    async with session.get(url, raise_for_status=True) as response:
+        body = await response.read()
+    try:
+        visit = json.loads(body)
+    except RecursionError as error:
+        raise ValueError("JSON that is nested too deeply") from error
+    if isinstance(visit, dict) and isinstance(visit.get("seen"), str):
+        return str(visit["seen"])
+    raise ValueError("no JSON object that has an address")
+
+
+def explain(source: str, error: Exception) -> web.HTTPError:
+    """Tell apart what this host lacks and what fails at the upstream."""
+    cause = type(error).__name__
+    logger.warning("no answer for %s: %s: %s", source, cause, error)
+    if isinstance(error, OSError) and error.errno == errno.EADDRNOTAVAIL:
+        reason = f"this host does not have the address {source}"
+        return json_error(web.HTTPServiceUnavailable, reason)
+    reason = "the upstream failed"
+    if isinstance(error, TimeoutError):
+        reason = "the upstream is slow"
+    if isinstance(error, ConnectionRefusedError):
+        reason = "the upstream refused the connection"
+    # This error has no number. Only its text names it.
+    if str(error).startswith("no matching local address"):
+        reason = f"{source} and the upstream differ in family: IPv4, IPv6"
+    return json_error(web.HTTPBadGateway, reason)
+
+
+def json_error(kind: type[web.HTTPError], reason: str) -> web.HTTPError:
+    body = json.dumps({"error": reason})
+    return kind(text=body, content_type="application/json")
+
+
+# Only for this demonstration:
+
+
+def upstream_url(request: web.Request) -> URL:
+    """Return the address of the route below, which plays the upstream."""
+    # Not the address in the Host header, where a client can write any.
+    address = request.get_extra_info("sockname")
+    if not isinstance(address, tuple):
+        # There is none on a Unix socket, and none where the client has left.
+        address = ("127.0.0.1", 1)
+    url = URL.build(scheme="http", host=address[0], port=address[1])
+    return url.join(request.app.router["upstream"].url_for())
+
+
+@routes.get("/upstream", name="upstream")
+async def answer_as_upstream(request: web.Request) -> web.Response:
+    """Show the address that the request comes from."""
+    return web.json_response({"seen": request.remote})
 
 
 def create_app() -> web.Application:
     app = web.Application()
-    app.cleanup_ctx.extend([upstreams, sessions])
+    app.cleanup_ctx.append(client_sessions)
     app.add_routes(routes)
     return app
 

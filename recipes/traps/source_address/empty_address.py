@@ -1,8 +1,13 @@
-"""`local_addr=('', 0)`, as some copies of the FAQ print it, chooses nothing.
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["aiohttp>=3.9,<4"]
+# ///
+"""With an empty address, the system chooses the address.
 
-The empty string is "any address": the kernel takes the one that it would have
-taken anyway. And since it is an address of IPv4, a target that has only IPv6
-cannot be reached any more.
+The empty string in `local_addr=("", 0)` stands for any IPv4 address of this
+host. The system takes the one that it would have taken anyway: 127.0.0.1 for an
+upstream on 127.0.0.1. An upstream that has only IPv6 can no longer be reached.
+Write the address, as the FAQ of aiohttp 3.14 does: `('127.0.0.1', 0)`.
 
 Try it::
 
@@ -10,33 +15,124 @@ Try it::
     {"source": "127.0.0.2", "seen": "127.0.0.1"}
 """
 
+import errno
+import json
+import logging
 import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
-from aiohttp import ClientSession, TCPConnector, web
+import aiohttp
+from aiohttp import ClientSession, web
+from yarl import URL
 
+SOURCES = ("127.0.0.1", "127.0.0.2", "::1", "203.0.113.9")
+SESSIONS = web.AppKey("SESSIONS", dict[str, ClientSession])
+# Seconds for a call.
+TIMEOUT = aiohttp.ClientTimeout(total=3)
+
+logger = logging.getLogger(__name__)
 routes = web.RouteTableDef()
 
 
-@routes.get("/peer")
-async def tell_peer(request: web.Request) -> web.Response:
-    """Tell the address that the request comes from."""
-    return web.json_response({"seen": request.remote})
+# answer
+async def client_sessions(app: web.Application) -> AsyncIterator[None]:
+    app[SESSIONS] = {}
+    async with AsyncExitStack() as stack:
+        for source in SOURCES:
+            session = ClientSession(
+                connector=aiohttp.TCPConnector(local_addr=("", 0)),
+                # All callers share the session, but not their cookies.
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=TIMEOUT,
+            )
+            app[SESSIONS][source] = await stack.enter_async_context(session)
+        yield
 
 
 @routes.get("/whoami")
 async def ask_upstream(request: web.Request) -> web.Response:
-    """Ask which address is seen, here of this server itself."""
-    connector = TCPConnector(local_addr=("", 0))  # wrong
-    async with (
-        ClientSession(connector=connector) as session,
-        session.get(request.url.with_path("/peer")) as response,
-    ):
-        answer = await response.json()
-    return web.json_response({"source": request.query["source"], **answer})
+    """Ask an upstream which address it sees."""
+    source = read_source(request)
+    session = request.app[SESSIONS][source]
+    try:
+        seen = await fetch_seen(session, upstream_url(request))
+    except aiohttp.ClientConnectorError as error:
+        raise explain(source, error.os_error) from error
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        raise explain(source, error) from error
+    return web.json_response({"source": source, "seen": seen})
+
+
+# end of answer
+
+
+def read_source(request: web.Request) -> str:
+    sources = request.query.getall("source", ["127.0.0.1"])
+    if len(sources) == 1 and sources[0] in SOURCES:
+        return sources[0]
+    reason = f"source must be one of {', '.join(SOURCES)}"
+    raise json_error(web.HTTPBadRequest, reason)
+
+
+async def fetch_seen(session: ClientSession, url: URL) -> str:
+    async with session.get(url, raise_for_status=True) as response:
+        body = await response.read()
+    try:
+        visit = json.loads(body)
+    except RecursionError as error:
+        raise ValueError("JSON that is nested too deeply") from error
+    if isinstance(visit, dict) and isinstance(visit.get("seen"), str):
+        return str(visit["seen"])
+    raise ValueError("no JSON object that has an address")
+
+
+def explain(source: str, error: Exception) -> web.HTTPError:
+    """Tell apart what this host lacks and what fails at the upstream."""
+    cause = type(error).__name__
+    logger.warning("no answer for %s: %s: %s", source, cause, error)
+    if isinstance(error, OSError) and error.errno == errno.EADDRNOTAVAIL:
+        reason = f"this host does not have the address {source}"
+        return json_error(web.HTTPServiceUnavailable, reason)
+    reason = "the upstream failed"
+    if isinstance(error, TimeoutError):
+        reason = "the upstream is slow"
+    if isinstance(error, ConnectionRefusedError):
+        reason = "the upstream refused the connection"
+    # This error has no number. Only its text names it.
+    if str(error).startswith("no matching local address"):
+        reason = f"{source} and the upstream differ in family: IPv4, IPv6"
+    return json_error(web.HTTPBadGateway, reason)
+
+
+def json_error(kind: type[web.HTTPError], reason: str) -> web.HTTPError:
+    body = json.dumps({"error": reason})
+    return kind(text=body, content_type="application/json")
+
+
+# Only for this demonstration:
+
+
+def upstream_url(request: web.Request) -> URL:
+    """Return the address of the route below, which plays the upstream."""
+    # Not the address in the Host header, where a client can write any.
+    address = request.get_extra_info("sockname")
+    if not isinstance(address, tuple):
+        # There is none on a Unix socket, and none where the client has left.
+        address = ("127.0.0.1", 1)
+    url = URL.build(scheme="http", host=address[0], port=address[1])
+    return url.join(request.app.router["upstream"].url_for())
+
+
+@routes.get("/upstream", name="upstream")
+async def answer_as_upstream(request: web.Request) -> web.Response:
+    """Show the address that the request comes from."""
+    return web.json_response({"seen": request.remote})
 
 
 def create_app() -> web.Application:
     app = web.Application()
+    app.cleanup_ctx.append(client_sessions)
     app.add_routes(routes)
     return app
 
