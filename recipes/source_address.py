@@ -25,7 +25,7 @@ Good to know:
 - For two families the text of aiohttp's error is `Cannot connect to host
   127.0.0.1:8080 ssl:default [None]`. Only `os_error` has the reason.
 - For a name with addresses of both families, `local_addr` chooses the family.
-  When all attempts fail, `os_error` lists the reasons, and its `errno` is None.
+  When both fail, `errno` is None, and this file says "the upstream failed".
 - A string as `local_addr` is a `TypeError` at the first request.
 - On macOS, `ifconfig lo0 alias 127.0.0.2` adds 127.0.0.2.
 """

@@ -21,6 +21,7 @@ from aiohttp import (
     UnixConnector,
     web,
 )
+from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from recipes import source_address
@@ -494,3 +495,65 @@ async def test_a_fixed_port_serves_one_connection_at_a_time(
         leave.set()
     assert caught.value.errno == errno.EADDRINUSE
     assert first.result().status == 200
+
+
+class BothFamilies(AbstractResolver):
+    """Give each name an address of IPv6 and one of IPv4."""
+
+    async def resolve(
+        self,
+        host: str,
+        port: int = 0,
+        family: socket.AddressFamily = socket.AF_UNSPEC,
+    ) -> list[ResolveResult]:
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address,
+                port=port,
+                family=family,
+                proto=0,
+                flags=0,
+            )
+            for address, family in (
+                ("::1", socket.AF_INET6),
+                ("127.0.0.1", socket.AF_INET),
+            )
+        ]
+
+    async def close(self) -> None:
+        pass
+
+
+def connector_of_both_families(source: str) -> TCPConnector:
+    return TCPConnector(local_addr=(source, 0), resolver=BothFamilies())
+
+
+async def test_the_local_address_chooses_the_family_of_a_name(
+    serve: Serve,
+) -> None:
+    port = (await serve(web.Application())).port
+    connector = connector_of_both_families("127.0.0.1")
+    async with (
+        ClientSession(connector=connector) as session,
+        session.get(f"http://both.test:{port}/") as response,
+    ):
+        assert response.status == 404
+
+
+async def test_a_name_of_both_families_hides_the_errno_of_a_missing_address(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = source_address.create_app()
+    server = await serve(app)
+    sessions = app[source_address.SESSIONS]
+    source = "203.0.113.9"
+    connector = connector_of_both_families(source)
+    async with (
+        ClientSession(connector=connector) as session,
+        ClientSession(server.url) as client,
+    ):
+        monkeypatch.setitem(sessions, source, session)
+        call(monkeypatch, "http://both.test:1/")
+        reason = await refusal(client, f"source={source}", 502)
+    assert reason == "the upstream failed"
