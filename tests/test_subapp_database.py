@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
+from functools import partial
 from pathlib import Path
 
 import aiosqlite
@@ -91,7 +92,7 @@ async def test_the_count_outlives_the_server(
     serve: Serve, application: web.Application, path: Path
 ) -> None:
     for number, app in enumerate(
-        [application, subapp_database.create_app(database=str(path))]
+        [application, subapp_database.create_app(database=path)]
     ):
         server = await serve(app)
         async with ClientSession(server.url) as client:
@@ -162,16 +163,25 @@ async def test_what_was_counted_stays_counted_whoever_leaves(
     assert visits(path) in range(max(counts), 129)
 
 
-async def test_a_locked_database_is_told(
-    client: ClientSession, path: Path
+async def test_a_busy_database_is_a_503_and_logged(
+    client: ClientSession, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         async with asyncio.timeout(3), client.get("sub/") as response:
             assert response.status == 503
-            assert response.headers["Retry-After"] == "1"
-            assert "error" in await response.json()
+            assert "busy" in (await response.json())["error"]
+    assert "the database is busy: OperationalError" in caplog.text
     assert await visit(client) == 1
+
+
+async def test_a_mistake_of_the_program_is_a_500(
+    client: ClientSession, path: Path
+) -> None:
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("DROP TABLE counter")
+    async with client.get("sub/") as response:
+        assert response.status == 500
 
 
 async def test_another_process_that_reads_hinders_no_visit(
@@ -186,7 +196,7 @@ async def test_another_process_that_reads_hinders_no_visit(
 # Isolation
 
 
-async def test_a_subapplication_sees_no_more_than_what_is_shared(
+async def test_a_subapplication_finds_its_parent_by_config_dict_alone(
     serve: Serve, path: Path
 ) -> None:
     async def tell(request: web.Request) -> web.Response:
@@ -197,28 +207,28 @@ async def test_a_subapplication_sees_no_more_than_what_is_shared(
                 "own": request.app.get(OTHER),
                 "found": request.config_dict[OTHER],
                 "name": request.config_dict[NAME],
-                "same": request.config_dict[DATABASE] is request.app[DATABASE],
+                "shared": DATABASE in request.config_dict,
+                "copied": DATABASE in request.app,
             }
         )
 
     app = subapp_database.create_app(database=path)
     app[OTHER] = "main's"
-    sub, deeper = map(subapp_database.create_sub, ("an app", "its part"))
-    deeper.router.add_get("/tell", tell)
-    subapp_database.mount(sub, "/deeper", deeper)
-    subapp_database.mount(app, "/own", sub)
+    sub = subapp_database.create_sub("another")
+    sub.router.add_get("/tell", tell)
+    app.add_subapp("/another", sub)
     server = await serve(app)
     async with (
         ClientSession(server.url) as client,
-        client.get("own/deeper/tell") as response,
+        client.get("another/tell") as response,
     ):
         assert await response.json() == {
             "own": None,
             "found": "main's",
-            "name": "its part",
-            "same": True,
+            "name": "another",
+            "shared": True,
+            "copied": False,
         }
-    assert app[DATABASE] is sub[DATABASE] is deeper[DATABASE]
 
 
 async def test_a_key_of_the_same_name_is_another_key(
@@ -242,7 +252,6 @@ async def test_a_subapplication_runs_alone_with_a_given_database(
         async with ClientSession(server.url) as client:
             assert await visit(client) == 1
         await server.stop()
-        assert journal(path) == ["alone opened", "alone closed"]
         # Only who opened a connection closes it.
         [[count]] = await connection.execute_fetchall(COUNT)
         assert count == 2
@@ -252,16 +261,23 @@ async def test_a_subapplication_without_a_database_does_not_start(
     serve: Serve,
 ) -> None:
     root = web.Application()
-    root.add_subapp("/sub", subapp_database.create_sub("forgotten"))
-    with pytest.raises(RuntimeError, match="DATABASE with 'forgotten'"):
+    sub = subapp_database.create_sub("forgotten")
+    sub.cleanup_ctx.append(
+        partial(subapp_database.require_database, parent=root)
+    )
+    root.add_subapp("/sub", sub)
+    with pytest.raises(RuntimeError, match="forgotten is mounted without"):
         await serve(root)
 
 
-async def test_a_parent_without_a_database_does_not_start(serve: Serve) -> None:
-    root = web.Application()
-    subapp_database.mount(root, "/sub", subapp_database.create_sub("sub"))
-    with pytest.raises(KeyError, match="DATABASE"):
-        await serve(root)
+async def test_the_parent_is_asked_for_its_database(path: Path) -> None:
+    app = subapp_database.create_app(database=path)
+    # The context that opens it is lost, by a mistake.
+    app.cleanup_ctx.pop(0)
+    runner = web.AppRunner(app)
+    with pytest.raises(RuntimeError, match="sub is mounted without"):
+        await runner.setup()
+    await runner.cleanup()
 
 
 # Start and end
@@ -275,58 +291,20 @@ async def test_who_starts_last_ends_first_and_writes_until_then(
     assert journal(path)[2:] == ["deeper closed", "sub closed"]
 
 
-async def test_the_parent_has_its_database_when_the_others_have_ended(
-    serve: Serve, application: web.Application, path: Path
+async def test_the_database_is_closed_at_the_end(
+    serve: Serve, application: web.Application
 ) -> None:
-    counts: list[object] = []
-
-    async def count_last(app: web.Application) -> AsyncIterator[None]:
-        yield
-        assert journal(path)[-1] == "sub closed"
-        [[count]] = await app[DATABASE].execute_fetchall(COUNT)
-        counts.append(count)
-
-    application.cleanup_ctx.insert(1, count_last)
     server = await serve(application)
     await server.stop()
-    assert counts == [1]
     with pytest.raises(ValueError, match="closed"):
         await application[DATABASE].execute_fetchall(COUNT)
 
 
-async def test_signals_of_a_subapplication_run_once_and_with_the_database(
-    serve: Serve, application: web.Application
-) -> None:
-    events = []
-
-    async def start(app: web.Application) -> None:
-        await app[DATABASE].execute(COUNT)
-        events.append("start")
-
-    async def shut_down(app: web.Application) -> None:
-        events.append("shut down")
-
-    async def end(app: web.Application) -> None:
-        await app[DATABASE].execute(COUNT)
-        events.append("end")
-
-    sub = subapp_database.create_sub("with signals")
-    sub.on_startup.append(start)
-    sub.on_shutdown.append(shut_down)
-    sub.on_cleanup.append(end)
-    subapp_database.mount(application, "/signals", sub)
-    server = await serve(application)
-    await server.stop()
-    assert events == ["start", "shut down", "end"]
-
-
 async def test_the_end_is_written_whatever_brought_it(path: Path) -> None:
     async with opened(path) as connection:
-        sub = subapp_database.create_sub("broken")
-        sub[DATABASE] = connection
         with pytest.raises(RuntimeError, match="on purpose"):
-            async with subapp_database.journal(sub):
-                await fail(sub)
+            async with subapp_database.journal(connection, "broken"):
+                raise RuntimeError("failed on purpose")
     assert journal(path) == ["broken opened", "broken closed"]
 
 
@@ -334,54 +312,30 @@ async def fail(app: web.Application) -> None:
     raise RuntimeError("failed on purpose")
 
 
-async def test_a_subapplication_that_fails_to_start_ends_the_others_in_order(
+async def test_a_subapplication_that_fails_to_start_closes_the_database(
     serve: Serve, application: web.Application, path: Path
 ) -> None:
     before = set(threading.enumerate())
     failing = subapp_database.create_sub("failing")
     failing.on_startup.append(fail)
-    subapp_database.mount(application, "/failing", failing)
+    application.add_subapp("/failing", failing)
     with pytest.raises(RuntimeError, match="on purpose"):
         await serve(application)
-    assert journal(path) == [
-        *("sub opened", "deeper opened", "failing opened"),
-        *("failing closed", "deeper closed", "sub closed"),
-    ]
+    assert journal(path)[2:] == ["deeper closed", "sub closed"]
     opened = set(threading.enumerate()) - before
     assert not any(is_alive(thread) for thread in opened)
 
 
-async def test_the_process_ends_when_a_subapplication_fails_to_start(
+async def test_an_end_under_a_foreign_lock_is_logged_and_no_failure(
     tmp_path: Path, path: Path
 ) -> None:
-    program = tmp_path / "failing.py"
-    program.write_text(
-        "import sys\n"
-        "from aiohttp import web\n"
-        f"sys.path.insert(0, {str(SCRIPT.parent)!r})\n"
-        "import subapp_database as recipe\n"
-        "async def fail(app): raise RuntimeError('failed on purpose')\n"
-        "failing = recipe.create_sub('failing')\n"
-        "failing.on_startup.append(fail)\n"
-        "parent = recipe.create_sub('parent')\n"
-        "recipe.mount(parent, '/failing', failing)\n"
-        "app = web.Application()\n"
-        "app.cleanup_ctx.append(\n"
-        f"    lambda app: recipe.connection(app, {str(path)!r})\n"
-        ")\n"
-        "recipe.mount(app, '/parent', parent)\n"
-        "web.run_app(app, host='127.0.0.1', port=0)\n"
-    )
-    code, errors = await run(program)
-    assert code == 1
-    assert errors.endswith("RuntimeError: failed on purpose\n")
-    assert errors.count("Traceback") == 1
-    assert journal(path) == [
-        *("parent opened", "failing opened"),
-        *("failing closed", "parent closed"),
-    ]
-    # The last to close the file removes its log.
-    assert not path.with_name(f"{path.name}-wal").exists()
+    async with running(SCRIPT, cwd=tmp_path, DATABASE=str(path)) as process:
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            assert await process.end() == 0
+    log = process.log.read_text()
+    assert "the end of deeper is not in the journal" in log
+    assert "the end of sub is not in the journal" in log
 
 
 @pytest.mark.parametrize("broken", ["no folder", "a folder", "no database"])

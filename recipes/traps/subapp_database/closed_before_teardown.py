@@ -1,9 +1,13 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["aiohttp>=3.9,<4", "aiosqlite>=0.20"]
+# ///
 """What a sub-application writes at its end meets a closed database.
 
-aiohttp 3.14 leaves cleanup contexts from the outside in: the parent's first,
-then those of what is nested in it. A connection that the parent opened is
-closed when the sub-application wants to write its last line. The exception
-stops the clean-up of every application after it, too.
+aiohttp 3.14 ends the parent's cleanup contexts first, and those of its
+sub-applications after them. Here the sub-application writes its journal in a
+context of its own. The parent has closed the connection by then. Enter that
+part inside the parent's context.
 
 Try it::
 
@@ -13,50 +17,123 @@ Try it::
     Log: ValueError: no active connection
 """
 
+import json
+import logging
 import os
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 
-import aiosqlite
 from aiohttp import web
+from aiosqlite import Connection, connect
 
-DATABASE = web.AppKey("DATABASE", aiosqlite.Connection)
+DATABASE = web.AppKey("DATABASE", Connection)
+NAME = web.AppKey("NAME", str)
 
+SCHEMA = """
+    PRAGMA journal_mode = WAL;
+    CREATE TABLE IF NOT EXISTS counter (id INTEGER PRIMARY KEY, visits INTEGER);
+    CREATE TABLE IF NOT EXISTS journal (app TEXT, event TEXT);
+"""
+COUNT = """
+    INSERT INTO counter VALUES (1, 1)
+    ON CONFLICT (id) DO UPDATE SET visits = visits + 1 RETURNING visits
+"""
+# Seconds that a statement waits for other processes. Others wait behind it.
+WAIT = 0.1
+
+logger = logging.getLogger(__name__)
 routes = web.RouteTableDef()
 
 
-async def connection(
-    app: web.Application, sub: web.Application
+# answer
+@routes.get("/")
+async def count_visit(request: web.Request) -> web.Response:
+    """Count a visit to any of the applications."""
+    visits = await count(request.config_dict[DATABASE])
+    return web.json_response({"app": request.app[NAME], "visits": visits})
+
+
+async def open_database(
+    app: web.Application, path: Path
 ) -> AsyncIterator[None]:
-    async with aiosqlite.connect(":memory:") as db:
-        await db.execute("CREATE TABLE journal (event TEXT)")
-        sub[DATABASE] = app[DATABASE] = db
+    # A file that cannot be opened raises here. In aiosqlite 0.22 its thread
+    # would print a second error, "Event loop is closed".
+    sqlite3.connect(path).close()
+    async with connect(path, timeout=WAIT, isolation_level=None) as connection:
+        await connection.executescript(SCHEMA)
+        app[DATABASE] = connection
         yield
 
 
-async def journal(app: web.Application) -> AsyncIterator[None]:
-    yield
-    await app[DATABASE].execute("INSERT INTO journal VALUES ('closed')")
+@asynccontextmanager
+async def journal(connection: Connection, name: str) -> AsyncIterator[None]:
+    """Write down when a sub-application starts and ends."""
+    insert = "INSERT INTO journal VALUES (?, ?)"
+    await connection.execute(insert, [name, "opened"])
+    try:
+        yield
+    finally:
+        try:
+            await connection.execute(insert, [name, "closed"])
+        except sqlite3.Error:
+            logger.exception("the end of %s is not in the journal", name)
 
 
-@routes.get("/")
-async def count_visit(request: web.Request) -> web.Response:
-    """Count a visit to the sub-application."""
-    db = request.app[DATABASE]
-    await db.execute("INSERT INTO journal VALUES ('visit')")
-    [[visits]] = await db.execute_fetchall("SELECT count(*) FROM journal")
-    return web.json_response({"app": "sub", "visits": visits})
+# end of answer
 
 
-def create_app() -> web.Application:
-    app, sub = web.Application(), web.Application()
-    sub.cleanup_ctx.append(journal)
-    sub.add_routes(routes)
-    app.cleanup_ctx.append(partial(connection, sub=sub))
-    app.add_subapp("/sub", sub)  # wrong
+async def count(connection: Connection) -> int:
+    try:
+        rows = list(await connection.execute_fetchall(COUNT))
+    except sqlite3.OperationalError as error:
+        if not error.sqlite_errorname.startswith("SQLITE_BUSY"):
+            raise  # a mistake, such as a missing table, is a 500
+        logger.warning("the database is busy: %r", error)
+        reason = "the database is busy"
+        raise json_error(web.HTTPServiceUnavailable, reason) from error
+    visits: int = rows[0][0]
+    return visits
+
+
+def json_error(kind: type[web.HTTPError], reason: str) -> web.HTTPError:
+    body = json.dumps({"error": reason})
+    return kind(text=body, content_type="application/json")
+
+
+def create_sub(name: str) -> web.Application:
+    app = web.Application()
+    app[NAME] = name
+    app.add_routes(routes)
+    return app
+
+
+async def require_database(
+    app: web.Application, parent: web.Application
+) -> AsyncIterator[None]:
+    # At the start, and not as a KeyError at the first request.
+    if DATABASE not in parent:
+        raise RuntimeError(f"{app[NAME]} is mounted without a DATABASE")
+    async with journal(parent[DATABASE], app[NAME]):
+        yield
+
+
+def create_app(*, database: Path = Path("visits.db")) -> web.Application:
+    app = create_sub("main")
+    sub = create_sub("sub")
+    app.cleanup_ctx.append(partial(open_database, path=database))
+    sub.cleanup_ctx.append(partial(require_database, parent=app))
+    sub.add_subapp("/deeper", create_sub("deeper"))
+    app.add_subapp("/sub", sub)
     return app
 
 
 if __name__ == "__main__":
+    app = create_app(database=Path(os.environ.get("DATABASE", "visits.db")))
     port = int(os.environ.get("PORT", "8080"))
-    web.run_app(create_app(), host="127.0.0.1", port=port, shutdown_timeout=5)
+    try:
+        web.run_app(app, host="127.0.0.1", port=port, shutdown_timeout=5)
+    except (sqlite3.Error, OSError) as error:
+        raise SystemExit(f"cannot start: {error}") from None
