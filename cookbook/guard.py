@@ -103,7 +103,8 @@ async def _complete(request: web.Request, response: web.StreamResponse) -> None:
 class AccessLogger(AbstractAccessLogger):
     """One line per request, in ASCII, whatever bytes the request had.
 
-    The query is left out: it may hold a ticket.
+    The query is left out: it may hold a ticket. The line ends with the answer's
+    `X-Request-ID`, if it has one.
     """
 
     def log(
@@ -112,16 +113,20 @@ class AccessLogger(AbstractAccessLogger):
         response: web.StreamResponse,
         time: float,
     ) -> None:
-        path = request.rel_url.raw_path.encode("unicode_escape").decode()
         self.logger.info(
-            '%s "%s %s" %d %d %.3fs',
+            '%s "%s %s" %d %d %.3fs%s',
             request.remote,
             request.method,
-            path.replace('"', r"\""),
+            _escape(request.rel_url.raw_path),
             response.status,
             response.body_length,
             time,
+            _escape(f" {response.headers.get('X-Request-ID', '')}").rstrip(),
         )
+
+
+def _escape(text: str) -> str:
+    return text.encode("unicode_escape").decode().replace('"', r"\"")
 
 
 class Runner(web.AppRunner):

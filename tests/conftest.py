@@ -129,6 +129,15 @@ def handler_cancellation(request: pytest.FixtureRequest) -> bool:
     return bool(request.param)
 
 
+def create_cookbook(folder: Path, redis_url: str) -> web.Application:
+    """Mount all recipes, with their databases in a folder."""
+    from app import create_app
+
+    return create_app(
+        data_dir=folder, redis_url=redis_url, session_key="random"
+    )
+
+
 @pytest.fixture(scope="session")
 def redis_url() -> Iterator[str]:
     """A Redis for all tests; they use channels and keys of their own."""

@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientResponse, ClientSession, CookieJar
 
-import app
 from cookbook import stage
 from cookbook.pages import shows
-from tests.conftest import Serve
+from tests.conftest import Serve, create_cookbook
 from tests.servers import TIMEOUT, Server, children
 
 SHOW = "/recipes/route_table/traps/decorator_above_the_route"
@@ -20,7 +19,7 @@ SLOW = "/recipes/websocket_logout/traps/waiting_for_the_peer"
 
 @pytest.fixture
 async def server(serve: Serve, tmp_path: Path, redis_url: str) -> Server:
-    return await serve(app.create_app(data_dir=tmp_path, redis_url=redis_url))
+    return await serve(create_cookbook(tmp_path, redis_url))
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from aiohttp import ClientSession, web
 
 import app
 from cookbook.pages.content import name_of
-from tests.conftest import Serve
+from tests.conftest import Serve, create_cookbook
 from tests.servers import ROOT
 from tests.test_pages import get, links_of
 
@@ -247,7 +247,7 @@ def printed() -> str:
 async def client(
     serve: Serve, tmp_path: Path, redis_url: str
 ) -> AsyncIterator[ClientSession]:
-    cookbook = app.create_app(data_dir=tmp_path, redis_url=redis_url)
+    cookbook = create_cookbook(tmp_path, redis_url)
     server = await serve(cookbook)
     async with ClientSession(server.url) as session:
         yield session
