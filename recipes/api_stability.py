@@ -1,44 +1,40 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["aiohttp>=3.14.3,<4"]
+# dependencies = ["aiohttp>=3.9,<4", "packaging>=23"]
 # ///
 """What is the API stability and deprecation policy?
 
-Semantic Versioning, with more exceptions than the FAQ tells. Feature releases
-took things away (3.10 `ClientSession()` without a loop, 3.14 Python 3.9), and
-bugfix releases changed defaults (3.10.9: 30 s to connect). So depend on
-`aiohttp>=3.14,<4`, lock the exact version that you deploy, turn warnings into
-errors in your tests, and read the changelog before an update.
+Depend on `aiohttp>=3.14.3,<4`, and lock the exact version that you deploy. Turn
+warnings into errors in your tests: `filterwarnings = error::DeprecationWarning`
+under `[tool.pytest.ini_options]`. aiohttp follows Semantic Versioning, as the
+table below says. There were exceptions: read the changelog before an update.
 
 Try it::
 
     $ curl localhost:8080/policy/3.0.6
     {"version": "3.0.6", "bugfix": {"version": "3.0.7", "may": ...
-    $ curl "localhost:8080/compare?from=3.9.5&to=3.10.0"
-    {"from": "3.9.5", "to": "3.10.0", "order": "newer", "kind": "feature"}
-    $ curl "localhost:8080/removal?deprecated=3.5&last=3.14"
-    {"removed_in": "4.0.0"}
+    $ curl localhost:8080/policy/4.0.0a1
+    {"version": "4.0.0a1", "bugfix": {"version": "4.0.0", "may": ...
     $ curl localhost:8080/demonstration
-    {"call": "aiohttp.BasicAuth('ann', 'secret')", "warning": ...
+    {"call": "Application(loop=...)", "warning": "DeprecationWarning", ...
 
 Good to know:
 
-- Known exceptions: aiohttp#6719 (3.8.2, cancellation of handlers), #7671
-  (3.8.6, a stricter parser), #8555 (3.10.0, no running loop), #7342 (3.10.9),
-  #11898 (3.13.3). Not all are marked: the new order of routes in 3.10.0 is in
-  the changelog as a gain in speed (#7829).
-- Python hides DeprecationWarning but in `__main__`: `python -W default`,
-  `-X dev` and pytest show them. `NotAppKeyWarning` aiohttp hides itself.
-- Not all that is deprecated warns: `loop=` of `ClientSession` is silent.
-- `warnings.catch_warnings` changes the whole process: across an `await`, it
-  takes another task's warnings, and may leave its filters behind.
+- The policy does not cover new Python versions, stricter parsers and defaults.
+  3.14.0 dropped Python 3.9, and 3.10.9 changed the time to connect.
+- A minor release has removed something: 3.10.0 refuses a `ClientSession()` that
+  is made without a running loop (aiohttp#8555).
+- Python hides a DeprecationWarning except in `__main__`. Show it by
+  `python -W default`, `python -X dev` or pytest.
+- `ClientSession(loop=...)` is deprecated, and warns of nothing.
+- `warnings.catch_warnings` changes the whole process. Do not `await` in it.
 """
 
+import asyncio
 import json
 import os
 import platform
 import warnings
-from itertools import zip_longest
 
 import aiohttp
 import multidict
@@ -46,14 +42,68 @@ import yarl
 from aiohttp import web
 from packaging.version import InvalidVersion, Version
 
-KINDS = ("major", "major", "feature", "bugfix")  # of epoch!X.Y.Z
+# Python reads no number of more than 4,300 digits, a version of 100 is enough.
+MAX_LENGTH = 100
 
 routes = web.RouteTableDef()
 
 
+# answer
+POLICY = {
+    "bugfix": "fix bugs, and break what a security fix has to break",
+    "feature": "add features and deprecate, but remove nothing",
+    "major": "remove what was deprecated before the last feature release",
+}
+"""What the next release of each kind may do."""
+
+
+def next_releases(version: Version) -> dict[str, str]:
+    bugfix = version.micro
+    if not version.is_prerelease:
+        bugfix += 1
+    return {
+        "bugfix": f"{version.major}.{version.minor}.{bugfix}",
+        "feature": f"{version.major}.{version.minor + 1}.0",
+        "major": f"{version.major + 1}.0.0",
+    }
+
+
+# end of answer
+
+
+@routes.get("/policy/{version}")
+async def show_policy(request: web.Request) -> web.Response:
+    """Return what the next releases after a version may do."""
+    version = read_version(request)
+    answer: dict[str, object] = {"version": str(version)}
+    for kind, release in next_releases(version).items():
+        answer[kind] = {"version": release, "may": POLICY[kind]}
+    return web.json_response(answer)
+
+
+def read_version(request: web.Request) -> Version:
+    text = request.match_info["version"]
+    if len(text) > MAX_LENGTH:
+        reason = f"a version has up to {MAX_LENGTH} characters"
+        raise json_error(web.HTTPBadRequest, reason)
+    try:
+        version = Version(text)
+    except InvalidVersion:
+        reason = "this is not a version by PEP 440"
+        raise json_error(web.HTTPBadRequest, reason) from None
+    if version.epoch:
+        raise json_error(web.HTTPBadRequest, "aiohttp has no epochs")
+    return version
+
+
+def json_error(kind: type[web.HTTPError], reason: str) -> web.HTTPError:
+    body = json.dumps({"error": reason})
+    return kind(text=body, content_type="application/json")
+
+
 @routes.get("/versions")
 async def list_versions(request: web.Request) -> web.Response:
-    """List the versions that are imported here."""
+    """Return the versions that are imported here."""
     return web.json_response(
         {
             "aiohttp": aiohttp.__version__,
@@ -64,90 +114,20 @@ async def list_versions(request: web.Request) -> web.Response:
     )
 
 
-@routes.get("/policy/{version}")
-async def tell_policy(request: web.Request) -> web.Response:
-    """Tell what the next releases after a version may do."""
-    version = parse(request.match_info["version"])
-    x, y, z = version.major, version.minor, version.micro
-    epoch = f"{version.epoch}!" if version.epoch else ""
-    return web.json_response(
-        {
-            "version": str(version),
-            "bugfix": {
-                "version": f"{epoch}{x}.{y}.{z + 1}",
-                "may": "fix bugs, and break what a security fix has to break",
-            },
-            "feature": {
-                "version": f"{epoch}{x}.{y + 1}.0",
-                "may": "add features and deprecate, but remove nothing",
-            },
-            "major": {
-                "version": f"{epoch}{x + 1}.0.0",
-                "may": f"remove what was deprecated before the last {x}.Y",
-            },
-        }
-    )
-
-
-def parse(text: str) -> Version:
-    # Python writes and reads no number of more than 4,300 digits.
-    if len(text) > 100:
-        raise refusal("a version has up to 100 characters")
-    try:
-        return Version(text)
-    except InvalidVersion:
-        raise refusal("this is not a version by PEP 440") from None
-
-
-def refusal(reason: str) -> web.HTTPBadRequest:
-    text = json.dumps({"error": reason})
-    return web.HTTPBadRequest(text=text, content_type="application/json")
-
-
-@routes.get("/compare")
-async def compare(request: web.Request) -> web.Response:
-    """Tell how one version stands to another, by PEP 440."""
-    old, new = read_query(request, "from"), read_query(request, "to")
-    order = "same" if new == old else "newer" if new > old else "older"
-    one, other = (old.epoch, *old.release), (new.epoch, *new.release)
-    parts = zip_longest(one, other, fillvalue=0)
-    differing = [i for i, (a, b) in enumerate(parts) if a != b]
-    kind = KINDS[min(differing[0], 3)] if differing else None
-    return web.json_response(
-        {"from": str(old), "to": str(new), "order": order, "kind": kind}
-    )
-
-
-def read_query(request: web.Request, name: str) -> Version:
-    values = request.query.getall(name, [])
-    if len(values) != 1:
-        raise refusal(f"{name} is needed once")
-    return parse(values[0])
-
-
-@routes.get("/removal")
-async def tell_removal(request: web.Request) -> web.Response:
-    """Tell what removes a deprecation; `last` is the last X.Y of its series."""
-    since, last = read_query(request, "deprecated"), read_query(request, "last")
-    if since.major != last.major or since.minor > last.minor:
-        raise refusal("last must be of the same major version, and not older")
-    # What the last minor release deprecates lives for one major release more.
-    more = 2 if since.minor == last.minor else 1
-    return web.json_response({"removed_in": f"{last.major + more}.0.0"})
-
-
 @routes.get("/demonstration")
 async def demonstrate(request: web.Request) -> web.Response:
     """Call something deprecated where a filter makes the warning an error."""
-    answer = {"call": "aiohttp.BasicAuth('ann', 'secret')"}
-    # Filters are global. This one means calls in this module alone, because
-    # other threads go on, and without an await no other task meets it.
+    answer = {"call": "Application(loop=...)"}
+    loop = asyncio.get_running_loop()
+    # The filter is global. It means calls in this module alone, because other
+    # threads go on. No other task meets it, because nothing here awaits.
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "", DeprecationWarning, __name__)
         try:
-            aiohttp.BasicAuth("ann", "secret")
+            web.Application(loop=loop)
         except DeprecationWarning as error:
-            answer |= {"warning": type(error).__name__, "message": str(error)}
+            answer["warning"] = type(error).__name__
+            answer["message"] = str(error)
             answer["as_error"] = repr(error)
     return web.json_response(answer)
 

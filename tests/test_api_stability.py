@@ -36,8 +36,8 @@ async def test_the_imported_versions_are_told(client: ClientSession) -> None:
         ("3.14.5", ["3.14.6", "3.15.0", "4.0.0"]),
         ("3.9", ["3.9.1", "3.10.0", "4.0.0"]),
         ("3.7.4.post0", ["3.7.5", "3.8.0", "4.0.0"]),
-        ("4.0.0a1", ["4.0.1", "4.1.0", "5.0.0"]),
-        ("1!3.0.6", ["1!3.0.7", "1!3.1.0", "1!4.0.0"]),
+        ("4.0.0a1", ["4.0.0", "4.1.0", "5.0.0"]),
+        ("3.14.6rc1", ["3.14.6", "3.15.0", "4.0.0"]),
     ],
 )
 async def test_the_policy_names_the_next_releases(
@@ -51,59 +51,6 @@ async def test_the_policy_names_the_next_releases(
     assert all(policy[kind]["may"] for kind in kinds)
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "order", "kind"),
-    [
-        ("3.9.5", "3.10.0", "newer", "feature"),
-        ("3.10.0", "3.9.5", "older", "feature"),
-        ("3.14.4", "3.14.5", "newer", "bugfix"),
-        ("3.14.5", "4.0.0", "newer", "major"),
-        ("3.14.5", "3.14.5", "same", None),
-        ("3.0", "3.0.0", "same", None),
-        ("3.7.4", "3.7.4.post0", "newer", None),
-        ("4.0.0", "4.0.0a1", "older", None),
-        ("3.14.5", "4.0.0a1", "newer", "major"),
-        ("3.14.5.0", "3.14.5.1", "newer", "bugfix"),
-        ("3.14.5", "1!3.14.5", "newer", "major"),
-    ],
-)
-async def test_versions_are_compared_by_pep_440(
-    client: ClientSession, old: str, new: str, order: str, kind: str | None
-) -> None:
-    query = {"from": old, "to": new}
-    async with client.get("compare", params=query) as response:
-        answer = await response.json()
-    assert answer == {"from": old, "to": new, "order": order, "kind": kind}
-
-
-@pytest.mark.parametrize(
-    ("deprecated", "last", "release"),
-    [
-        ("3.5", "3.14", "4.0.0"),
-        ("3.14", "3.14", "5.0.0"),
-        ("4", "4.0", "6.0.0"),
-    ],
-)
-async def test_what_the_last_minor_release_deprecates_lives_longer(
-    client: ClientSession, deprecated: str, last: str, release: str
-) -> None:
-    query = {"deprecated": deprecated, "last": last}
-    async with client.get("removal", params=query) as response:
-        assert await response.json() == {"removed_in": release}
-
-
-@pytest.mark.parametrize(
-    ("deprecated", "last"), [("2.3", "3.14"), ("4.0", "3.14"), ("3.15", "3.14")]
-)
-async def test_the_last_minor_release_is_of_the_same_line(
-    client: ClientSession, deprecated: str, last: str
-) -> None:
-    query = {"deprecated": deprecated, "last": last}
-    async with client.get("removal", params=query) as response:
-        assert response.status == 400
-        assert "same major version" in (await response.json())["error"]
-
-
 INVALID = ["x", "3..0", "3.0.6\n.", "3,4", " ", "-1", "٣.0", "\0", "1e3"]
 
 
@@ -111,13 +58,18 @@ INVALID = ["x", "3..0", "3.0.6\n.", "3,4", " ", "-1", "٣.0", "\0", "1e3"]
 async def test_what_is_no_version_is_refused(
     client: ClientSession, version: str
 ) -> None:
-    async with client.get(f"policy/{version.replace(' ', '%20')}") as policy:
-        assert policy.status == 400
-    query = {"from": "3.0", "to": version}
-    async with client.get("compare", params=query) as response:
+    async with client.get(f"policy/{version.replace(' ', '%20')}") as response:
         assert response.status == 400
         answer = await response.json()
     assert answer == {"error": "this is not a version by PEP 440"}
+
+
+async def test_a_version_with_an_epoch_is_refused(
+    client: ClientSession,
+) -> None:
+    async with client.get("policy/1!3.0.6") as response:
+        assert response.status == 400
+        assert "epochs" in (await response.json())["error"]
 
 
 @pytest.mark.parametrize("digits", [101, 4300, 5000])
@@ -126,17 +78,6 @@ async def test_a_version_is_bounded(client: ClientSession, digits: int) -> None:
         assert response.status == 400
         answer = await response.json()
     assert answer == {"error": "a version has up to 100 characters"}
-
-
-@pytest.mark.parametrize(
-    "query", ["", "from=3.0", "to=3.0", "from=3&from=3&to=3"]
-)
-async def test_both_versions_are_needed_once(
-    client: ClientSession, query: str
-) -> None:
-    async with client.get(f"compare?{query}") as response:
-        assert response.status == 400
-        assert "is needed once" in (await response.json())["error"]
 
 
 async def test_the_longest_version_still_has_a_policy(
@@ -153,10 +94,10 @@ async def test_a_deprecated_call_warns_and_can_be_made_an_error(
     async with client.get("demonstration") as response:
         answer = await response.json()
     assert answer["warning"] == "DeprecationWarning"
-    assert "encode_basic_auth" in answer["message"]
+    assert "loop argument" in answer["message"]
     assert answer["as_error"].startswith("DeprecationWarning(")
     with pytest.warns(DeprecationWarning, match=re.escape(answer["message"])):
-        eval(answer["call"], {"aiohttp": aiohttp})
+        web.Application(loop=asyncio.get_running_loop())
 
 
 async def test_demonstrations_leave_the_filters_as_they_were(
@@ -176,7 +117,7 @@ async def test_a_demonstration_makes_no_error_in_another_thread(
     client: ClientSession,
 ) -> None:
     errors: list[BaseException | None] = []
-    deprecated = aiohttp.BasicAuth.__new__.__code__
+    deprecated = web.Application.__init__.__code__
 
     def warn() -> None:
         warnings.warn("of another thread", DeprecationWarning, stacklevel=1)

@@ -1,40 +1,122 @@
-"""`catch_warnings` across an `await` takes another task's warnings.
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["aiohttp>=3.9,<4", "packaging>=23"]
+# ///
+"""`catch_warnings` across an `await` spoils the filters of another request.
 
-It replaces the filters of the whole process and puts back what it found. Two
-that overlap find each other's: here the first request hears nothing, since the
-second has taken the place where warnings are recorded. Leave before you await.
+It replaces the filters of the whole process, and puts back what it found. Here
+two requests overlap. The first one ends and puts the old filters back, so the
+second one gets no error for what is deprecated. Leave it before you await.
 
 Try it::
 
     $ for i in 1 2; do \\
         curl -w '\\n' localhost:8080/demonstration & sleep 0.2; \\
-      done | grep -c null
+      done | grep -c as_error
     1
 """
 
 import asyncio
+import json
 import os
+import platform
 import warnings
 
 import aiohttp
+import multidict
+import yarl
 from aiohttp import web
+from packaging.version import InvalidVersion, Version
+
+# Python reads no number of more than 4,300 digits, a version of 100 is enough.
+MAX_LENGTH = 100
 
 routes = web.RouteTableDef()
 
 
-@routes.get("/demonstration")
-async def demonstrate(request: web.Request) -> web.Response:
-    """Call something deprecated after some work, and tell the warning."""
-    with warnings.catch_warnings(record=True) as caught:  # wrong
-        warnings.simplefilter("always")
-        await asyncio.sleep(0.5)
-        aiohttp.BasicAuth("ann", "secret")
+# answer
+POLICY = {
+    "bugfix": "fix bugs, and break what a security fix has to break",
+    "feature": "add features and deprecate, but remove nothing",
+    "major": "remove what was deprecated before the last feature release",
+}
+"""What the next release of each kind may do."""
+
+
+def next_releases(version: Version) -> dict[str, str]:
+    bugfix = version.micro
+    if not version.is_prerelease:
+        bugfix += 1
+    return {
+        "bugfix": f"{version.major}.{version.minor}.{bugfix}",
+        "feature": f"{version.major}.{version.minor + 1}.0",
+        "major": f"{version.major + 1}.0.0",
+    }
+
+
+# end of answer
+
+
+@routes.get("/policy/{version}")
+async def show_policy(request: web.Request) -> web.Response:
+    """Return what the next releases after a version may do."""
+    version = read_version(request)
+    answer: dict[str, object] = {"version": str(version)}
+    for kind, release in next_releases(version).items():
+        answer[kind] = {"version": release, "may": POLICY[kind]}
+    return web.json_response(answer)
+
+
+def read_version(request: web.Request) -> Version:
+    text = request.match_info["version"]
+    if len(text) > MAX_LENGTH:
+        reason = f"a version has up to {MAX_LENGTH} characters"
+        raise json_error(web.HTTPBadRequest, reason)
+    try:
+        version = Version(text)
+    except InvalidVersion:
+        reason = "this is not a version by PEP 440"
+        raise json_error(web.HTTPBadRequest, reason) from None
+    if version.epoch:
+        raise json_error(web.HTTPBadRequest, "aiohttp has no epochs")
+    return version
+
+
+def json_error(kind: type[web.HTTPError], reason: str) -> web.HTTPError:
+    body = json.dumps({"error": reason})
+    return kind(text=body, content_type="application/json")
+
+
+@routes.get("/versions")
+async def list_versions(request: web.Request) -> web.Response:
+    """Return the versions that are imported here."""
     return web.json_response(
         {
-            "call": "aiohttp.BasicAuth('ann', 'secret')",
-            "warning": str(caught[0].message) if caught else None,
+            "aiohttp": aiohttp.__version__,
+            "multidict": multidict.__version__,
+            "yarl": yarl.__version__,
+            "python": platform.python_version(),
         }
     )
+
+
+@routes.get("/demonstration")
+async def demonstrate(request: web.Request) -> web.Response:
+    """Call something deprecated where a filter makes the warning an error."""
+    answer = {"call": "Application(loop=...)"}
+    loop = asyncio.get_running_loop()
+    # The filter is global. It means calls in this module alone, because other
+    # threads go on. No other task meets it, because nothing here awaits.
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "", DeprecationWarning, __name__)
+        try:
+            await asyncio.sleep(0.5)
+            web.Application(loop=loop)
+        except DeprecationWarning as error:
+            answer["warning"] = type(error).__name__
+            answer["message"] = str(error)
+            answer["as_error"] = repr(error)
+    return web.json_response(answer)
 
 
 def create_app() -> web.Application:
