@@ -4,142 +4,152 @@
 # ///
 """How do I make sure my custom middleware response will behave correctly?
 
-Make a new response for each request. What may live longer is what a response
-is made of: bytes and strings. Of a `Response` that was sent before, nothing
-is written: the client waits for ever, while the access log says 200
-(aiohttp#3020). The FAQ's middleware as printed does not get as far: it lacks
-`@web.middleware`, and on aiohttp 3 every request is a 500.
+Make a new response for each request. Keep what a response is made of, bytes and
+strings, and never the response. A `Response` can be sent once. Sent a second
+time, it writes nothing: the client waits forever, and the access log says 200
+(aiohttp#3020).
 
 Try it::
 
     $ curl -i "localhost:8080/greeting?name=ann"
-    HTTP/1.1 200 OK...{"greeting": "Hello, ann!"}
+    HTTP/1.1 200 OK...X-Cache: miss...{"greeting": "Hello, ann!"}
     $ curl -i "localhost:8080/greeting?name=ann"
-    HTTP/1.1 200 OK...Age: ...{"greeting": "Hello, ann!"}
-    $ curl localhost:8080/fresh
-    {"ticket": "..."}
+    HTTP/1.1 200 OK...X-Cache: hit...{"greeting": "Hello, ann!"}
     $ curl localhost:8080/missing
     {"error": "there is nothing here"}
 
 Good to know:
 
-- An exception is a response too: raising one shared `HTTPForbidden` hangs in
-  the same way. So does a handler that returns a `Response` of its module.
-- `copy.copy(response)` shares the headers: Ann's cookie goes out to Bob.
-- The parameter has to be called `handler`, aiohttp passes it by keyword. A
-  handler that is called but not awaited, as in the FAQ, does not run.
-- Only a handler knows that its answer suits everybody: it opts in. A cookie,
-  `Vary` or any header not listed below keeps an answer out all the same.
-- Nothing is invalidated: an answer may be `max_age` seconds old. Callers who
-  come before the first answer all run the handler.
+- An exception is a response too. Raise a new one each time.
+- aiohttp passes `handler` by name: the parameter must have this name. Await the
+  call. The FAQ's example (3.14) does not, and its handler never runs.
+- `copy.copy(response)` shares its headers with the copy.
+- A hit has the body and the content type, no other header of the handler's.
+  Opt in only where the answer is the same for everybody.
+- production/one_response.py adds an age, a limit of size, and more headers.
 """
 
 import json
 import os
 import secrets
 import time
-from collections import OrderedDict
-from typing import NamedTuple
 
-from aiohttp import hdrs, web
-from aiohttp.typedefs import Handler, Middleware
+from aiohttp import web
+from aiohttp.typedefs import Handler
 
+# What a response is made of: its bytes and their content type.
+ANSWERS = web.AppKey("ANSWERS", dict[str, tuple[bytes, str]])
+# Set by a handler whose answer is the same for everybody.
 REUSABLE = web.ResponseKey("REUSABLE", bool)
-"""Set by a handler whose answer is the same for all who ask."""
-
-KEPT_HEADERS = {"content-type", "content-language", "etag", "last-modified"}
-MAX_BODY = 2**16
-MAX_NAME = 100
+MAX_ANSWERS = 256
 
 routes = web.RouteTableDef()
 
 
-class Answer(NamedTuple):
-    """What a response is made of: nothing in it can change."""
+# answer
+@web.middleware
+async def reuse_bytes(
+    request: web.Request, handler: Handler
+) -> web.StreamResponse:
+    answers = request.app[ANSWERS]
+    key = request.raw_path  # with its query
+    if key in answers and request.method in ("GET", "HEAD"):
+        body, content_type = answers[key]
+        headers = {"Content-Type": content_type, "X-Cache": "hit"}
+        return web.Response(body=body, headers=headers)
+    response = await handler(request)
+    if isinstance(response, web.Response) and response.get(REUSABLE):
+        response.headers["X-Cache"] = "miss"
+        if request.method == "GET" and isinstance(response.body, bytes):
+            content_type = response.headers["Content-Type"]
+            answers[key] = (response.body, content_type)
+            if len(answers) > MAX_ANSWERS:
+                del answers[next(iter(answers))]  # the oldest
+    return response
 
-    made: float
-    body: bytes
-    headers: tuple[tuple[str, str], ...]
+
+# end of answer
 
 
-def cache(max_age: float, max_answers: int) -> Middleware:
-    """Make a middleware that keeps answers, and never a response."""
-    answers: OrderedDict[tuple[str, str], Answer] = OrderedDict()
-
-    @web.middleware
-    async def reuse(
-        request: web.Request, handler: Handler
-    ) -> web.StreamResponse:
-        if request.method not in ("GET", "HEAD"):
-            return await handler(request)
-        # The host too: an answer may have links that begin with it.
-        key = request.host, request.raw_path
-        now = time.monotonic()
-        answer = answers.get(key)
-        if answer and now - answer.made < max_age:
-            age = hdrs.AGE, str(int(now - answer.made))
-            headers = (*answer.headers, age)
-            return web.Response(body=answer.body, headers=headers)
+# answer
+@web.middleware
+async def add_header(
+    request: web.Request, handler: Handler
+) -> web.StreamResponse:
+    started = time.monotonic()
+    try:
         response = await handler(request)
-        # A handler may leave the body out when it is asked for HEAD.
-        if request.method == "GET" and (answer := take(response, made=now)):
-            answers[key] = answer
-            if len(answers) > max_answers:
-                answers.popitem(last=False)
-        return response
+    except web.HTTPException as error:
+        add_timing(error, started)  # an error is a response, too
+        raise
+    # A stream has sent its headers by now. None is a handler without `return`:
+    # aiohttp reports it.
+    if response is not None and not response.prepared:
+        add_timing(response, started)
+    return response
 
-    return reuse
+
+# end of answer
 
 
-def take(response: web.StreamResponse, made: float) -> Answer | None:
-    """Return what can be sent again, or None where that would be unsafe."""
-    if (
-        isinstance(response, web.Response)
-        and REUSABLE in response
-        and not response.prepared
-        and response.status == 200
-        and isinstance(response.body, bytes)
-        and len(response.body) <= MAX_BODY
-        and KEPT_HEADERS.issuperset(map(str.lower, response.headers))
-        and not response.cookies
-    ):
-        return Answer(made, response.body, tuple(response.headers.items()))
-    return None
+def add_timing(response: web.StreamResponse, started: float) -> None:
+    milliseconds = (time.monotonic() - started) * 1000
+    response.headers.add("Server-Timing", f"app;dur={milliseconds:.3f}")
+
+
+@web.middleware
+async def explain_errors(
+    request: web.Request, handler: Handler
+) -> web.StreamResponse:
+    """Answer a refusal of aiohttp's own, such as a 405, in JSON."""
+    try:
+        return await handler(request)
+    except web.HTTPError as error:
+        if error.content_type != "application/json":
+            error.text = json.dumps({"error": error.reason})
+            error.content_type = "application/json"
+        raise
 
 
 @routes.get("/greeting")
 async def greet(request: web.Request) -> web.Response:
     """Greet by name; the answer may be sent again."""
-    match request.query.getall("name", []):
-        case [name] if 1 <= len(name) <= MAX_NAME and name.isprintable():
-            response = web.json_response({"greeting": f"Hello, {name}!"})
-            response[REUSABLE] = True
-            return response
-    reason = f"give one name, of 1 to {MAX_NAME} printable characters"
-    raise refusal(web.HTTPBadRequest, reason)
+    name = read_name(request)
+    response = web.json_response({"greeting": f"Hello, {name}!"})
+    response[REUSABLE] = True
+    return response
+
+
+def read_name(request: web.Request) -> str:
+    names = request.query.getall("name", [])
+    if len(names) == 1 and 1 <= len(names[0]) <= 64 and names[0].isprintable():
+        return names[0]
+    reason = "give one name, of 1 to 64 printable characters"
+    raise json_error(web.HTTPBadRequest, reason)
 
 
 @routes.get("/fresh")
 async def make_ticket(request: web.Request) -> web.Response:
-    """Answer something new each time: nobody may see it twice."""
+    """Answer something new each time: it is never kept."""
     return web.json_response({"ticket": secrets.token_urlsafe(12)})
 
 
 @routes.get("/missing")
-async def refuse(request: web.Request) -> web.Response:
+async def raise_missing(request: web.Request) -> web.Response:
     """Raise an error, made when it is needed."""
-    raise refusal(web.HTTPNotFound, "there is nothing here")
+    raise json_error(web.HTTPNotFound, "there is nothing here")
 
 
-def refusal(kind: type[web.HTTPError], reason: str) -> web.HTTPError:
-    text = json.dumps({"error": reason})
-    return kind(text=text, content_type="application/json")
+def json_error(kind: type[web.HTTPError], reason: str) -> web.HTTPError:
+    body = json.dumps({"error": reason})
+    return kind(text=body, content_type="application/json")
 
 
-def create_app(
-    *, max_age: float = 60, max_answers: int = 256
-) -> web.Application:
-    app = web.Application(middlewares=[cache(max_age, max_answers)])
+def create_app() -> web.Application:
+    # The first of the list is the outermost.
+    middlewares = [explain_errors, add_header, reuse_bytes]
+    app = web.Application(middlewares=middlewares)
+    app[ANSWERS] = {}
     app.add_routes(routes)
     return app
 

@@ -1,4 +1,4 @@
-"""Proofs for recipes/one_response.py."""
+"""Proofs for recipes/production/one_response.py, beside those of the answer."""
 
 import asyncio
 import copy
@@ -13,170 +13,12 @@ from recipes.production import one_response
 from recipes.production.one_response import REUSABLE
 from tests.conftest import Serve
 from tests.servers import TIMEOUT, Server, exchange
+from tests.test_one_response import was_reused
 
 
 @pytest.fixture
 def application() -> web.Application:
     return one_response.create_app()
-
-
-async def was_reused(client: ClientSession, path: str) -> bool:
-    async with client.get(path) as response:
-        await response.read()
-    return "Age" in response.headers
-
-
-async def test_the_first_answer_is_made_and_the_others_are_reused(
-    client: ClientSession,
-) -> None:
-    answers = []
-    for _ in range(3):
-        async with client.get("greeting?name=ann") as response:
-            assert response.status == 200
-            assert await response.json() == {"greeting": "Hello, ann!"}
-            answers.append("Age" in response.headers)
-    assert answers == [False, True, True]
-
-
-async def test_three_requests_on_one_connection_are_answered(
-    server: Server,
-) -> None:
-    path = server.url.raw_path.encode() + b"greeting?name=ann"
-    get = b"GET %b HTTP/1.1\r\nHost: localhost\r\n" % path
-    answers = await exchange(
-        server, get, b"\r\n", get, b"\r\n", get, b"Connection: close\r\n\r\n"
-    )
-    assert answers.count(b"HTTP/1.1 200 OK") == 3
-    assert answers.count(b'{"greeting": "Hello, ann!"}') == 3
-
-
-async def test_three_requests_on_new_connections_are_answered(
-    server: Server,
-) -> None:
-    for _ in range(3):
-        async with (
-            ClientSession(server.url) as client,
-            client.get("greeting?name=ann") as response,
-        ):
-            assert await response.json() == {"greeting": "Hello, ann!"}
-
-
-async def test_fifty_concurrent_requests_are_answered(
-    client: ClientSession,
-) -> None:
-    async def greet() -> str:
-        async with client.get("greeting?name=ann") as response:
-            assert response.status == 200
-            return await response.text()
-
-    async with asyncio.timeout(TIMEOUT):
-        bodies = await asyncio.gather(*(greet() for _ in range(50)))
-    assert set(bodies) == {'{"greeting": "Hello, ann!"}'}
-
-
-async def test_names_do_not_share_an_answer(client: ClientSession) -> None:
-    for name in ("ann", "bob", "ann", "bob", "é", "a+b", "a%2Bb"):
-        async with client.get(f"greeting?name={name}") as response:
-            assert response.status == 200
-            text = await response.json()
-        assert text == {"greeting": f"Hello, {response.url.query['name']}!"}
-
-
-async def test_head_of_a_kept_answer_has_its_headers_and_no_body(
-    server: Server,
-) -> None:
-    path = server.url.raw_path.encode() + b"greeting?name=ann"
-    rest = b" %b HTTP/1.1\r\nHost: localhost\r\n" % path
-    await exchange(server, b"GET", rest, b"Connection: close\r\n\r\n")
-    answers = await exchange(
-        server,
-        *(b"HEAD", rest, b"\r\n"),
-        *(b"GET", rest, b"Connection: close\r\n\r\n"),
-    )
-    head, get, body = answers.split(b"\r\n\r\n")
-    assert comparable(head) == comparable(get)
-    assert b"Age: " in head
-    assert body == b'{"greeting": "Hello, ann!"}'
-
-
-def comparable(head: bytes) -> list[bytes]:
-    passing = (b"Age:", b"Date:", b"Connection:")
-    return [
-        line for line in head.split(b"\r\n") if not line.startswith(passing)
-    ]
-
-
-async def test_head_stores_nothing(client: ClientSession) -> None:
-    async with client.head("greeting?name=ann") as response:
-        assert response.status == 200
-    assert not await was_reused(client, "greeting?name=ann")
-
-
-async def test_what_was_not_opted_in_is_made_each_time(
-    client: ClientSession,
-) -> None:
-    tickets = set()
-    for _ in range(3):
-        async with client.get("fresh") as response:
-            assert "Age" not in response.headers
-            tickets.add((await response.json())["ticket"])
-    assert len(tickets) == 3
-
-
-async def test_an_error_is_raised_anew_each_time(server: Server) -> None:
-    path = server.url.raw_path.encode() + b"missing"
-    get = b"GET %b HTTP/1.1\r\nHost: localhost\r\n" % path
-    answers = await exchange(
-        server, get, b"\r\n", get, b"\r\n", get, b"Connection: close\r\n\r\n"
-    )
-    assert answers.count(b"HTTP/1.1 404 Not Found") == 3
-    assert answers.count(b'{"error": "there is nothing here"}') == 3
-
-
-@pytest.mark.parametrize(
-    "query",
-    [
-        "",
-        "name=",
-        "name=ann&name=bob",
-        "name=" + "x" * 101,
-        "name=%00",
-        "name=a%0D%0Ab",
-        "name=%C2%85",
-        "name=%E2%80%AE",
-    ],
-)
-async def test_a_bad_name_is_refused_each_time(
-    client: ClientSession, query: str
-) -> None:
-    for _ in range(2):
-        async with client.get(f"greeting?{query}") as response:
-            answer = await response.json()
-        assert response.status == 400
-        assert list(answer) == ["error"]
-        assert "Age" not in response.headers
-
-
-@pytest.mark.parametrize("query", [b"name=\xff", b"name=%ED%A0%80", b"name"])
-async def test_a_name_that_is_no_utf_8_is_no_server_error(
-    server: Server, query: bytes
-) -> None:
-    path = server.url.raw_path.encode() + b"greeting?" + query
-    answer = await exchange(
-        server,
-        b"GET %b HTTP/1.1\r\nHost: localhost\r\n" % path,
-        b"Connection: close\r\n\r\n",
-    )
-    assert answer.split(b" ", 2)[1] in {b"200", b"400"}
-
-
-async def test_another_method_is_not_answered_from_the_cache(
-    client: ClientSession,
-) -> None:
-    await was_reused(client, "greeting?name=ann")
-    async with client.post("greeting?name=ann") as response:
-        assert response.status == 405
-        assert response.headers["Allow"] == "GET,HEAD"
 
 
 async def test_the_oldest_answer_makes_room(serve: Serve) -> None:
@@ -291,6 +133,66 @@ def numbered(make: Make, *middlewares: Middleware) -> web.Application:
     return app
 
 
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> "Clock":
+    clock = Clock()
+    monkeypatch.setattr(one_response, "time", clock)
+    return clock
+
+
+class Clock:
+    """A clock that the test turns on: no test has to wait for an age."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+async def test_an_answer_has_its_age_and_is_made_again_at_max_age(
+    client: ClientSession, clock: Clock
+) -> None:
+    ages = []
+    for now in (1000.0, 1000.0, 1059.9, 1060.0, 1061.0):
+        clock.now = now
+        async with client.get("greeting?name=ann") as response:
+            ages.append(response.headers.get("Age"))
+    assert ages == [None, "0", "59", None, "1"]
+
+
+async def test_a_refreshed_answer_is_not_evicted_first(
+    serve: Serve, clock: Clock
+) -> None:
+    app = one_response.create_app(max_age=60, max_answers=2)
+    server = await serve(app)
+    async with ClientSession(server.url) as client:
+        for name in ("ann", "bob"):
+            assert not await was_reused(client, f"greeting?name={name}")
+        clock.now += 60
+        assert not await was_reused(client, "greeting?name=ann")
+        assert not await was_reused(client, "greeting?name=eve")
+        assert await was_reused(client, "greeting?name=ann")
+
+
+async def test_a_compressed_answer_is_compressed_on_a_hit(
+    serve: Serve,
+) -> None:
+    async def make(request: web.Request, text: str) -> web.StreamResponse:
+        response = web.Response(text=text * 1000)
+        response.enable_compression()
+        return response
+
+    server = await serve(numbered(make))
+    async with ClientSession(server.url) as client:
+        for accepted in ("gzip", "gzip", "identity", "gzip"):
+            headers = {"Accept-Encoding": accepted}
+            async with client.get("", headers=headers) as response:
+                assert await response.text() == "1" * 1000
+                coding = response.headers.get("Content-Encoding", "identity")
+            assert coding == accepted
+
+
 async def test_an_answer_is_kept_with_its_headers(serve: Serve) -> None:
     server = await serve(numbered(make_plain))
     async with ClientSession(server.url) as client:
@@ -325,6 +227,16 @@ async def test_what_is_not_for_everybody_is_not_kept(
         for number in ("1", "2"):
             async with client.get("") as response:
                 assert (await response.text()).rstrip() == number
+
+
+async def test_the_largest_body_is_kept(serve: Serve) -> None:
+    async def make(request: web.Request, text: str) -> web.StreamResponse:
+        return web.Response(text=text.ljust(one_response.MAX_BODY))
+
+    server = await serve(numbered(make))
+    async with ClientSession(server.url) as client:
+        assert not await was_reused(client, "")
+        assert await was_reused(client, "")
 
 
 async def test_a_post_is_neither_kept_nor_answered_from_the_cache(
@@ -382,23 +294,7 @@ async def test_a_websocket_passes(serve: Serve) -> None:
                 assert await socket.receive_str(timeout=TIMEOUT) == number
 
 
-async def test_a_handler_without_an_answer_is_a_server_error_each_time(
-    serve: Serve, caplog: pytest.LogCaptureFixture
-) -> None:
-    async def forget(request: web.Request) -> web.Response:
-        return None  # type: ignore[return-value]
-
-    app = one_response.create_app()
-    app.router.add_get("/forgetful", forget)
-    server = await serve(app)
-    async with ClientSession(server.url) as client:
-        for _ in range(2):
-            async with client.get("forgetful") as response:
-                assert response.status == 500
-    assert "Missing return statement" in caplog.text
-
-
-# The wrong ways, which the docstring tells of.
+# The wrong ways, which the docstrings describe.
 
 
 async def answers(client: ClientSession, path: str = "") -> int | None:
@@ -414,22 +310,25 @@ async def greet(request: web.Request) -> web.Response:
     return web.Response(text="hi")
 
 
-async def test_a_response_sent_twice_hangs_the_second_client(
+@pytest.mark.filterwarnings("ignore:coroutine:RuntimeWarning")
+async def test_the_middleware_of_the_faq_hangs_the_second_client(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
     def misbehaved_middleware() -> Middleware:
-        cached = web.Response(text="Hi, I am cached!")
+        cached = web.Response(status=200, text="Hi, I am cached!")
 
         @web.middleware
         async def middleware(
             request: web.Request, handler: Handler
         ) -> web.StreamResponse:
+            _res = handler(request)
             return cached
 
         return middleware
 
     caplog.set_level("INFO", logger="aiohttp.access")
     app = web.Application(middlewares=[misbehaved_middleware()])
+    app.router.add_get("/", greet)
     server = await serve(app)
     async with ClientSession(server.url) as client:
         assert [await answers(client) for _ in range(2)] == [200, None]
@@ -453,7 +352,7 @@ async def test_an_exception_raised_twice_hangs_the_second_client(
 
 @pytest.mark.filterwarnings("ignore:old-style middleware:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:coroutine 'greet':RuntimeWarning")
-async def test_the_middleware_as_printed_is_a_server_error(
+async def test_a_middleware_without_its_decorator_is_a_server_error(
     serve: Serve,
 ) -> None:
     cached = web.Response(text="Hi, I am cached!")

@@ -1,8 +1,13 @@
-"""One response for two requests: the second waits for ever.
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["aiohttp>=3.14.3,<4"]
+# ///
+"""A response that is kept is sent once, and the second client waits forever.
 
-A response remembers that it was sent, and sends nothing more: no status, no
-headers. The connection stays open, the client waits until it loses patience,
-and the access log says 200 (aiohttp#3020).
+A response remembers that it was sent. Sent again, it writes nothing: no status,
+no headers, no body. The connection stays open until the client gives up, and
+the access log says 200 (aiohttp#3020). Keep the bytes instead, and make a new
+response of them.
 
 Try it::
 
@@ -12,31 +17,124 @@ Try it::
     no answer
 """
 
+import json
 import os
+import secrets
+import time
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+# The responses themselves.
+ANSWERS = web.AppKey("ANSWERS", dict[str, web.Response])
+# Set by a handler whose answer is the same for everybody.
+REUSABLE = web.ResponseKey("REUSABLE", bool)
+MAX_ANSWERS = 256
+
 routes = web.RouteTableDef()
-answers: dict[str, web.StreamResponse] = {}
+
+
+# answer
+@web.middleware
+async def reuse_bytes(
+    request: web.Request, handler: Handler
+) -> web.StreamResponse:
+    answers = request.app[ANSWERS]
+    key = request.raw_path  # with its query
+    if key in answers and request.method in ("GET", "HEAD"):
+        return answers[key]
+    response = await handler(request)
+    if isinstance(response, web.Response) and response.get(REUSABLE):
+        response.headers["X-Cache"] = "miss"
+        if request.method == "GET" and isinstance(response.body, bytes):
+            answers[key] = response
+            if len(answers) > MAX_ANSWERS:
+                del answers[next(iter(answers))]  # the oldest
+    return response
+
+
+# end of answer
+
+
+# answer
+@web.middleware
+async def add_header(
+    request: web.Request, handler: Handler
+) -> web.StreamResponse:
+    started = time.monotonic()
+    try:
+        response = await handler(request)
+    except web.HTTPException as error:
+        add_timing(error, started)  # an error is a response, too
+        raise
+    # A stream has sent its headers by now. None is a handler without `return`:
+    # aiohttp reports it.
+    if response is not None and not response.prepared:
+        add_timing(response, started)
+    return response
+
+
+# end of answer
+
+
+def add_timing(response: web.StreamResponse, started: float) -> None:
+    milliseconds = (time.monotonic() - started) * 1000
+    response.headers.add("Server-Timing", f"app;dur={milliseconds:.3f}")
 
 
 @web.middleware
-async def reuse(request: web.Request, handler: Handler) -> web.StreamResponse:
-    if request.raw_path not in answers:
-        answers[request.raw_path] = await handler(request)
-    return answers[request.raw_path]  # wrong
+async def explain_errors(
+    request: web.Request, handler: Handler
+) -> web.StreamResponse:
+    """Answer a refusal of aiohttp's own, such as a 405, in JSON."""
+    try:
+        return await handler(request)
+    except web.HTTPError as error:
+        if error.content_type != "application/json":
+            error.text = json.dumps({"error": error.reason})
+            error.content_type = "application/json"
+        raise
 
 
 @routes.get("/greeting")
 async def greet(request: web.Request) -> web.Response:
-    """Greet by name."""
-    greeting = f"Hello, {request.query['name']}!"
-    return web.json_response({"greeting": greeting})
+    """Greet by name; the answer may be sent again."""
+    name = read_name(request)
+    response = web.json_response({"greeting": f"Hello, {name}!"})
+    response[REUSABLE] = True
+    return response
+
+
+def read_name(request: web.Request) -> str:
+    names = request.query.getall("name", [])
+    if len(names) == 1 and 1 <= len(names[0]) <= 64 and names[0].isprintable():
+        return names[0]
+    reason = "give one name, of 1 to 64 printable characters"
+    raise json_error(web.HTTPBadRequest, reason)
+
+
+@routes.get("/fresh")
+async def make_ticket(request: web.Request) -> web.Response:
+    """Answer something new each time: it is never kept."""
+    return web.json_response({"ticket": secrets.token_urlsafe(12)})
+
+
+@routes.get("/missing")
+async def raise_missing(request: web.Request) -> web.Response:
+    """Raise an error, made when it is needed."""
+    raise json_error(web.HTTPNotFound, "there is nothing here")
+
+
+def json_error(kind: type[web.HTTPError], reason: str) -> web.HTTPError:
+    body = json.dumps({"error": reason})
+    return kind(text=body, content_type="application/json")
 
 
 def create_app() -> web.Application:
-    app = web.Application(middlewares=[reuse])
+    # The first of the list is the outermost.
+    middlewares = [explain_errors, add_header, reuse_bytes]
+    app = web.Application(middlewares=middlewares)
+    app[ANSWERS] = {}
     app.add_routes(routes)
     return app
 

@@ -1,38 +1,145 @@
-"""`copy.copy` of a response shares the headers: Ann's cookie goes to Bob.
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["aiohttp>=3.14.3,<4"]
+# ///
+"""`copy.copy` of a response shares its headers: one visitor gets another's.
 
-The copy is a new response, and it is sent, so the first test is green. But its
-headers are the same object as the template's. What is set for one visitor stays
-there for the next.
+The copy is a new response, and it is sent. But its headers are the same object
+as those of the response that is kept. What a middleware adds for one request
+stays there for the next. Here it is a `Server-Timing`. With `set_cookie()`, Bob
+gets Ann's cookie. Keep the bytes, and make a new response of them.
 
 Try it::
 
-    $ curl -i "localhost:8080/greeting?name=ann"
-    HTTP/1.1 200 OK...Set-Cookie: visitor=ann...
-    $ curl -i "localhost:8080/greeting?name=bob" | grep -i visitor | tr -d '\\r'
-    Set-Cookie: visitor=ann; Path=/
-    Set-Cookie: visitor=bob; Path=/
+    $ curl "localhost:8080/greeting?name=ann"
+    {"greeting": "Hello, ann!"}
+    $ curl -i "localhost:8080/greeting?name=ann" | grep -c Server-Timing
+    2
+    $ curl -i "localhost:8080/greeting?name=ann" | grep -c Server-Timing
+    3
 """
 
 import copy
+import json
 import os
+import secrets
+import time
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
-TEMPLATE = web.Response(text="Hello!")
+# A copy of each response.
+ANSWERS = web.AppKey("ANSWERS", dict[str, web.Response])
+# Set by a handler whose answer is the same for everybody.
+REUSABLE = web.ResponseKey("REUSABLE", bool)
+MAX_ANSWERS = 256
 
 routes = web.RouteTableDef()
 
 
-@routes.get("/greeting")
-async def greet(request: web.Request) -> web.Response:
-    """Greet by name."""
-    response = copy.copy(TEMPLATE)  # wrong
-    response.set_cookie("visitor", request.query["name"])
+# answer
+@web.middleware
+async def reuse_bytes(
+    request: web.Request, handler: Handler
+) -> web.StreamResponse:
+    answers = request.app[ANSWERS]
+    key = request.raw_path  # with its query
+    if key in answers and request.method in ("GET", "HEAD"):
+        copied = copy.copy(answers[key])
+        copied.headers["X-Cache"] = "hit"
+        return copied
+    response = await handler(request)
+    if isinstance(response, web.Response) and response.get(REUSABLE):
+        response.headers["X-Cache"] = "miss"
+        if request.method == "GET" and isinstance(response.body, bytes):
+            answers[key] = copy.copy(response)
+            if len(answers) > MAX_ANSWERS:
+                del answers[next(iter(answers))]  # the oldest
     return response
 
 
+# end of answer
+
+
+# answer
+@web.middleware
+async def add_header(
+    request: web.Request, handler: Handler
+) -> web.StreamResponse:
+    started = time.monotonic()
+    try:
+        response = await handler(request)
+    except web.HTTPException as error:
+        add_timing(error, started)  # an error is a response, too
+        raise
+    # A stream has sent its headers by now. None is a handler without `return`:
+    # aiohttp reports it.
+    if response is not None and not response.prepared:
+        add_timing(response, started)
+    return response
+
+
+# end of answer
+
+
+def add_timing(response: web.StreamResponse, started: float) -> None:
+    milliseconds = (time.monotonic() - started) * 1000
+    response.headers.add("Server-Timing", f"app;dur={milliseconds:.3f}")
+
+
+@web.middleware
+async def explain_errors(
+    request: web.Request, handler: Handler
+) -> web.StreamResponse:
+    """Answer a refusal of aiohttp's own, such as a 405, in JSON."""
+    try:
+        return await handler(request)
+    except web.HTTPError as error:
+        if error.content_type != "application/json":
+            error.text = json.dumps({"error": error.reason})
+            error.content_type = "application/json"
+        raise
+
+
+@routes.get("/greeting")
+async def greet(request: web.Request) -> web.Response:
+    """Greet by name; the answer may be sent again."""
+    name = read_name(request)
+    response = web.json_response({"greeting": f"Hello, {name}!"})
+    response[REUSABLE] = True
+    return response
+
+
+def read_name(request: web.Request) -> str:
+    names = request.query.getall("name", [])
+    if len(names) == 1 and 1 <= len(names[0]) <= 64 and names[0].isprintable():
+        return names[0]
+    reason = "give one name, of 1 to 64 printable characters"
+    raise json_error(web.HTTPBadRequest, reason)
+
+
+@routes.get("/fresh")
+async def make_ticket(request: web.Request) -> web.Response:
+    """Answer something new each time: it is never kept."""
+    return web.json_response({"ticket": secrets.token_urlsafe(12)})
+
+
+@routes.get("/missing")
+async def raise_missing(request: web.Request) -> web.Response:
+    """Raise an error, made when it is needed."""
+    raise json_error(web.HTTPNotFound, "there is nothing here")
+
+
+def json_error(kind: type[web.HTTPError], reason: str) -> web.HTTPError:
+    body = json.dumps({"error": reason})
+    return kind(text=body, content_type="application/json")
+
+
 def create_app() -> web.Application:
-    app = web.Application()
+    # The first of the list is the outermost.
+    middlewares = [explain_errors, add_header, reuse_bytes]
+    app = web.Application(middlewares=middlewares)
+    app[ANSWERS] = {}
     app.add_routes(routes)
     return app
 
