@@ -1,151 +1,161 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["aiohttp>=3.14.3,<4"]
+# dependencies = ["aiohttp>=3.9,<4", "aiojobs>=1.3"]
 # ///
 """How do I perform operations in a request handler after sending the response?
 
-Send it with `prepare()` and `write_eof()`, then hand the work to a task that
-somebody owns: here an aiojobs scheduler in a cleanup context. Done in the
-handler itself, as in the FAQ, the work delays the client's next request on the
-same connection, never starts if the client has left before the answer, and
-ends the connection if it raises. (As printed, the FAQ's `def ping_handler` is
-a SyntaxError: it has to be `async def`.)
+Spawn the work into a scheduler that the application owns, and return the
+response: the client does not wait for the work. Send the response yourself
+first, with `prepare()` and `write_eof()`, only where the work must not begin
+before the answer is out. Do not do the work in the handler after that: the
+client's next request on the same connection would wait for it.
 
 Try it::
 
-    $ curl 'localhost:8080/ping?work=1.5' localhost:8080/count
+    $ curl -X POST 'localhost:8080/ping?work=1.5'; curl localhost:8080/count
     {"message": "PONG"}{"count": ..., "pending": 1}
-    $ sleep 2
-    $ curl localhost:8080/count
+    $ sleep 2; curl localhost:8080/count
     {"count": ..., "pending": 0}
 
 Good to know:
 
-- With an owned task, all that `write_eof()` adds is order: the follow-up starts
-  after the answer is sent. The price: no middleware can change that answer
-  (see `response.prepared`), and aiohttp-session's raises RuntimeError.
-- A bare `create_task()` is lost at SIGTERM. Here what is pending then has
-  `GRACE` seconds and is logged if that is too short; the database closes last.
-  SIGKILL loses it: what must not be lost is written before the answer.
-- aiojobs runs 100 jobs at a time unless told otherwise; the others queue.
-- HEAD counts like GET.
+- Leaving the scheduler waits for the work, here for 5 seconds. It cancels what
+  is not done by then. It also reports what fails to the log.
+- A scheduler runs 100 jobs at a time, and the others queue. `limit=None` runs
+  all of them at once.
+- No middleware can change an answer that `write_eof()` has sent. Those around
+  the handler have to look at `response.prepared`.
+- In the FAQ, `def ping_handler` has to be `async def`: it contains `await`.
+- Copied as it is, this file accepts a POST from a page of another site.
+- Work that outlives a locked database: production/after_response.py.
 """
 
 import asyncio
 import json
-import logging
 import os
-import sqlite3
-import sys
+import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing, suppress
-from functools import partial
 
-import aiojobs.aiohttp as jobs
-import aiosqlite
 from aiohttp import web
+from aiojobs import Scheduler
 
-DATABASE = web.AppKey("DATABASE", aiosqlite.Connection)
+SCHEDULER = web.AppKey("SCHEDULER", Scheduler)
+COUNT = web.AppKey("COUNT", dict[str, int])
 
 GRACE = 5.0
-MAX_PENDING = 10_000
-SCHEMA = """
-PRAGMA journal_mode = WAL;
-CREATE TABLE IF NOT EXISTS pongs (id INTEGER PRIMARY KEY, count INTEGER);
-INSERT OR IGNORE INTO pongs VALUES (1, 0);
-"""
+"""Seconds that the work has when the server ends."""
 
-logger = logging.getLogger(__name__)
+MAX_WORK = 1.5
+"""Seconds that a client may ask for."""
+
 routes = web.RouteTableDef()
 
 
-@asynccontextmanager
-async def open_database(app: web.Application, path: str) -> AsyncIterator[None]:
-    # Not by aiosqlite: if its connect() fails, its thread outlives the loop.
-    with closing(sqlite3.connect(path)) as file:
-        file.executescript(SCHEMA)
-    # The one thread does nothing else while it waits for another process's
-    # lock, not even close: not for SQLite's usual 5 seconds.
-    async with aiosqlite.connect(path, timeout=0.1, isolation_level=None) as db:
-        await db.execute("PRAGMA synchronous = NORMAL")
-        app[DATABASE] = db
+# answer
+async def open_scheduler(app: web.Application) -> AsyncIterator[None]:
+    async with Scheduler(limit=None, wait_timeout=GRACE) as scheduler:
+        app[SCHEDULER] = scheduler
         yield
 
 
-@routes.get("/ping")
 @routes.post("/ping")
 async def ping(request: web.Request) -> web.Response:
-    """Send PONG, then increase the count after `work` seconds."""
-    work, fail = read_query(request)
-    if len(jobs.get_scheduler(request)) >= MAX_PENDING:
-        raise refuse(web.HTTPServiceUnavailable, "too much is pending")
+    """Start the work, and send PONG."""
+    # Take from the request what the work needs. Its body cannot be read later.
+    seconds = read_work(request)
+    fail = read_fail(request)
+    work = count_ping(request.app, seconds, fail)
+    await request.app[SCHEDULER].spawn(work)
+    return web.json_response({"message": "PONG"})
+
+
+@routes.post("/ping-in-order")
+async def ping_in_order(request: web.Request) -> web.Response:
+    """Send PONG, and only then start the work."""
+    seconds = read_work(request)
+    fail = read_fail(request)
     response = web.json_response({"message": "PONG"})
+    is_sent = False
     try:
-        with suppress(ConnectionError):
-            await response.prepare(request)
-            await response.write_eof()
+        await response.prepare(request)
+        await response.write_eof()
+        is_sent = True
+    except ConnectionError:
+        if not has_left(request):
+            raise
     finally:
-        # Also for a client that has left, which may cancel this handler.
-        await jobs.spawn(request, follow_up(request.app, work, fail))
+        # The work of a client that has left is done all the same. Where the
+        # server has failed to answer, the client will ask again.
+        if is_sent or has_left(request):
+            work = count_ping(request.app, seconds, fail)
+            await request.app[SCHEDULER].spawn(work)
+    # aiohttp needs the response, although it has been sent.
     return response
 
 
-def read_query(request: web.Request) -> tuple[float, bool]:
-    with suppress(ValueError):
-        [work] = map(float, request.query.getall("work", ["0.05"]))
-        [fail] = request.query.getall("fail", ["0"])
-        if 0 <= work <= 1.5 and fail in {"0", "1"}:
-            return work, fail == "1"
-    reason = "work is a number from 0 to 1.5, and fail is 0 or 1"
-    raise refuse(web.HTTPBadRequest, reason)
+# end of answer
 
 
-def refuse(kind: type[web.HTTPError], reason: str) -> web.HTTPError:
-    text = json.dumps({"error": reason})
-    return kind(text=text, content_type="application/json")
+def has_left(request: web.Request) -> bool:
+    return request.transport is None or request.transport.is_closing()
 
 
-async def follow_up(app: web.Application, work: float, fail: bool) -> None:
+async def count_ping(app: web.Application, seconds: float, fail: bool) -> None:
     try:
-        await asyncio.sleep(work)
+        await asyncio.sleep(seconds)
         if fail:
             raise RuntimeError("this follow-up was told to fail")
-        await app[DATABASE].execute("UPDATE pongs SET count = count + 1")
+        app[COUNT]["pings"] += 1
     except asyncio.CancelledError:
-        logger.error("a follow-up was cancelled: the server ends")
+        # aiojobs logs what fails, and not what it cancels.
+        app.logger.error("a follow-up was cancelled: the server ends")
         raise
-    except Exception:
-        logger.exception("a follow-up failed")
+
+
+def read_work(request: web.Request) -> float:
+    texts = request.query.getall("work", ["0.05"])
+    if len(texts) == 1 and re.fullmatch(r"[0-9](\.[0-9]{1,9})?", texts[0]):
+        seconds = float(texts[0])
+        if seconds <= MAX_WORK:
+            return seconds
+    reason = f"work must be one number, 0 to {MAX_WORK}"
+    raise json_error(web.HTTPBadRequest, reason)
+
+
+def read_fail(request: web.Request) -> bool:
+    fails = request.query.getall("fail", ["0"])
+    if fails not in (["0"], ["1"]):
+        raise json_error(web.HTTPBadRequest, "fail must be 0 or 1, once")
+    return fails == ["1"]
+
+
+def json_error(kind: type[web.HTTPError], reason: str) -> web.HTTPError:
+    body = json.dumps({"error": reason})
+    return kind(text=body, content_type="application/json")
 
 
 @routes.get("/count")
 async def read_count(request: web.Request) -> web.Response:
-    """Return the count, and how many follow-ups are pending."""
-    query = "SELECT count FROM pongs"
-    try:
-        [(count,)] = await request.app[DATABASE].execute_fetchall(query)
-    except sqlite3.Error:
-        reason = "the database cannot be read"
-        raise refuse(web.HTTPServiceUnavailable, reason) from None
-    pending = len(jobs.get_scheduler(request))
+    """Show the count, and how many follow-ups are pending."""
+    pending = len(request.app[SCHEDULER])
+    count = request.app[COUNT]["pings"]
     return web.json_response({"count": count, "pending": pending})
 
 
-def create_app(
-    *, database: str | os.PathLike[str] = "pings.db"
-) -> web.Application:
+def create_app() -> web.Application:
     app = web.Application()
-    app.cleanup_ctx.append(partial(open_database, path=os.fspath(database)))
-    # After the database, so that it ends before it.
-    jobs.setup(app, limit=None, wait_timeout=GRACE)
+    app[COUNT] = {"pings": 0}
+    # After the contexts that the work needs: the last to open closes first.
+    app.cleanup_ctx.append(open_scheduler)
     app.add_routes(routes)
     return app
 
 
 if __name__ == "__main__":
-    app = create_app(database=os.environ.get("DATABASE", "pings.db"))
     port = int(os.environ.get("PORT", "8080"))
     try:
-        web.run_app(app, host="127.0.0.1", port=port, shutdown_timeout=5)
-    except (sqlite3.Error, OSError) as error:
-        sys.exit(f"cannot start: {error}")
+        web.run_app(
+            create_app(), host="127.0.0.1", port=port, shutdown_timeout=5
+        )
+    except OSError as error:
+        raise SystemExit(f"cannot start: {error}") from None

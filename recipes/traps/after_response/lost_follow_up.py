@@ -1,50 +1,148 @@
-"""The follow-up never runs, if the client leaves before the answer.
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["aiohttp>=3.9,<4", "aiojobs>=1.3"]
+# ///
+"""The end of the server cancels work that no scheduler owns.
 
-`write_eof()` to a client that is gone raises ConnectionResetError, and what
-stands below it is not reached: the payment is booked, and the message about it
-is not sent (aiohttp#5338 met it with curl). Start the follow-up in `finally`.
+`asyncio.create_task()` starts the work as well, and nobody waits for it: at
+SIGTERM it is cancelled in the middle, although its answer has been sent. The
+event loop keeps a weak reference only, so that a task may even disappear
+before. Spawn the work into a scheduler, which waits for it.
 
 Try it::
 
-    $ curl -m 0.2 localhost:8080/ping 2>/dev/null; sleep 1
-    $ curl localhost:8080/count
-    {"count": 0...
+    $ curl -X POST 'localhost:8080/ping?work=1'
+    {"message": "PONG"}
+    $ kill $SERVER; sleep 2
+    Log: a follow-up was cancelled: the server ends
 """
 
 import asyncio
+import json
 import os
+import re
+from collections.abc import AsyncIterator
 
 from aiohttp import web
+from aiojobs import Scheduler
 
+SCHEDULER = web.AppKey("SCHEDULER", Scheduler)
 COUNT = web.AppKey("COUNT", dict[str, int])
+
+GRACE = 5.0
+"""Seconds that the work has when the server ends."""
+
+MAX_WORK = 1.5
+"""Seconds that a client may ask for."""
 
 routes = web.RouteTableDef()
 
 
-@routes.get("/ping")
+# answer
+async def open_scheduler(app: web.Application) -> AsyncIterator[None]:
+    async with Scheduler(limit=None, wait_timeout=GRACE) as scheduler:
+        app[SCHEDULER] = scheduler
+        yield
+
+
+@routes.post("/ping")
 async def ping(request: web.Request) -> web.Response:
-    """Send PONG after some work, then increase the count."""
-    await asyncio.sleep(0.5)
+    """Start the work, and send PONG."""
+    # Take from the request what the work needs. Its body cannot be read later.
+    seconds = read_work(request)
+    fail = read_fail(request)
+    work = count_ping(request.app, seconds, fail)
+    asyncio.create_task(work)  # noqa: RUF006 - this is the mistake
+    return web.json_response({"message": "PONG"})
+
+
+@routes.post("/ping-in-order")
+async def ping_in_order(request: web.Request) -> web.Response:
+    """Send PONG, and only then start the work."""
+    seconds = read_work(request)
+    fail = read_fail(request)
     response = web.json_response({"message": "PONG"})
-    await response.prepare(request)
-    await response.write_eof()  # wrong
-    request.app[COUNT]["count"] += 1
+    is_sent = False
+    try:
+        await response.prepare(request)
+        await response.write_eof()
+        is_sent = True
+    except ConnectionError:
+        if not has_left(request):
+            raise
+    finally:
+        # The work of a client that has left is done all the same. Where the
+        # server has failed to answer, the client will ask again.
+        if is_sent or has_left(request):
+            work = count_ping(request.app, seconds, fail)
+            await request.app[SCHEDULER].spawn(work)
+    # aiohttp needs the response, although it has been sent.
     return response
+
+
+# end of answer
+
+
+def has_left(request: web.Request) -> bool:
+    return request.transport is None or request.transport.is_closing()
+
+
+async def count_ping(app: web.Application, seconds: float, fail: bool) -> None:
+    try:
+        await asyncio.sleep(seconds)
+        if fail:
+            raise RuntimeError("this follow-up was told to fail")
+        app[COUNT]["pings"] += 1
+    except asyncio.CancelledError:
+        # aiojobs logs what fails, and not what it cancels.
+        app.logger.error("a follow-up was cancelled: the server ends")
+        raise
+
+
+def read_work(request: web.Request) -> float:
+    texts = request.query.getall("work", ["0.05"])
+    if len(texts) == 1 and re.fullmatch(r"[0-9](\.[0-9]{1,9})?", texts[0]):
+        seconds = float(texts[0])
+        if seconds <= MAX_WORK:
+            return seconds
+    reason = f"work must be one number, 0 to {MAX_WORK}"
+    raise json_error(web.HTTPBadRequest, reason)
+
+
+def read_fail(request: web.Request) -> bool:
+    fails = request.query.getall("fail", ["0"])
+    if fails not in (["0"], ["1"]):
+        raise json_error(web.HTTPBadRequest, "fail must be 0 or 1, once")
+    return fails == ["1"]
+
+
+def json_error(kind: type[web.HTTPError], reason: str) -> web.HTTPError:
+    body = json.dumps({"error": reason})
+    return kind(text=body, content_type="application/json")
 
 
 @routes.get("/count")
 async def read_count(request: web.Request) -> web.Response:
-    """Return the count."""
-    return web.json_response(request.app[COUNT])
+    """Show the count, and how many follow-ups are pending."""
+    pending = len(request.app[SCHEDULER])
+    count = request.app[COUNT]["pings"]
+    return web.json_response({"count": count, "pending": pending})
 
 
 def create_app() -> web.Application:
     app = web.Application()
-    app[COUNT] = {"count": 0}
+    app[COUNT] = {"pings": 0}
+    # After the contexts that the work needs: the last to open closes first.
+    app.cleanup_ctx.append(open_scheduler)
     app.add_routes(routes)
     return app
 
 
 if __name__ == "__main__":
     port = int(os.environ.get("PORT", "8080"))
-    web.run_app(create_app(), host="127.0.0.1", port=port, shutdown_timeout=5)
+    try:
+        web.run_app(
+            create_app(), host="127.0.0.1", port=port, shutdown_timeout=5
+        )
+    except OSError as error:
+        raise SystemExit(f"cannot start: {error}") from None

@@ -1,53 +1,149 @@
-"""The follow-up in the handler delays the client's next request.
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["aiohttp>=3.9,<4", "aiojobs>=1.3"]
+# ///
+"""Work in the handler delays the client's next request.
 
-The answer is out, but the handler has not returned, and a connection serves one
-request at a time: the next, of the same browser or proxy, waits. It cannot be
-seen with a new connection each time, as most tests have. `force_close()` helps,
-at the price of the connection; a task that somebody owns costs nothing.
+The answer is sent, but the handler has not returned. A connection serves one
+request at a time, and the next one of the same browser or proxy waits. A test
+with a new connection for each request does not notice it. Spawn the work into a
+scheduler, and return.
 
 Try it::
 
-    $ curl -m 1 'localhost:8080/ping?work=1.5' || echo no answer
+    $ curl -m 1 -X POST 'localhost:8080/ping-in-order?work=1.5' || echo late
     {"message": "PONG"}
-    $ curl -m 1 'localhost:8080/ping?work=1.5&n=[1-2]' 2>/dev/null \\
-        || echo no answer
-    {"message": "PONG"}no answer
+    $ curl -m 1 -X POST 'localhost:8080/ping-in-order?work=1.5&n=[1-2]' \\
+        2>/dev/null || echo late
+    {"message": "PONG"}late
 """
 
 import asyncio
+import json
 import os
+import re
+from collections.abc import AsyncIterator
 
 from aiohttp import web
+from aiojobs import Scheduler
 
+SCHEDULER = web.AppKey("SCHEDULER", Scheduler)
 COUNT = web.AppKey("COUNT", dict[str, int])
+
+GRACE = 5.0
+"""Seconds that the work has when the server ends."""
+
+MAX_WORK = 1.5
+"""Seconds that a client may ask for."""
 
 routes = web.RouteTableDef()
 
 
-@routes.get("/ping")
+# answer
+async def open_scheduler(app: web.Application) -> AsyncIterator[None]:
+    async with Scheduler(limit=None, wait_timeout=GRACE) as scheduler:
+        app[SCHEDULER] = scheduler
+        yield
+
+
+@routes.post("/ping")
 async def ping(request: web.Request) -> web.Response:
-    """Send PONG, then increase the count after `work` seconds."""
+    """Start the work, and send PONG."""
+    # Take from the request what the work needs. Its body cannot be read later.
+    seconds = read_work(request)
+    fail = read_fail(request)
+    work = count_ping(request.app, seconds, fail)
+    await request.app[SCHEDULER].spawn(work)
+    return web.json_response({"message": "PONG"})
+
+
+@routes.post("/ping-in-order")
+async def ping_in_order(request: web.Request) -> web.Response:
+    """Send PONG, and only then start the work."""
+    seconds = read_work(request)
+    fail = read_fail(request)
     response = web.json_response({"message": "PONG"})
-    await response.prepare(request)
-    await response.write_eof()
-    await asyncio.sleep(float(request.query["work"]))  # wrong
-    request.app[COUNT]["count"] += 1
+    is_sent = False
+    try:
+        await response.prepare(request)
+        await response.write_eof()
+        is_sent = True
+    except ConnectionError:
+        if not has_left(request):
+            raise
+    finally:
+        # The work of a client that has left is done all the same. Where the
+        # server has failed to answer, the client will ask again.
+        if is_sent or has_left(request):
+            work = count_ping(request.app, seconds, fail)
+            await work
+    # aiohttp needs the response, although it has been sent.
     return response
+
+
+# end of answer
+
+
+def has_left(request: web.Request) -> bool:
+    return request.transport is None or request.transport.is_closing()
+
+
+async def count_ping(app: web.Application, seconds: float, fail: bool) -> None:
+    try:
+        await asyncio.sleep(seconds)
+        if fail:
+            raise RuntimeError("this follow-up was told to fail")
+        app[COUNT]["pings"] += 1
+    except asyncio.CancelledError:
+        # aiojobs logs what fails, and not what it cancels.
+        app.logger.error("a follow-up was cancelled: the server ends")
+        raise
+
+
+def read_work(request: web.Request) -> float:
+    texts = request.query.getall("work", ["0.05"])
+    if len(texts) == 1 and re.fullmatch(r"[0-9](\.[0-9]{1,9})?", texts[0]):
+        seconds = float(texts[0])
+        if seconds <= MAX_WORK:
+            return seconds
+    reason = f"work must be one number, 0 to {MAX_WORK}"
+    raise json_error(web.HTTPBadRequest, reason)
+
+
+def read_fail(request: web.Request) -> bool:
+    fails = request.query.getall("fail", ["0"])
+    if fails not in (["0"], ["1"]):
+        raise json_error(web.HTTPBadRequest, "fail must be 0 or 1, once")
+    return fails == ["1"]
+
+
+def json_error(kind: type[web.HTTPError], reason: str) -> web.HTTPError:
+    body = json.dumps({"error": reason})
+    return kind(text=body, content_type="application/json")
 
 
 @routes.get("/count")
 async def read_count(request: web.Request) -> web.Response:
-    """Return the count."""
-    return web.json_response(request.app[COUNT])
+    """Show the count, and how many follow-ups are pending."""
+    pending = len(request.app[SCHEDULER])
+    count = request.app[COUNT]["pings"]
+    return web.json_response({"count": count, "pending": pending})
 
 
 def create_app() -> web.Application:
     app = web.Application()
-    app[COUNT] = {"count": 0}
+    app[COUNT] = {"pings": 0}
+    # After the contexts that the work needs: the last to open closes first.
+    app.cleanup_ctx.append(open_scheduler)
     app.add_routes(routes)
     return app
 
 
 if __name__ == "__main__":
     port = int(os.environ.get("PORT", "8080"))
-    web.run_app(create_app(), host="127.0.0.1", port=port, shutdown_timeout=5)
+    try:
+        web.run_app(
+            create_app(), host="127.0.0.1", port=port, shutdown_timeout=5
+        )
+    except OSError as error:
+        raise SystemExit(f"cannot start: {error}") from None
