@@ -24,8 +24,8 @@ Good to know:
 - aiohttp passes `handler` by name: the parameter must have this name. Await the
   call. The FAQ's example (3.14) does not, and its handler never runs.
 - `copy.copy(response)` shares its headers with the copy.
-- A hit has the body and the content type, no other header of the handler's.
-  Opt in only where the answer is the same for everybody.
+- A hit is a 200 with the body and the content type, and no other header of the
+  handler's. Opt in only where the answer is the same for everybody.
 - production/one_response.py adds an age, a limit of size, and more headers.
 """
 
@@ -42,6 +42,8 @@ ANSWERS = web.AppKey("ANSWERS", dict[str, tuple[bytes, str]])
 # Set by a handler whose answer is the same for everybody.
 REUSABLE = web.ResponseKey("REUSABLE", bool)
 MAX_ANSWERS = 256
+# What aiohttp sends where the handler names no content type.
+BINARY = "application/octet-stream"
 
 routes = web.RouteTableDef()
 
@@ -61,7 +63,7 @@ async def reuse_bytes(
     if isinstance(response, web.Response) and response.get(REUSABLE):
         response.headers["X-Cache"] = "miss"
         if request.method == "GET" and isinstance(response.body, bytes):
-            content_type = response.headers["Content-Type"]
+            content_type = response.headers.get("Content-Type", BINARY)
             answers[key] = (response.body, content_type)
             if len(answers) > MAX_ANSWERS:
                 del answers[next(iter(answers))]  # the oldest

@@ -239,6 +239,25 @@ async def test_an_answer_that_is_marked_as_not_reusable_is_not_kept(
                 assert await response.text() == number
 
 
+async def test_bytes_without_a_content_type_are_kept(
+    serve: Serve, recipe: Any
+) -> None:
+    async def handler(request: web.Request) -> web.Response:
+        response = web.Response(body=b"bytes")
+        response[recipe.REUSABLE] = True
+        return response
+
+    app = recipe.create_app()
+    app.router.add_get("/bytes", handler)
+    server = await serve(app)
+    async with ClientSession(server.url) as client:
+        for cache in ("miss", "hit"):
+            async with client.get("bytes") as response:
+                assert await response.read() == b"bytes"
+                assert response.content_type == "application/octet-stream"
+                assert response.headers["X-Cache"] == cache
+
+
 async def test_a_stream_is_neither_kept_nor_changed(
     serve: Serve, recipe: Any
 ) -> None:

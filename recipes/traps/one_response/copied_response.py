@@ -33,6 +33,8 @@ ANSWERS = web.AppKey("ANSWERS", dict[str, web.Response])
 # Set by a handler whose answer is the same for everybody.
 REUSABLE = web.ResponseKey("REUSABLE", bool)
 MAX_ANSWERS = 256
+# What aiohttp sends where the handler names no content type.
+BINARY = "application/octet-stream"
 
 routes = web.RouteTableDef()
 

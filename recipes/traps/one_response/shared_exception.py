@@ -30,6 +30,8 @@ ANSWERS = web.AppKey("ANSWERS", dict[str, tuple[bytes, str]])
 # Set by a handler whose answer is the same for everybody.
 REUSABLE = web.ResponseKey("REUSABLE", bool)
 MAX_ANSWERS = 256
+# What aiohttp sends where the handler names no content type.
+BINARY = "application/octet-stream"
 
 routes = web.RouteTableDef()
 
@@ -49,7 +51,7 @@ async def reuse_bytes(
     if isinstance(response, web.Response) and response.get(REUSABLE):
         response.headers["X-Cache"] = "miss"
         if request.method == "GET" and isinstance(response.body, bytes):
-            content_type = response.headers["Content-Type"]
+            content_type = response.headers.get("Content-Type", BINARY)
             answers[key] = (response.body, content_type)
             if len(answers) > MAX_ANSWERS:
                 del answers[next(iter(answers))]  # the oldest
