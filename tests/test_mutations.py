@@ -9,7 +9,7 @@ import pytest
 import app
 from cookbook.pages.content import file_of, name_of
 from cookbook.traps import traps_of
-from tests.mutations.__main__ import target_of, tests_of
+from tests.mutations import __main__ as mutations
 from tests.servers import ROOT
 
 PATCHES = sorted((ROOT / "tests" / "mutations").glob("*/*.patch"))
@@ -31,7 +31,10 @@ def test_a_patch_fits(patch: Path) -> None:
 def test_a_patch_is_of_one_to_five_lines_of_its_recipe(patch: Path) -> None:
     module = f"{patch.parent.name}.py"
     answer = Path("recipes", module)
-    assert target_of(patch) in {answer, Path("recipes", "production", module)}
+    assert mutations.target_of(patch) in {
+        answer,
+        Path("recipes", "production", module),
+    }
     _, *lines = patch.read_text().split("\n@@", 1)
     marks = [line[:1] for line in lines[0].splitlines()]
     assert 1 <= max(marks.count("+"), marks.count("-")) <= 5
@@ -49,7 +52,7 @@ def test_a_mutation_is_looked_for_by_the_tests_of_its_file(folder: str) -> None:
     chosen = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "--collect-only", "-q"),
-            *tests_of(Path(folder, "database.py")),
+            *mutations.tests_of(Path(folder, "database.py")),
         ],
         cwd=ROOT,
         capture_output=True,

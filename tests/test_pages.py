@@ -17,12 +17,12 @@ from cookbook.differences import differences
 from cookbook.guard import protect
 from cookbook.mount import mount
 from cookbook.pages import add_pages, address
+from cookbook.pages import content
 from cookbook.pages.content import (
     file_of,
     first_sentence,
     name_of,
     starter_test_of,
-    tests_of,
 )
 from cookbook.recipe import (
     Recipe,
@@ -32,9 +32,16 @@ from cookbook.recipe import (
     read_header,
 )
 from cookbook.traps import traps_of
+from cookbook.verdicts import FAQ
 from tests.conftest import Serve, create_cookbook
 from tests.servers import ROOT, Server, exchange, serving
-from tests.test_contract import every_answer, every_production, make
+from tests.test_contract import (
+    every_answer,
+    every_new_answer,
+    every_new_production,
+    every_production,
+    make,
+)
 
 
 @pytest.fixture
@@ -131,7 +138,7 @@ def test_a_page_folds_docstring_and_imports_and_no_more(
     assert not re.search("(?m)^(import|from) ", rest)
 
 
-@every_answer
+@every_new_answer
 def test_a_page_begins_with_the_lines_that_answer(
     pages: dict[str, str], prefix: str, recipe: Recipe
 ) -> None:
@@ -148,7 +155,7 @@ def test_a_page_begins_with_the_lines_that_answer(
         assert package in shown
 
 
-@every_answer
+@every_new_answer
 def test_a_page_shows_a_test_to_copy(
     pages: dict[str, str], prefix: str, recipe: Recipe
 ) -> None:
@@ -156,7 +163,7 @@ def test_a_page_shows_a_test_to_copy(
     assert starter in text_of(pages[address(recipe)])
 
 
-@every_production
+@every_new_production
 def test_a_page_shows_what_production_changes(
     pages: dict[str, str], prefix: str, recipe: Recipe
 ) -> None:
@@ -185,11 +192,11 @@ def test_the_production_file_and_its_tests_can_be_read(
 ) -> None:
     there = f"/recipes/production/{name_of(recipe)}"
     assert pages[f"{there}.py"] == file_of(recipe).read_text()
-    tests = tests_of(file_of(recipe)).read_text()
+    tests = content.tests_of(file_of(recipe)).read_text()
     assert tests in text_of(pages[f"{there}/tests"])
 
 
-@every_answer
+@every_new_answer
 def test_a_trap_is_shown_as_the_difference_to_its_pair(
     pages: dict[str, str], prefix: str, recipe: Recipe
 ) -> None:
@@ -337,7 +344,8 @@ async def test_a_page_takes_nothing_from_elsewhere(
             assert response.headers["X-Content-Type-Options"] == "nosniff"
             assert response.headers["Referrer-Policy"] == "no-referrer"
             page = await response.text()
-        assert not re.findall(' (?:src|href)="(?!/|#)', page)
+        links = re.findall(' (?:src|href)="((?!/|#)[^"]*)', page)
+        assert all(link.startswith(FAQ) for link in links)
         assert not re.findall(' (?:style|on[a-z]+)="', page)
 
 

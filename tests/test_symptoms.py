@@ -356,7 +356,7 @@ async def test_every_message_finds_its_recipe_first(
         ("add_subapp", "nested_apps"),
         ("local_addr", "source_address"),
         ("blueprint", "nested_apps"),
-        ("DummyCookieJar", "client_session"),
+        ("connector_owner", "client_session"),
         ("Content-Encoding", "global_gzip"),
     ],
 )
