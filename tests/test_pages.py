@@ -16,8 +16,7 @@ import app
 from cookbook.differences import differences
 from cookbook.guard import protect
 from cookbook.mount import mount
-from cookbook.pages import add_pages, address
-from cookbook.pages import content
+from cookbook.pages import add_pages, address, content
 from cookbook.pages.content import (
     file_of,
     first_sentence,
