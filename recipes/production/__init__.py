@@ -1,1 +1,1 @@
-"""The same answers for production: more processes, faults and hostile clients."""
+"""The second files: the same answers for those who go live."""
