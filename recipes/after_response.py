@@ -12,20 +12,21 @@ client's next request on the same connection would wait for it.
 
 Try it::
 
-    $ curl -X POST 'localhost:8080/ping?work=1.5'; curl localhost:8080/count
-    {"message": "PONG"}{"count": ..., "pending": 1}
-    $ sleep 2; curl localhost:8080/count
+    $ curl -X POST "localhost:8080/ping?work=1.5"
+    {"message": "PONG"}
+    $ curl localhost:8080/count
+    {"count": ..., "pending": 1}
+    $ sleep 2
+    $ curl localhost:8080/count
     {"count": ..., "pending": 0}
 
 Good to know:
 
-- Leaving the scheduler waits for the work, here for 5 seconds. It cancels what
-  is not done by then. It also reports what fails to the log.
-- A scheduler runs 100 jobs at a time, and the others queue. `limit=None` runs
-  all of them at once.
+- The scheduler waits 5 seconds for the work at shutdown, then cancels it. What
+  fails is logged.
+- A scheduler runs 100 jobs at a time. `limit=None` runs all of them at once.
 - No middleware can change an answer that `write_eof()` has sent. Those around
   the handler have to look at `response.prepared`.
-- In the FAQ, `def ping_handler` has to be `async def`: it contains `await`.
 - Copied as it is, this file accepts a POST from a page of another site.
 - Work that outlives a locked database: production/after_response.py.
 """
