@@ -376,7 +376,7 @@ async def test_the_x_ray_counts_what_is_open(page: Page) -> None:
 
 async def test_a_trap_is_shown_beside_its_recipe(page: Page) -> None:
     await page.goto("/recipes/one_response")
-    trap = page.locator("article", has_text="One response for two requests")
+    trap = page.locator("article", has_text="the second client waits forever")
     await expect(trap.locator("ins").first).to_contain_text("+ ")
     await trap.get_by_role("button", name="Show me").click()
     last = trap.locator(".step").last
@@ -645,7 +645,10 @@ async def test_a_page_fits_its_picture(page: Page, pictures: Path) -> None:
     await page.evaluate("scrollTo(0, 0)")
     await expect(summary(page)).to_be_in_viewport()
     await expect(page.locator("#source")).to_be_in_viewport()
-    await expect(page.locator(".requests > li").first).to_be_in_viewport()
+    request = page.locator(".requests > li").first
+    await request.evaluate("item => item.scrollIntoView({block: 'end'})")
+    await page.evaluate("scrollTo(0, 0)")
+    await expect(request).to_be_in_viewport()
     await page.screenshot(path=pictures / "page.png")
 
 

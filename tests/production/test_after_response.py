@@ -387,3 +387,26 @@ async def test_a_process_without_its_database_ends_at_once(
             assert await process.end() == 0
     assert "cannot open " in process.log.read_text()
     assert "Traceback" not in process.log.read_text()
+
+
+async def test_an_outage_that_a_request_meets_is_a_503_and_logged(
+    serve: Serve, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "pings.db"
+    app = after_response.create_app(database=path)
+
+    async def write(request: web.Request) -> web.Response:
+        uri = f"{path.as_uri()}?mode=ro"
+        with closing(sqlite3.connect(uri, uri=True)) as reader:
+            reader.execute("CREATE TABLE other (id)")
+        return web.Response()
+
+    app.router.add_get("/write", write)
+    server = await serve(app)
+    async with (
+        ClientSession(server.url) as client,
+        client.get("write") as response,
+    ):
+        assert response.status == 503
+        assert "read-only" in (await response.json())["error"]
+    assert "read-only: OperationalError" in caplog.text

@@ -14,7 +14,7 @@ copy.onclick = async () => {
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return;
-  if (event.target.closest("input, textarea, pre, .log")) return;
+  if (event.target.closest("input, textarea, pre, .log, .source")) return;
   const link = { ArrowLeft: "[rel=prev]", ArrowRight: "[rel=next]" }[event.key];
   if (link) document.querySelector(link)?.click();
   if (event.key === "/") {
