@@ -7,7 +7,7 @@ from pytest_aiohttp import AiohttpClient
 pytestmark = pytest.mark.asyncio
 
 
-async def test_a_text_is_compressed_for_who_accepts_gzip(
+async def test_a_text_is_compressed_for_a_client_that_accepts_gzip(
     aiohttp_client: AiohttpClient,
 ) -> None:
     client = await aiohttp_client(create_app(), auto_decompress=False)
