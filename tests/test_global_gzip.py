@@ -5,6 +5,7 @@ import gzip
 import threading
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -83,6 +84,7 @@ async def fetch(
         "gzip;q=0.5, deflate;q=0.9",
         "gzip ; q=1",
         "gzip; Q=0.001",
+        "gzip;q=.5",
         "gzip;q=1.000",
         "*;q=0, gzip",
         "*;q=0.1",
@@ -121,7 +123,10 @@ async def test_a_client_that_takes_gzip_gets_it(
         "not-gzip-at-all",
         "gzip;q=no",
         "gzip;q=-1",
-        "gzip;q=.5",
+        "gzip;q=2",
+        "gzip;q=nan",
+        "gzip;q=inf",
+        "gzip;level=9",
         "\udcff",
         "gzip\udcff",
         ";q=1",
@@ -173,7 +178,7 @@ async def test_what_is_small_or_packed_or_secret_is_not_touched(
     plain = await fetch(client, path)
     answer = await fetch(client, path, Accept_Encoding="gzip")
     assert answer.status == plain.status < 300
-    assert path == "binary" or answer.body == plain.body
+    assert answer.body == plain.body
     assert {*answer.headers.items()} - {*plain.headers.items()} <= {
         ("Date", answer.headers["Date"])
     }
@@ -471,6 +476,50 @@ async def test_text_of_any_kind_is_compressed(
     answer = await fetch_packed(serve, app)
     assert (answer.status, answer.coding) == (status, "gzip")
     assert gzip.decompress(answer.body).decode() == LONG
+
+
+@pytest.mark.parametrize("accepted", ["gzip", "identity"])
+async def test_a_file_with_a_gz_beside_it_is_sent_as_aiohttp_sends_it(
+    serve: Serve, tmp_path: Path, accepted: str
+) -> None:
+    script = tmp_path / "app.js"
+    script.write_text(LONG)
+    beside = tmp_path / "app.js.gz"
+    beside.write_bytes(gzip.compress(LONG.encode()))
+    app = web.Application(middlewares=[global_gzip.compress])
+    app.router.add_static("/", tmp_path)
+    async with bare_client(await serve(app)) as client:
+        answer = await fetch(client, "app.js", Accept_Encoding=accepted)
+    if accepted == "gzip":
+        assert answer.coding == "gzip"
+        assert answer.vary == ["Accept-Encoding"]
+        assert answer.body == beside.read_bytes()
+    else:
+        assert answer.coding is None
+        assert answer.body == script.read_bytes()
+
+
+async def test_a_raised_304_has_the_vary_and_the_etag_of_its_200(
+    serve: Serve,
+) -> None:
+    async def handler(request: web.Request) -> web.Response:
+        tags = {tag.value for tag in request.if_none_match or ()}
+        if "abc" in tags:
+            raise web.HTTPNotModified(headers={"ETag": '"abc"'})
+        return web.Response(text=LONG, headers={"ETag": '"abc"'})
+
+    async with bare_client(await serve(around(handler))) as client:
+        full = await fetch(client, "", Accept_Encoding="gzip")
+        again = await fetch(
+            client,
+            "",
+            Accept_Encoding="gzip",
+            If_None_Match=full.headers["ETag"],
+        )
+    assert (full.status, full.coding) == (200, "gzip")
+    assert (again.status, again.body) == (304, b"")
+    assert again.vary == full.vary == ["Accept-Encoding"]
+    assert again.headers["ETag"] == full.headers["ETag"] == 'W/"abc"'
 
 
 async def test_a_length_that_the_handler_told_is_corrected(
