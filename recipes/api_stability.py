@@ -4,10 +4,10 @@
 # ///
 """What is the API stability and deprecation policy?
 
-Depend on `aiohttp>=3.14.3,<4`, and lock the exact version that you deploy. Turn
-warnings into errors in your tests: `filterwarnings = error::DeprecationWarning`
-under `[tool.pytest.ini_options]`. aiohttp follows Semantic Versioning, as the
-table below says. There were exceptions: read the changelog before an update.
+Depend on `aiohttp>=3.14.3,<4`, and lock the exact version that you deploy. Let
+deprecations fail your tests, by `filterwarnings = error::DeprecationWarning` in
+`pytest.ini`. aiohttp follows Semantic Versioning, as the table in this file
+says, with exceptions. Read the changelog before an update.
 
 Try it::
 
@@ -20,14 +20,16 @@ Try it::
 
 Good to know:
 
-- The policy does not cover new Python versions, stricter parsers and defaults.
-  3.14.0 dropped Python 3.9, and 3.10.9 changed the time to connect.
-- A minor release has removed something: 3.10.0 refuses a `ClientSession()` that
-  is made without a running loop (aiohttp#8555).
+- Breaking changes came in feature releases (3.10.0: aiohttp#8555) and in bugfix
+  releases (3.8.2: aiohttp#6719, 3.8.6: aiohttp#7671, 3.10.9: aiohttp#7342,
+  3.13.3: aiohttp#11898).
+- The policy does not mention Python versions. 3.14.0 dropped Python 3.9.
 - Python hides a DeprecationWarning except in `__main__`. Show it by
-  `python -W default`, `python -X dev` or pytest.
-- `ClientSession(loop=...)` is deprecated, and warns of nothing.
+  `python -W default`, `python -X dev` or pytest. `ClientSession(loop=...)` is
+  deprecated, but it does not warn at all.
 - `warnings.catch_warnings` changes the whole process. Do not `await` in it.
+- Before 3.14.2, a kept connection times out at once if `sock_read` is set
+  (aiohttp#12953). 3.14.3 mends a leak at redirects (aiohttp#13180).
 """
 
 import asyncio
@@ -42,7 +44,7 @@ import yarl
 from aiohttp import web
 from packaging.version import InvalidVersion, Version
 
-# Python reads no number of more than 4,300 digits, a version of 100 is enough.
+# Characters. Python refuses to read a number of more than 4,300 digits.
 MAX_LENGTH = 100
 
 routes = web.RouteTableDef()
@@ -59,7 +61,8 @@ POLICY = {
 
 def next_releases(version: Version) -> dict[str, str]:
     bugfix = version.micro
-    if not version.is_prerelease:
+    # A pre-release comes before its own release, which is then the next one.
+    if version >= Version(f"{version.major}.{version.minor}.{bugfix}"):
         bugfix += 1
     return {
         "bugfix": f"{version.major}.{version.minor}.{bugfix}",
@@ -119,8 +122,8 @@ async def demonstrate(request: web.Request) -> web.Response:
     """Call something deprecated where a filter makes the warning an error."""
     answer = {"call": "Application(loop=...)"}
     loop = asyncio.get_running_loop()
-    # The filter is global. It means calls in this module alone, because other
-    # threads go on. No other task meets it, because nothing here awaits.
+    # The filters belong to the process. This one names our module, so that no
+    # other thread gets an error. No other task meets it: nothing here awaits.
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "", DeprecationWarning, __name__)
         try:

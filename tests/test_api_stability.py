@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import ClientSession, web
+from packaging.version import Version
 
 from recipes import api_stability
 from tests.servers import TIMEOUT
@@ -38,6 +39,10 @@ async def test_the_imported_versions_are_told(client: ClientSession) -> None:
         ("3.7.4.post0", ["3.7.5", "3.8.0", "4.0.0"]),
         ("4.0.0a1", ["4.0.0", "4.1.0", "5.0.0"]),
         ("3.14.6rc1", ["3.14.6", "3.15.0", "4.0.0"]),
+        ("3.15.0.dev0", ["3.15.0", "3.16.0", "4.0.0"]),
+        ("3.7.4.post1.dev0", ["3.7.5", "3.8.0", "4.0.0"]),
+        ("3.14.5.1rc1", ["3.14.6", "3.15.0", "4.0.0"]),
+        ("3.14.5+local", ["3.14.6", "3.15.0", "4.0.0"]),
     ],
 )
 async def test_the_policy_names_the_next_releases(
@@ -48,6 +53,7 @@ async def test_the_policy_names_the_next_releases(
     assert policy["version"] == version
     kinds = ["bugfix", "feature", "major"]
     assert [policy[kind]["version"] for kind in kinds] == releases
+    assert all(Version(release) > Version(version) for release in releases)
     assert all(policy[kind]["may"] for kind in kinds)
 
 

@@ -9,7 +9,7 @@ from pytest_aiohttp import AiohttpClient
 
 pytestmark = [
     pytest.mark.asyncio,
-    # For all tests: the same words under [tool.pytest.ini_options].
+    # For all tests: filterwarnings = error::DeprecationWarning in pytest.ini.
     pytest.mark.filterwarnings("error::DeprecationWarning"),
 ]
 

@@ -6,7 +6,7 @@
 
 It replaces the filters of the whole process, and puts back what it found. Here
 two requests overlap. The first one ends and puts the old filters back, so the
-second one gets no error for what is deprecated. Leave it before you await.
+second one gets no error for what is deprecated. Do not `await` inside of it.
 
 Try it::
 
@@ -28,7 +28,7 @@ import yarl
 from aiohttp import web
 from packaging.version import InvalidVersion, Version
 
-# Python reads no number of more than 4,300 digits, a version of 100 is enough.
+# Characters. Python refuses to read a number of more than 4,300 digits.
 MAX_LENGTH = 100
 
 routes = web.RouteTableDef()
@@ -45,7 +45,8 @@ POLICY = {
 
 def next_releases(version: Version) -> dict[str, str]:
     bugfix = version.micro
-    if not version.is_prerelease:
+    # A pre-release comes before its own release, which is then the next one.
+    if version >= Version(f"{version.major}.{version.minor}.{bugfix}"):
         bugfix += 1
     return {
         "bugfix": f"{version.major}.{version.minor}.{bugfix}",
@@ -105,8 +106,8 @@ async def demonstrate(request: web.Request) -> web.Response:
     """Call something deprecated where a filter makes the warning an error."""
     answer = {"call": "Application(loop=...)"}
     loop = asyncio.get_running_loop()
-    # The filter is global. It means calls in this module alone, because other
-    # threads go on. No other task meets it, because nothing here awaits.
+    # The filters belong to the process. This one names our module, so that no
+    # other thread gets an error. No other task meets it: nothing here awaits.
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "", DeprecationWarning, __name__)
         try:

@@ -5,8 +5,8 @@
 """Not everything that is deprecated warns.
 
 `loop=` of `ClientSession` and of the connectors has been deprecated for years.
-It warns neither here nor under `-W error`. So a run without warnings proves
-little: read the changelog too.
+It does not warn, not even under `-W error`. A run without warnings therefore
+proves little. Read the changelog too.
 
 Try it::
 
@@ -26,7 +26,7 @@ import yarl
 from aiohttp import web
 from packaging.version import InvalidVersion, Version
 
-# Python reads no number of more than 4,300 digits, a version of 100 is enough.
+# Characters. Python refuses to read a number of more than 4,300 digits.
 MAX_LENGTH = 100
 
 routes = web.RouteTableDef()
@@ -43,7 +43,8 @@ POLICY = {
 
 def next_releases(version: Version) -> dict[str, str]:
     bugfix = version.micro
-    if not version.is_prerelease:
+    # A pre-release comes before its own release, which is then the next one.
+    if version >= Version(f"{version.major}.{version.minor}.{bugfix}"):
         bugfix += 1
     return {
         "bugfix": f"{version.major}.{version.minor}.{bugfix}",
@@ -103,16 +104,17 @@ async def demonstrate(request: web.Request) -> web.Response:
     """Call something deprecated where a filter makes the warning an error."""
     answer = {"call": "ClientSession(loop=...)"}
     loop = asyncio.get_running_loop()
-    # The filter is global. It means calls in this module alone, because other
-    # threads go on. No other task meets it, because nothing here awaits.
+    # The filters belong to the process. This one names our module, so that no
+    # other thread gets an error. No other task meets it: nothing here awaits.
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "", DeprecationWarning, __name__)
         try:
-            await aiohttp.ClientSession(loop=loop).close()
+            session = aiohttp.ClientSession(loop=loop)
         except DeprecationWarning as error:
             answer["warning"] = type(error).__name__
             answer["message"] = str(error)
             answer["as_error"] = repr(error)
+    await session.close()
     return web.json_response(answer)
 
 
