@@ -1,160 +1,437 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["aiohttp>=3.14.3,<4"]
+# dependencies = ["aiohttp>=3.9,<4"]
 # ///
 """How do I programmatically close a WebSocket server-side?
 
-Call `close()` on each one of a registry, but not in the handler, as in the FAQ:
-its answer would wait for ever for a peer that does not read, and up to 10 s for
-one whose handler is busy. End all sessions of the user, empty the registry, and
-give the closing to an owned task. A reason has 123 bytes at most, unchecked.
+Start from this file when you go live. A logout interrupts the handler of each
+socket, and the handler closes its socket itself. So the logout answers at once,
+and no task needs an owner. Sessions expire, a ticket opens one socket, and all
+that a client can use up has a limit. A peer that does not read is dropped.
 
 Try it::
 
     $ curl -c jar -d '{"user": "ann"}' localhost:8080/login | tee login
     {"user": "ann", "ticket": "..."}
     $ TICKET=$(cut -d '"' -f 8 login)
-    $ python -m websockets ws://localhost:8080/echo?ticket=$TICKET
+    $ curl "localhost:8080/echo?ticket=$TICKET"
+    {"error": "this is no WebSocket handshake"}
+    $ python -m websockets "ws://localhost:8080/echo?ticket=$TICKET"
     > hi
     < hi
+    $ curl -X POST "localhost:8080/logout?ticket=$TICKET"
+    {"error": "log in first"}
     $ curl -b jar -X POST localhost:8080/logout
     {"closed": 1}
     Connection closed: 4001 (private use) logged out.
 
-Good to know: the FAQ's echo is silent, because its `send_str()` is not awaited.
-A logout ends all sessions of the user. Behind a proxy that ends TLS, the scheme
-of a request is http, and each Origin foreign, until aiohttp-remotes sets it.
+Good to know:
+
+- A session ends by a logout, after an hour, or when its user has 100 newer
+  ones. Its sockets are closed with 4001.
+- A ticket opens one socket within 30 s. A refused upgrade does not spend it.
+  Servers and proxies log the query, so a ticket must not live long.
+- `SameSite=Lax` is not enough. Chromium sends no such cookie from a page of
+  another site, but it does from another port or sub-domain of the same site.
+- Behind a proxy, `Origin` is compared with `Host` as the proxy sends it. With
+  nginx set `proxy_set_header Host $http_host`: `$host` lacks the port. No
+  `X-Forwarded-Proto` is needed, as http and https are both ours.
+- Behind https call `create_app(secure=True)`.
+- All sessions and sockets are in this process, and end with it.
 """
 
 import asyncio
+import json
+import logging
 import os
 import secrets
 from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple
 
-import aiojobs.aiohttp as jobs
-from aiohttp import WSMsgType, hdrs, web
+from aiohttp import WSCloseCode, WSMsgType, hdrs, web
+from aiohttp.typedefs import Handler
 
-Sockets = dict[web.WebSocketResponse, asyncio.Transport]
-SOCKETS = web.AppKey("SOCKETS", dict[str, Sockets])
-SESSIONS = web.AppKey("SESSIONS", dict[str, tuple[str, float]])
-TICKETS = web.AppKey("TICKETS", dict[str, str])
+COOKIE = "websocket_logout_production"
+"""The name of the cookie. No other application of this host may use it."""
 
-COOKIE, MAX_SESSIONS, MAX_SOCKETS = "websocket_logout", 10_000, 1000
-SESSION_SECONDS, TICKET_SECONDS, CLOSE_SECONDS = 3600, 30, 1
+SESSION_AGE = 3600.0
+"""Seconds from a login to the end of its session."""
+
+TICKET_AGE = 30.0
+"""Seconds in which a ticket opens a socket."""
+
+MAX_SESSIONS = 100_000
+"""Sessions of all users: about 120 MB."""
+
+MAX_USER_SESSIONS = 100
+"""Sessions of one user. The oldest one ends where there are more."""
+
+MAX_USER_SOCKETS = 1000
+"""Open sockets of one user."""
+
+MAX_USER_NAME = 64
+"""Characters of a user's name."""
+
+MAX_MESSAGE = 65_537
+"""Bytes of a message that is too long by one."""
+
+HEARTBEAT = 30.0
+"""Seconds of silence before a ping. The peer has half of that to answer."""
+
+SEND_TIMEOUT = 10.0
+"""Seconds that a send waits for a peer that does not read."""
+
+CLOSE_TIMEOUT = 1.0
+"""Seconds that a peer has to read what was sent, and to close its side."""
+
+logger = logging.getLogger(__name__)
 routes = web.RouteTableDef()
+
+
+class Settings(NamedTuple):
+    heartbeat: float
+    secure: bool
+
+
+class Goodbye(NamedTuple):
+    """What a close frame says. A reason has 123 bytes at most."""
+
+    code: int
+    reason: bytes
+
+
+LOGGED_OUT = Goodbye(4001, b"logged out")
+SHUTDOWN = Goodbye(WSCloseCode.GOING_AWAY, b"shutdown")
+TOO_SLOW = Goodbye(WSCloseCode.POLICY_VIOLATION, b"you do not read")
+
+
+@dataclass(eq=False)
+class Session:
+    """A login. Its timer ends it, if no logout does."""
+
+    user: str
+    timer: asyncio.TimerHandle | None = None
+    is_over: bool = False
+    token: str = field(default_factory=secrets.token_urlsafe)
+    ticket: str = field(default_factory=secrets.token_urlsafe)
+
+
+@dataclass(eq=False)
+class Socket:
+    """An open socket. `limit` has no time until it interrupts the handler."""
+
+    session: Session
+    ws: web.WebSocketResponse
+    transport: asyncio.Transport
+    limit: asyncio.Timeout = field(
+        default_factory=partial(asyncio.timeout, None)
+    )
+    goodbye: Goodbye = TOO_SLOW
+
+
+@dataclass
+class Sessions:
+    """All sessions: by cookie, by ticket, and by user with the oldest first."""
+
+    by_token: dict[str, Session] = field(default_factory=dict)
+    by_ticket: dict[str, Session] = field(default_factory=dict)
+    by_user: dict[str, list[Session]] = field(default_factory=dict)
+
+
+SETTINGS = web.AppKey("SETTINGS", Settings)
+SESSIONS = web.AppKey("SESSIONS", Sessions)
+SOCKETS = web.AppKey("SOCKETS", dict[str, set[Socket]])
+
+
+# answer
+@routes.get("/echo", allow_head=False)
+async def echo(request: web.Request) -> web.WebSocketResponse:
+    """Echo text until the client leaves, or its session ends."""
+    refuse_foreign_origin(request)
+    session = authenticate_socket(request)
+    socket = await open_socket(request, session)
+    try:
+        async with socket.limit:
+            add_socket(request.app, socket)
+            await echo_messages(socket)
+    except (ConnectionError, TimeoutError):
+        # The client has left; or it does not read, or we were interrupted.
+        pass
+    finally:
+        remove_socket(request.app, socket)
+        await close(socket)
+    return socket.ws
+
+
+def interrupt(sockets: set[Socket], goodbye: Goodbye) -> None:
+    """Let the handlers close these sockets, which left the registry."""
+    for socket in sockets:
+        socket.goodbye = goodbye
+        # This time has passed: the handler gets a TimeoutError at once, where
+        # it waits. A second call would raise. So each socket leaves the
+        # registry before the first.
+        socket.limit.reschedule(0)
+
+
+async def close(socket: Socket) -> None:
+    """Say goodbye, and end the connection after `CLOSE_TIMEOUT`."""
+    # Without the abort, close() has no limit where the peer does not read.
+    # Abort always: aiohttp closes the transport after a missed heartbeat, but
+    # it stays open as long as there are unsent bytes.
+    loop = asyncio.get_running_loop()
+    loop.call_later(CLOSE_TIMEOUT, socket.transport.abort)
+    if not socket.transport.is_closing():
+        # Now close() waits until all is sent, not only until there is room.
+        socket.transport.set_write_buffer_limits(0)
+    code, reason = socket.goodbye
+    await socket.ws.close(code=code, message=reason)
+
+
+@routes.post("/logout")
+async def log_out(request: web.Request) -> web.Response:
+    """End all sessions of the user; their sockets close after the answer."""
+    refuse_foreign_origin(request)
+    user = authenticate(request).user
+    # No await from here to the answer: no socket can open in between.
+    for session in list(request.app[SESSIONS].by_user[user]):
+        forget_session(request.app, session)
+    sockets = request.app[SOCKETS].pop(user, set())
+    interrupt(sockets, LOGGED_OUT)
+    return web.json_response({"closed": len(sockets)})
+
+
+# end of answer
+
+
+def authenticate(request: web.Request) -> Session:
+    """Return the session of the cookie."""
+    token = request.cookies.get(COOKIE, "")
+    session = request.app[SESSIONS].by_token.get(token)
+    if session is None:
+        raise json_error(web.HTTPUnauthorized, "log in first")
+    return session
+
+
+def authenticate_socket(request: web.Request) -> Session:
+    """Return the session of the ticket, or of the cookie.
+
+    A ticket is good for a socket alone: it cannot log out.
+    """
+    if "ticket" not in request.query:
+        return authenticate(request)
+    ticket = request.query["ticket"]
+    session = request.app[SESSIONS].by_ticket.get(ticket)
+    if session is None:
+        raise json_error(web.HTTPUnauthorized, "the ticket is not valid")
+    return session
+
+
+async def open_socket(request: web.Request, session: Session) -> Socket:
+    ws = web.WebSocketResponse(
+        heartbeat=request.app[SETTINGS].heartbeat,
+        # A pong of aiohttp waits without a limit. Ours do not: see below.
+        autoping=False,
+        # A small message may not unpack to a large one.
+        compress=False,
+        max_msg_size=MAX_MESSAGE,
+    )
+    transport = request.transport
+    is_handshake = False
+    # aiohttp 3.14.5 raises a ValueError for a header that is not ASCII.
+    with suppress(ValueError):
+        is_handshake = ws.can_prepare(request).ok
+    if transport is None or not is_handshake:
+        reason = "this is no WebSocket handshake"
+        raise json_error(web.HTTPBadRequest, reason)
+    if len(request.app[SOCKETS].get(session.user, ())) >= MAX_USER_SOCKETS:
+        reason = f"a user may have {MAX_USER_SOCKETS} sockets"
+        raise json_error(web.HTTPTooManyRequests, reason)
+    # Nothing refuses it any more. Until here no await lets a second request
+    # use the same ticket.
+    request.app[SESSIONS].by_ticket.pop(request.query.get("ticket", ""), None)
+    await ws.prepare(request)
+    return Socket(session, ws, transport)
+
+
+def add_socket(app: web.Application, socket: Socket) -> None:
+    if socket.session.is_over:
+        # A logout during the handshake found no socket to interrupt.
+        interrupt({socket}, LOGGED_OUT)
+    else:
+        app[SOCKETS].setdefault(socket.session.user, set()).add(socket)
+
+
+def remove_socket(app: web.Application, socket: Socket) -> None:
+    user = socket.session.user
+    mine = app[SOCKETS].get(user, set())
+    mine.discard(socket)
+    if not mine:
+        # Or each user who ever came would leave an empty set.
+        app[SOCKETS].pop(user, None)
+
+
+async def echo_messages(socket: Socket) -> None:
+    async for message in socket.ws:
+        if socket.session.is_over:
+            # It came before the interruption. Nothing may follow a logout.
+            return
+        async with asyncio.timeout(SEND_TIMEOUT):
+            if message.type is WSMsgType.TEXT:
+                await socket.ws.send_str(message.data)
+            elif message.type is WSMsgType.PING:
+                await socket.ws.pong(message.data)
+        # In a flood of small messages nothing above lets others run.
+        await asyncio.sleep(0)
 
 
 @routes.post("/login")
 async def log_in(request: web.Request) -> web.Response:
     """Start a session, and give a ticket that opens one socket."""
-    user, loop = await read_user(request), asyncio.get_running_loop()
-    sessions, tickets = request.app[SESSIONS], request.app[TICKETS]
-    if len(sessions) >= MAX_SESSIONS:
-        del sessions[next(iter(sessions))]
-    token, ticket = secrets.token_urlsafe(), secrets.token_urlsafe()
-    sessions[token] = user, loop.time() + SESSION_SECONDS
-    tickets[ticket] = token
-    loop.call_later(TICKET_SECONDS, tickets.pop, ticket, None)
-    response = web.json_response({"user": user, "ticket": ticket})
-    response.set_cookie(COOKIE, token, httponly=True, samesite="Lax")
+    refuse_foreign_origin(request)
+    user = await read_user(request)
+    session = start_session(request.app, user)
+    answer = {"user": user, "ticket": session.ticket}
+    response = web.json_response(answer)
+    response.set_cookie(
+        COOKIE,
+        session.token,
+        httponly=True,
+        samesite="Lax",
+        secure=request.app[SETTINGS].secure,
+    )
     return response
 
 
 async def read_user(request: web.Request) -> str:
-    with suppress(ValueError, RecursionError, web.RequestPayloadError):
-        if request.charset in {None, "utf-8", "UTF-8"}:  # others can be slow
-            match await request.json():
-                case {"user": str(u)} if 0 < len(u) <= 64 and u.isprintable():
-                    return u
-    reason = '{"error": "a user is 1 to 64 printable characters, in JSON"}'
-    raise web.HTTPBadRequest(text=reason, content_type="application/json")
+    body = await read_json(request)
+    user = body.get("user") if isinstance(body, dict) else None
+    if isinstance(user, str) and is_name(user):
+        return user
+    reason = f"user must have 1 to {MAX_USER_NAME} printable characters"
+    raise json_error(web.HTTPBadRequest, reason)
 
 
-def authenticate(request: web.Request) -> tuple[str, float]:
-    token = request.cookies.get(COOKIE, "")
-    if "ticket" in request.query:
-        token = request.app[TICKETS].pop(request.query["ticket"], "")
-    user, end = request.app[SESSIONS].get(token, ("", 0))
-    if end < asyncio.get_running_loop().time():
-        reason = '{"error": "log in first"}'
-        raise web.HTTPUnauthorized(text=reason, content_type="application/json")
-    return user, end
+def is_name(text: str) -> bool:
+    return text.isprintable() and 1 <= len(text) <= MAX_USER_NAME
 
 
-@routes.get("/echo", allow_head=False)
-async def echo(request: web.Request) -> web.WebSocketResponse:
-    """Echo text until the client leaves, or its user logs out."""
-    users, transport = request.app[SOCKETS], request.transport
-    ws = web.WebSocketResponse(heartbeat=30, max_msg_size=65537, compress=False)
-    is_upgrade = False
-    with suppress(ValueError):  # of aiohttp, if a header is not in ASCII
-        is_upgrade = ws.can_prepare(request).ok
-    if not (transport and is_upgrade):
-        raise web.HTTPBadRequest(text="this is for WebSockets")
-    user, end = authenticate(request)
-    # A page of another site sends the cookie too: only this keeps it out.
-    origin = f"{request.scheme}://{request.host}"
-    if request.headers.get(hdrs.ORIGIN, origin) != origin:
-        raise web.HTTPForbidden(text="not from a page of another site")
-    mine = users.setdefault(user, {})
-    if len(mine) >= MAX_SOCKETS:
-        raise web.HTTPTooManyRequests(text="too many sockets are open")
-    mine[ws] = transport
+async def read_json(request: web.Request) -> object:
+    # Bytes, not text(): the client would choose the codec, and some are slow.
     try:
-        with suppress(ConnectionError, TimeoutError):
-            await ws.prepare(request)
-            async with asyncio.timeout_at(end):
-                while users.get(user) is mine and not ws.closed:
-                    msg = await ws.receive()
-                    if users.get(user) is mine and msg.type is WSMsgType.TEXT:
-                        await ws.send_str(msg.data)
-        await close_all({ws: transport}, 4001, b"logged out")
-    finally:
-        mine.pop(ws, None)
-        if users.get(user) == {}:
-            del users[user]
-    return ws
+        return json.loads(await request.read())
+    except (ValueError, RecursionError, web.RequestPayloadError):
+        raise json_error(web.HTTPBadRequest, "the body must be JSON") from None
 
 
-async def close_all(sockets: Sockets, code: int, reason: bytes) -> None:
+def start_session(app: web.Application, user: str) -> Session:
+    sessions = app[SESSIONS]
+    if len(sessions.by_user.get(user, ())) >= MAX_USER_SESSIONS:
+        # Nobody else's: whoever logs in often must not log others out.
+        end_session(app, sessions.by_user[user][0])
+    if len(sessions.by_token) >= MAX_SESSIONS:
+        logger.warning("no login: there are %d sessions", MAX_SESSIONS)
+        error = json_error(web.HTTPServiceUnavailable, "too many are logged in")
+        error.headers[hdrs.RETRY_AFTER] = "60"
+        raise error
+    session = Session(user)
     loop = asyncio.get_running_loop()
-    for transport in sockets.values():
-        if not transport.is_closing():
-            # close() waits without limit for a peer that does not read.
-            loop.call_later(CLOSE_SECONDS, transport.abort)
-            transport.set_write_buffer_limits(0)
-    closings = [ws.close(code=code, message=reason) for ws in sockets]
-    await asyncio.gather(*closings, return_exceptions=True)
+    session.timer = loop.call_later(SESSION_AGE, end_session, app, session)
+    loop.call_later(TICKET_AGE, sessions.by_ticket.pop, session.ticket, None)
+    sessions.by_token[session.token] = session
+    sessions.by_ticket[session.ticket] = session
+    sessions.by_user.setdefault(user, []).append(session)
+    return session
 
 
-@routes.post("/logout")
-async def log_out(request: web.Request) -> web.Response:
-    """End the user's sessions, and close the sockets after the answer."""
-    sessions, (user, _) = request.app[SESSIONS], authenticate(request)
-    for token in [t for t, (u, _) in sessions.items() if u == user]:
-        del sessions[token]
-    mine = request.app[SOCKETS].pop(user, {})
-    await jobs.spawn(request, close_all(mine, 4001, b"logged out"))
-    return web.json_response({"closed": len(mine)})
+def end_session(app: web.Application, session: Session) -> None:
+    """End one session, and let its sockets close."""
+    forget_session(app, session)
+    sockets = set()
+    for socket in app[SOCKETS].get(session.user, ()):
+        if socket.session is session:
+            sockets.add(socket)
+    for socket in sockets:
+        remove_socket(app, socket)
+    interrupt(sockets, LOGGED_OUT)
 
 
-async def say_goodbye(app: web.Application) -> None:
-    everyone = app[SOCKETS].values()
-    await asyncio.gather(*(close_all(s, 1001, b"shutdown") for s in everyone))
+def forget_session(app: web.Application, session: Session) -> None:
+    sessions = app[SESSIONS]
+    session.is_over = True
+    if session.timer is not None:
+        # Or it would keep the session in memory for the rest of its hour.
+        session.timer.cancel()
+    del sessions.by_token[session.token]
+    sessions.by_ticket.pop(session.ticket, None)
+    mine = sessions.by_user[session.user]
+    mine.remove(session)
+    if not mine:
+        del sessions.by_user[session.user]
+
+
+def refuse_foreign_origin(request: web.Request) -> None:
+    """Refuse what a page of another origin sends with our visitor's cookie."""
+    # Both schemes: behind a proxy that ends TLS, our page has https, we http.
+    ours = {None, f"http://{request.host}", f"https://{request.host}"}
+    if request.headers.get(hdrs.ORIGIN) not in ours:
+        raise json_error(web.HTTPForbidden, "the Origin is foreign")
+
+
+@web.middleware
+async def explain_errors(
+    request: web.Request, handler: Handler
+) -> web.StreamResponse:
+    """Answer in JSON, and take a client that leaves for no error."""
+    try:
+        return await handler(request)
+    except web.HTTPError as error:
+        if error.content_type != "application/json":
+            error.text = json.dumps({"error": error.reason})
+            error.content_type = "application/json"
+        raise
+    except ConnectionError:
+        if is_connected(request):
+            raise  # it is about another connection: a 500
+        # Nobody reads it. aiohttp would log a traceback if we raised.
+        return web.Response(status=400)
+
+
+def is_connected(request: web.Request) -> bool:
+    transport = request.transport
+    return transport is not None and not transport.is_closing()
+
+
+def json_error(kind: type[web.HTTPError], reason: str) -> web.HTTPError:
+    body = json.dumps({"error": reason})
+    return kind(text=body, content_type="application/json")
 
 
 @routes.get("/sockets")
 async def count_sockets(request: web.Request) -> web.Response:
-    """Return how many sockets are open, and of how many users."""
+    """Count the open sockets, and their users."""
     counts = [len(sockets) for sockets in request.app[SOCKETS].values()]
     return web.json_response({"users": len(counts), "sockets": sum(counts)})
 
 
-def create_app() -> web.Application:
-    app = web.Application()
-    app[SOCKETS], app[SESSIONS], app[TICKETS] = {}, {}, {}
+async def say_goodbye(app: web.Application) -> None:
+    """Interrupt all handlers. The server then waits for them to end."""
+    everyone: set[Socket] = set()
+    for sockets in app[SOCKETS].values():
+        everyone |= sockets
+    app[SOCKETS].clear()
+    interrupt(everyone, SHUTDOWN)
+
+
+def create_app(
+    *, heartbeat: float = HEARTBEAT, secure: bool = False
+) -> web.Application:
+    app = web.Application(middlewares=[explain_errors])
+    app[SETTINGS] = Settings(heartbeat, secure)
+    app[SESSIONS] = Sessions()
+    app[SOCKETS] = {}
     app.on_shutdown.append(say_goodbye)
-    jobs.setup(app, limit=None)
     app.add_routes(routes)
     return app
 

@@ -1,66 +1,170 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["aiohttp>=3.10.11,<4"]
+# ///
 """A logout that waits for a peer that never reads does not answer.
 
-`close()` first waits until there is room for its frame, and that wait has no
-limit: `timeout` bounds only what comes after (measured on 3.14.5). One laptop
-with a closed lid keeps the answer from whoever logs out. Close in a task that
-somebody owns, with `transport.abort()` at the end of its patience.
+`close()` first waits until there is room for its frame, and this wait has no
+limit: `timeout` of the WebSocket bounds only what comes after. Here ann's peer
+sends and never reads. The request that logs ann out hangs as long as the peer
+likes. Let a timer abort the connection, or answer before the sockets are
+closed.
 
 Try it::
 
     $ curl -c jar -d '{"user": "ann"}' localhost:8080/login | tee login
     {"user": "ann", "ticket": "..."}
     $ TICKET=$(cut -d '"' -f 8 login)
-    $ curl -N -o /dev/null -H "Connection: Upgrade" -H "Upgrade: websocket" \\
-        -H "Sec-WebSocket-Version: 13" \\
-        -H "Sec-WebSocket-Key: $(printf %022d 0)==" \\
-        -b jar localhost:8080/echo & sleep 0.02; kill -STOP $!; sleep 1
-    $ curl -m 3 -b jar -X POST localhost:8080/logout 2>/dev/null \\
-        || echo no answer
-    no answer
+    $ URL=localhost:8080/echo?ticket=$TICKET; ADDRESS=${URL%/echo*}
+    $ FRAME=$(printf '\\201\\376\\176\\176AAAA%032381d' 0)
+    $ export URL FRAME; timeout 9 bash -c 'exec >/dev/tcp/${0%:*}/${0#*:}; \\
+        printf "GET /${URL#*/} HTTP/1.1\\r\\nHost: a\\r\\n"; \\
+        printf "Connection: Upgrade\\r\\nUpgrade: websocket\\r\\n"; \\
+        printf "Sec-WebSocket-Version: 13\\r\\n"; \\
+        printf "Sec-WebSocket-Key: %022d==\\r\\n\\r\\n"; \\
+        exec yes "$FRAME"' $ADDRESS & sleep 2
+    $ curl -m 3 -b jar -X POST localhost:8080/logout 2>&1
+    curl: (28) Operation timed out...
 """
 
 import asyncio
+import json
 import os
+import secrets
+from typing import NamedTuple
 
-from aiohttp import web
+from aiohttp import WSMsgType, hdrs, web
 
-SOCKETS = web.AppKey("SOCKETS", set[web.WebSocketResponse])
+
+class Socket(NamedTuple):
+    user: str
+    ws: web.WebSocketResponse
+    transport: asyncio.Transport
+
+
+SOCKETS = web.AppKey("SOCKETS", set[Socket])
+# The user behind each cookie, and behind each ticket.
+USERS = web.AppKey("USERS", dict[str, str])
+
+COOKIE = "websocket_logout"
+# Seconds that a peer has to read, before its connection is aborted.
+PATIENCE = 1.0
 
 routes = web.RouteTableDef()
 
 
-@routes.post("/login")
-async def log_in(request: web.Request) -> web.Response:
-    """Give a ticket, which here is the name."""
-    user = (await request.json())["user"]
-    return web.json_response({"user": user, "ticket": user})
-
-
-@routes.get("/echo")
-async def echo(request: web.Request) -> web.WebSocketResponse:
-    """Send news, more than buffers hold, until the client leaves."""
-    ws = web.WebSocketResponse(timeout=1)
-    await ws.prepare(request)
-    request.app[SOCKETS].add(ws)
+# answer
+@routes.get("/echo", allow_head=False)
+async def echo(request: web.Request) -> web.StreamResponse:
+    """Echo text until the client leaves, or its user logs out."""
+    user = authenticate(request, request.query.get("ticket"))
+    ws = web.WebSocketResponse(heartbeat=30)
+    transport = request.transport
+    if transport is None or not ws.can_prepare(request):
+        raise json_error(web.HTTPBadRequest, "this is no WebSocket handshake")
+    socket = Socket(user, ws, transport)
     try:
-        while not ws.closed:
-            await ws.send_str("news " * 10_000)
+        await ws.prepare(request)
+        request.app[SOCKETS].add(socket)
+        async for message in ws:
+            if message.type is WSMsgType.TEXT:
+                await ws.send_str(message.data)
+            await asyncio.sleep(0)  # in a flood, let others run
+    except ConnectionError:
+        return web.Response()  # the client has left, nobody reads this
     finally:
-        request.app[SOCKETS].discard(ws)
+        request.app[SOCKETS].discard(socket)
+        transport.abort()  # or a peer that does not read keeps it open
     return ws
 
 
+# end of answer
+
+
+def authenticate(request: web.Request, ticket: str | None = None) -> str:
+    refuse_foreign_origin(request)
+    token = ticket or request.cookies.get(COOKIE, "")
+    user = request.app[USERS].get(token)
+    if user is None:
+        raise json_error(web.HTTPUnauthorized, "log in first")
+    return user
+
+
+# answer
 @routes.post("/logout")
 async def log_out(request: web.Request) -> web.Response:
-    """Close the sockets."""
-    closings = [ws.close(code=4001) for ws in request.app[SOCKETS]]
-    await asyncio.gather(*closings)  # wrong
-    return web.json_response({"closed": len(closings)})
+    """End the user's sessions, and close the user's sockets."""
+    user = authenticate(request)
+    for token, owner in list(request.app[USERS].items()):
+        if owner == user:
+            del request.app[USERS][token]
+    mine = {each for each in request.app[SOCKETS] if each.user == user}
+    await close_all(mine, 4001, b"logged out")
+    return web.json_response({"closed": len(mine)})
+
+
+async def close_all(sockets: set[Socket], code: int, reason: bytes) -> None:
+    closings = [each.ws.close(code=code, message=reason) for each in sockets]
+    await asyncio.gather(*closings)
+
+
+# end of answer
+
+
+@routes.post("/login")
+async def log_in(request: web.Request) -> web.Response:
+    """Start a session. The ticket opens sockets without the cookie."""
+    refuse_foreign_origin(request)
+    user = await read_user(request)
+    token = secrets.token_urlsafe()
+    ticket = secrets.token_urlsafe()
+    request.app[USERS].update({token: user, ticket: user})
+    response = web.json_response({"user": user, "ticket": ticket})
+    response.set_cookie(COOKIE, token, httponly=True, samesite="Lax")
+    return response
+
+
+async def read_user(request: web.Request) -> str:
+    # Bytes, not text(): the client would choose the codec, and some are slow.
+    try:
+        body = json.loads(await request.read())
+    except (ValueError, RecursionError, web.RequestPayloadError):
+        body = None
+    user = body.get("user") if isinstance(body, dict) else None
+    if isinstance(user, str) and user.isprintable() and 1 <= len(user) <= 64:
+        return user
+    raise json_error(web.HTTPBadRequest, "user: 1 to 64 printable characters")
+
+
+def refuse_foreign_origin(request: web.Request) -> None:
+    # Both schemes: behind a proxy that ends TLS, our page has https, we http.
+    ours = {None, f"http://{request.host}", f"https://{request.host}"}
+    if request.headers.get(hdrs.ORIGIN) not in ours:
+        raise json_error(web.HTTPForbidden, "the Origin is foreign")
+
+
+def json_error(kind: type[web.HTTPError], reason: str) -> web.HTTPError:
+    body = json.dumps({"error": reason})
+    return kind(text=body, content_type="application/json")
+
+
+@routes.get("/sockets")
+async def count_sockets(request: web.Request) -> web.Response:
+    """Count the open sockets, and their users."""
+    sockets = request.app[SOCKETS]
+    users = {socket.user for socket in sockets}
+    return web.json_response({"users": len(users), "sockets": len(sockets)})
+
+
+async def say_goodbye(app: web.Application) -> None:
+    await close_all(app[SOCKETS], 1001, b"shutdown")
 
 
 def create_app() -> web.Application:
     app = web.Application()
     app[SOCKETS] = set()
+    app[USERS] = {}
+    app.on_shutdown.append(say_goodbye)
     app.add_routes(routes)
     return app
 

@@ -1,0 +1,180 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["aiohttp>=3.10.11,<4"]
+# ///
+"""With two workers, a logout misses sockets, and a login is not known.
+
+Each worker has sessions and a registry of its own, and the system gives each
+new connection to one of them. Here 40 requests follow a login. The worker that
+knows ann answers 400, as they are no handshake. The other one answers 401. In
+the same way a logout closes the sockets of its own worker alone. Run one
+process, or keep the sessions in a common store, and publish each logout to all
+workers.
+
+Try it::
+
+    $ curl -c jar -d '{"user": "ann"}' localhost:8080/login
+    {"user": "ann", "ticket": "..."}
+    $ for i in $(seq 40); do \\
+        curl -b jar -o /dev/null -w "%{http_code}\\n" localhost:8080/echo; \\
+        done | sort -u
+    400
+    401
+"""
+
+import asyncio
+import json
+import os
+import secrets
+from multiprocessing import Process
+from socket import create_server
+from typing import Any, NamedTuple
+
+from aiohttp import WSMsgType, hdrs, web
+
+
+class Socket(NamedTuple):
+    user: str
+    ws: web.WebSocketResponse
+    transport: asyncio.Transport
+
+
+SOCKETS = web.AppKey("SOCKETS", set[Socket])
+# The user behind each cookie, and behind each ticket.
+USERS = web.AppKey("USERS", dict[str, str])
+
+COOKIE = "websocket_logout"
+# Seconds that a peer has to read, before its connection is aborted.
+PATIENCE = 1.0
+
+routes = web.RouteTableDef()
+
+
+# answer
+@routes.get("/echo", allow_head=False)
+async def echo(request: web.Request) -> web.StreamResponse:
+    """Echo text until the client leaves, or its user logs out."""
+    user = authenticate(request, request.query.get("ticket"))
+    ws = web.WebSocketResponse(heartbeat=30)
+    transport = request.transport
+    if transport is None or not ws.can_prepare(request):
+        raise json_error(web.HTTPBadRequest, "this is no WebSocket handshake")
+    socket = Socket(user, ws, transport)
+    try:
+        await ws.prepare(request)
+        request.app[SOCKETS].add(socket)
+        async for message in ws:
+            if message.type is WSMsgType.TEXT:
+                await ws.send_str(message.data)
+            await asyncio.sleep(0)  # in a flood, let others run
+    except ConnectionError:
+        return web.Response()  # the client has left, nobody reads this
+    finally:
+        request.app[SOCKETS].discard(socket)
+        transport.abort()  # or a peer that does not read keeps it open
+    return ws
+
+
+# end of answer
+
+
+def authenticate(request: web.Request, ticket: str | None = None) -> str:
+    refuse_foreign_origin(request)
+    token = ticket or request.cookies.get(COOKIE, "")
+    user = request.app[USERS].get(token)
+    if user is None:
+        raise json_error(web.HTTPUnauthorized, "log in first")
+    return user
+
+
+# answer
+@routes.post("/logout")
+async def log_out(request: web.Request) -> web.Response:
+    """End the user's sessions, and close the user's sockets."""
+    user = authenticate(request)
+    for token, owner in list(request.app[USERS].items()):
+        if owner == user:
+            del request.app[USERS][token]
+    mine = {each for each in request.app[SOCKETS] if each.user == user}
+    await close_all(mine, 4001, b"logged out")
+    return web.json_response({"closed": len(mine)})
+
+
+async def close_all(sockets: set[Socket], code: int, reason: bytes) -> None:
+    for socket in sockets:
+        # Where the peer does not read, close() waits without a limit.
+        asyncio.get_running_loop().call_later(PATIENCE, socket.transport.abort)
+    closings = [each.ws.close(code=code, message=reason) for each in sockets]
+    await asyncio.gather(*closings)
+
+
+# end of answer
+
+
+@routes.post("/login")
+async def log_in(request: web.Request) -> web.Response:
+    """Start a session. The ticket opens sockets without the cookie."""
+    refuse_foreign_origin(request)
+    user = await read_user(request)
+    token = secrets.token_urlsafe()
+    ticket = secrets.token_urlsafe()
+    request.app[USERS].update({token: user, ticket: user})
+    response = web.json_response({"user": user, "ticket": ticket})
+    response.set_cookie(COOKIE, token, httponly=True, samesite="Lax")
+    return response
+
+
+async def read_user(request: web.Request) -> str:
+    # Bytes, not text(): the client would choose the codec, and some are slow.
+    try:
+        body = json.loads(await request.read())
+    except (ValueError, RecursionError, web.RequestPayloadError):
+        body = None
+    user = body.get("user") if isinstance(body, dict) else None
+    if isinstance(user, str) and user.isprintable() and 1 <= len(user) <= 64:
+        return user
+    raise json_error(web.HTTPBadRequest, "user: 1 to 64 printable characters")
+
+
+def refuse_foreign_origin(request: web.Request) -> None:
+    # Both schemes: behind a proxy that ends TLS, our page has https, we http.
+    ours = {None, f"http://{request.host}", f"https://{request.host}"}
+    if request.headers.get(hdrs.ORIGIN) not in ours:
+        raise json_error(web.HTTPForbidden, "the Origin is foreign")
+
+
+def json_error(kind: type[web.HTTPError], reason: str) -> web.HTTPError:
+    body = json.dumps({"error": reason})
+    return kind(text=body, content_type="application/json")
+
+
+@routes.get("/sockets")
+async def count_sockets(request: web.Request) -> web.Response:
+    """Count the open sockets, and their users."""
+    sockets = request.app[SOCKETS]
+    users = {socket.user for socket in sockets}
+    return web.json_response({"users": len(users), "sockets": len(sockets)})
+
+
+async def say_goodbye(app: web.Application) -> None:
+    await close_all(app[SOCKETS], 1001, b"shutdown")
+
+
+def create_app() -> web.Application:
+    app = web.Application()
+    app[SOCKETS] = set()
+    app[USERS] = {}
+    app.on_shutdown.append(say_goodbye)
+    app.add_routes(routes)
+    return app
+
+
+def serve(listener: Any) -> None:
+    web.run_app(create_app(), sock=listener, shutdown_timeout=5)
+
+
+if __name__ == "__main__":
+    port = int(os.environ.get("PORT", "8080"))
+    listener = create_server(("127.0.0.1", port))
+    Process(target=serve, args=[listener], daemon=True).start()
+    serve(listener)
