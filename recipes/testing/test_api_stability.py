@@ -10,6 +10,8 @@ from pytest_aiohttp import AiohttpClient
 pytestmark = [
     pytest.mark.asyncio,
     # For all tests: filterwarnings = error::DeprecationWarning in pytest.ini.
+    # Then pytest-asyncio needs a line too, because its own warning is an error:
+    # asyncio_default_fixture_loop_scope = function
     pytest.mark.filterwarnings("error::DeprecationWarning"),
 ]
 
