@@ -674,23 +674,6 @@ async def test_the_end_closes_every_socket_with_1001(
         await ends(peer)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_process_with_open_sockets_exits_within_2_s(
-    recipe: Tier, tmp_path: Path, number: signal.Signals
-) -> None:
-    script = Path(recipe.__file__)
-    async with running(script, cwd=tmp_path) as process:
-        url = URL(f"http://127.0.0.1:{process.port}/")
-        async with user(url, "ann") as ann:
-            idle = await ann.ws_connect("echo")
-            peer = await deaf_peer(url, await log_in(ann))
-            async with asyncio.timeout(2):
-                assert await process.end(number) == 0
-            assert (await farewell(idle))[0] == 1001
-            peer.close()
-    assert "Traceback" not in process.log.read_text()
-
-
 async def test_one_process_knows_all_sessions(
     recipe: Tier, tmp_path: Path
 ) -> None:
@@ -709,3 +692,20 @@ async def test_one_process_knows_all_sessions(
         # It ends before the test fails: its workers have to end with it.
         assert await process.end() == 0
     assert statuses == {400}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_process_with_open_sockets_exits_within_2_s(
+    recipe: Tier, tmp_path: Path, number: signal.Signals
+) -> None:
+    script = Path(recipe.__file__)
+    async with running(script, cwd=tmp_path) as process:
+        url = URL(f"http://127.0.0.1:{process.port}/")
+        async with user(url, "ann") as ann:
+            idle = await ann.ws_connect("echo")
+            peer = await deaf_peer(url, await log_in(ann))
+            async with asyncio.timeout(2):
+                assert await process.end(number) == 0
+            assert (await farewell(idle))[0] == 1001
+            peer.close()
+    assert "Traceback" not in process.log.read_text()

@@ -17,7 +17,7 @@ Try it::
     $ TICKET=$(cut -d '"' -f 8 login)
     $ URL=localhost:8080/echo?ticket=$TICKET; ADDRESS=${URL%/echo*}
     $ FRAME=$(printf '\\201\\376\\176\\176AAAA%032381d' 0)
-    $ export URL FRAME; timeout 9 bash -c 'exec >/dev/tcp/${0%:*}/${0#*:}; \\
+    $ export URL FRAME; bash -c 'exec >/dev/tcp/${0%:*}/${0#*:}; \\
         printf "GET /${URL#*/} HTTP/1.1\\r\\nHost: a\\r\\n"; \\
         printf "Connection: Upgrade\\r\\nUpgrade: websocket\\r\\n"; \\
         printf "Sec-WebSocket-Version: 13\\r\\n"; \\
