@@ -112,7 +112,7 @@ class Session:
     """A login. Its timer ends it, if no logout does."""
 
     user: str
-    timer: asyncio.TimerHandle | None = None
+    timer: asyncio.TimerHandle = field(init=False)
     is_over: bool = False
     token: str = field(default_factory=secrets.token_urlsafe)
     ticket: str = field(default_factory=secrets.token_urlsafe)
@@ -360,9 +360,8 @@ def end_session(app: web.Application, session: Session) -> None:
 def forget_session(app: web.Application, session: Session) -> None:
     sessions = app[SESSIONS]
     session.is_over = True
-    if session.timer is not None:
-        # Or it would keep the session in memory for the rest of its hour.
-        session.timer.cancel()
+    # Or it would keep the session in memory for the rest of its hour.
+    session.timer.cancel()
     del sessions.by_token[session.token]
     sessions.by_ticket.pop(session.ticket, None)
     mine = sessions.by_user[session.user]

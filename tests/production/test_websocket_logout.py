@@ -150,6 +150,21 @@ async def test_errors_of_aiohttp_are_json(client: ClientSession) -> None:
                 assert list(await response.json()) == ["error"]
 
 
+async def test_a_connection_error_of_an_upstream_is_a_500(
+    serve: Serve, application: web.Application
+) -> None:
+    async def fail(request: web.Request) -> web.Response:
+        raise ConnectionResetError
+
+    application.router.add_get("/upstream", fail)
+    server = await serve(application)
+    async with (
+        ClientSession(server.url) as client,
+        client.get("upstream") as response,
+    ):
+        assert response.status == 500
+
+
 async def test_a_cookie_for_https_is_secure(serve: Serve) -> None:
     server = await serve(websocket_logout.create_app(secure=True))
     async with (
