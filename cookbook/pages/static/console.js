@@ -7,7 +7,7 @@ export function setUpConsole(recipe, box) {
   const [clients, addButton] = box.querySelectorAll(".clients, .add");
   const isForUsers = recipe.hasTickets;
   const opening = recipe.plays.find(({ step }) => step.kind === "open")?.step.text ?? "";
-  const opened = opening.replace("ws://localhost:8080", recipe.prefix);
+  const opened = opening.replaceAll('"', "").replace("ws://localhost:8080", recipe.prefix);
   const path = opened.startsWith(box.dataset.path) && !isForUsers ? opened : box.dataset.path;
   const add = (name, user) => clients.append(setUpClient(recipe, name, path, user));
   const names = isForUsers ? ["ann", "ann in a second tab", "bob"] : ["Client 1"];

@@ -46,7 +46,7 @@ export function setUpDialogue(recipe) {
     },
     async open({ step }) {
       state.socket?.close();
-      state.socket = await open(recipe.prefix + put(step.text).replace("ws://localhost:8080", ""));
+      state.socket = await open(recipe.prefix + put(step.text).replaceAll('"', "").replace("ws://localhost:8080", ""));
       return { printed: "" };
     },
     async send({ step }) {
