@@ -1,157 +1,229 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["aiohttp>=3.14.3,<4"]
+# dependencies = ["aiohttp>=3.10,<4", "redis>=5.0.1"]
 # ///
 """Can a handler receive incoming events from different sources in parallel?
 
-Yes: one task reads the WebSocket, another Redis, and either may send. But let
-one reader serve all: the FAQ's reader for each socket costs a connection each
-(redis-py 8 refuses the 101st). Let no send wait: one peer that does not read
-would stop all the others (aiohttp#1823). Wait for `ready`: what is published
-before Redis has confirmed the subscription is lost.
+Yes. Let the handler read its WebSocket, and let one task read Redis for the
+whole process. Either may send, but only one task may read a WebSocket. Give
+each send a second: one client that does not read would stop all others.
 
 Try it::
 
-    $ python -m websockets ws://localhost:8080/ws?channel=news
+    $ python -m websockets "ws://localhost:8080/ws?channel=news"
     < {"type": "ready", "channel": "news"}
+    > Hello?
+    < {"type": "echo", "data": "Hello?"}
     $ curl -d "It rains." localhost:8080/channels/news
     {"receivers": 1}
     < {"type": "event", "data": "It rains."}
+
+Good to know:
+
+- The FAQ of aiohttp 3.14 starts a reader for each WebSocket. With redis-py,
+  each reader holds a connection to Redis.
+- Wait for `ready` before you publish: what is published before Redis confirms
+  the subscription is lost. A second `ready` says that events may be missing.
+- Copied as it is, this file lets pages of other sites connect and publish.
+- Sends that never wait, a frozen Redis, limits: production/parallel_events.py.
 """
 
 import asyncio
 import json
 import os
 import re
-from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager, suppress
-from itertools import chain, count
+from collections.abc import AsyncIterator, Iterable
+from typing import NamedTuple
 
-from aiohttp import WSMsgType, web
-from aiojobs import Scheduler
-from redis.asyncio import Redis, RedisError
+from aiohttp import WSCloseCode, WSMsgType, web
+from redis.asyncio import BlockingConnectionPool, Redis, RedisError
+
+
+class Socket(NamedTuple):
+    channel: str
+    ws: web.WebSocketResponse
+    transport: asyncio.Transport
+
 
 REDIS = web.AppKey("REDIS", Redis)
-RETRY = {"Retry-After": "1"}
-Sockets = dict[web.WebSocketResponse, asyncio.Transport]
-SOCKETS = web.AppKey("SOCKETS", dict[str, Sockets])
-SUBSCRIBED = web.AppKey("SUBSCRIBED", asyncio.Event)
-respond = web.json_response
+READY = web.AppKey("READY", asyncio.Event)
+SOCKETS = web.AppKey("SOCKETS", set[Socket])
+# Seconds that a send may take, or Redis.
+WAIT = 1.0
+
 routes = web.RouteTableDef()
 
 
-@asynccontextmanager
-async def reader(app: web.Application) -> AsyncIterator[None]:
-    async with aclosing(app[REDIS]), Scheduler(wait_timeout=0) as tasks:
-        await tasks.spawn(read_events(app))
-        with suppress(TimeoutError):
-            await asyncio.wait_for(app[SUBSCRIBED].wait(), 1)
-        yield
-
-
-async def read_events(app: web.Application) -> None:
-    for attempt in count():
-        try:
-            await subscribe(app)
-        except Exception as error:
-            if app[SUBSCRIBED].is_set() or attempt == 0:
-                app.logger.warning("no events: %s", str(error) or "no reply")
-            app[SUBSCRIBED].clear()
-            await asyncio.sleep(0.5)
-
-
-async def subscribe(app: web.Application) -> None:
-    await app[REDIS].connection_pool.disconnect()  # an outage made it stale
+# answer
+async def read_redis(app: web.Application) -> None:
     async with app[REDIS].pubsub() as pubsub:
+        # One subscription, for the channels of all sockets.
         await pubsub.psubscribe("events:*")
-        while True:
-            async with asyncio.timeout(2):
-                while not (got := await pubsub.get_message(timeout=1)):
-                    await pubsub.ping()  # listen() misses that Redis is frozen
-            if got["type"] == "psubscribe":
-                app[SUBSCRIBED].set()
-                for channel, sockets in app[SOCKETS].items():
-                    await send(sockets, type="ready", channel=channel)
-            elif got["type"] == "pmessage" and len(got["data"]) <= 2**16:
-                with suppress(UnicodeDecodeError):
-                    sockets = app[SOCKETS].get(got["channel"][7:].decode(), {})
-                    await send(sockets, type="event", data=got["data"].decode())
-            await asyncio.sleep(0)  # in a burst, nothing above lets others run
+        async for message in pubsub.listen():
+            await hand_out(app, message)
+            # In a burst of events, nothing above lets others run.
+            await asyncio.sleep(0)
 
 
-@routes.get("/ws")
-async def listen(request: web.Request) -> web.StreamResponse:
+@routes.get("/ws", allow_head=False)
+async def listen(request: web.Request) -> web.WebSocketResponse:
     """Send the events of a channel, and echo what the client sends."""
-    channel = ",".join(request.query.getall("channel", ["news"]))
-    registry, transport = request.app[SOCKETS], request.transport
-    if not (transport and re.fullmatch("[A-Za-z0-9_-]{1,64}", channel)):
-        return respond({"error": "this is no name of a channel"}, status=400)
-    if not request.app[SUBSCRIBED].is_set():
-        return respond({"error": "Redis is away"}, status=503, headers=RETRY)
-    ws = web.WebSocketResponse(heartbeat=20, max_msg_size=65537, compress=False)
+    ws = web.WebSocketResponse(heartbeat=20)
+    socket = await open_socket(request, ws)
+    request.app[SOCKETS].add(socket)
     try:
-        await ws.prepare(request)
-    except (ValueError, web.HTTPBadRequest):
-        return respond({"error": "this is no handshake"}, status=400)
-    # Twice what send() lets a peer leave unread, so that it never waits.
-    transport.set_write_buffer_limits(high=2**20, low=2**20)
-    registry.setdefault(channel, {})[ws] = transport
-    try:
-        await send({ws: transport}, type="ready", channel=channel)
+        await send([socket], type="ready", channel=socket.channel)
         async for message in ws:
             if message.type is WSMsgType.TEXT:
-                await send({ws: transport}, type="echo", data=message.data)
+                await send([socket], type="echo", data=message.data)
+            # A flood of small messages would let nobody else run.
+            await asyncio.sleep(0)
     finally:
-        del registry[channel][ws]
-        if not registry[channel]:
-            del registry[channel]
-        transport.abort()
+        request.app[SOCKETS].discard(socket)
+        # Else a client that has stopped reading keeps its connection.
+        socket.transport.abort()
     return ws
 
 
-async def send(sockets: Sockets, **message: str) -> None:
-    frame = json.dumps(message).encode()
-    for ws, transport in sockets.items():
-        if transport.get_write_buffer_size() > 2**19:
-            transport.abort()
-        elif not (ws.closed or transport.is_closing()):
-            await ws.send_frame(frame, WSMsgType.TEXT)
+# end of answer
+
+
+async def send(sockets: Iterable[Socket], **message: str) -> None:
+    text = json.dumps(message)
+    # A copy: sockets come and go while a send waits.
+    rest = list(sockets)
+    while rest:
+        await send_in_time(rest, text)
+
+
+# answer
+async def send_in_time(rest: list[Socket], text: str) -> None:
+    try:
+        async with asyncio.timeout(WAIT):
+            while rest:
+                socket = rest.pop()
+                await socket.ws.send_str(text)
+    except (ConnectionError, TimeoutError):
+        # Drop it. Not by close(), which would wait until the client reads.
+        socket.transport.abort()
+
+
+# end of answer
+
+
+async def hand_out(app: web.Application, message: dict[str, str]) -> None:
+    if message["type"] == "psubscribe":
+        app[READY].set()
+        for socket in app[SOCKETS].copy():
+            await send([socket], type="ready", channel=socket.channel)
+    else:
+        sockets = on_channel(app, message["channel"].removeprefix("events:"))
+        await send(sockets, type="event", data=message["data"])
+
+
+def on_channel(app: web.Application, channel: str) -> list[Socket]:
+    return [socket for socket in app[SOCKETS] if socket.channel == channel]
+
+
+async def open_socket(
+    request: web.Request, ws: web.WebSocketResponse
+) -> Socket:
+    channel = request.query.get("channel", "news")
+    if not re.fullmatch("[A-Za-z0-9_-]{1,64}", channel):
+        raise json_error(web.HTTPBadRequest, "channel must be a name")
+    await require_redis(request.app)
+    transport = request.transport
+    try:
+        if transport is None:
+            raise ConnectionResetError
+        await ws.prepare(request)
+    except (ConnectionError, ValueError, web.HTTPBadRequest):
+        raise json_error(web.HTTPBadRequest, "this is no handshake") from None
+    return Socket(channel, ws, transport)
+
+
+async def require_redis(app: web.Application) -> None:
+    try:
+        async with asyncio.timeout(WAIT):
+            await app[READY].wait()
+    except TimeoutError:
+        reason = "Redis is away"
+        raise json_error(web.HTTPServiceUnavailable, reason) from None
+
+
+def json_error(kind: type[web.HTTPError], reason: str) -> web.HTTPError:
+    body = json.dumps({"error": reason})
+    return kind(text=body, content_type="application/json")
 
 
 @routes.post("/channels/{channel:[A-Za-z0-9_-]{1,64}}")
 async def publish(request: web.Request) -> web.Response:
     """Publish the body; answer how many sockets here are on the channel."""
-    redis, channel = request.app[REDIS], request.match_info["channel"]
+    channel = request.match_info["channel"]
     try:
-        event = (await request.clone(client_max_size=2**16).read()).decode()
-        await asyncio.wait_for(redis.publish(f"events:{channel}", event), 1)
-    except web.HTTPRequestEntityTooLarge:
-        return respond({"error": "an event has at most 64 KiB"}, status=413)
+        event = (await request.read()).decode()
     except (ValueError, web.RequestPayloadError):
-        return respond({"error": "an event is text in UTF-8"}, status=400)
-    except (RedisError, TimeoutError):
-        return respond({"error": "Redis is away"}, status=503, headers=RETRY)
-    return respond({"receivers": len(request.app[SOCKETS].get(channel, {}))})
+        raise json_error(web.HTTPBadRequest, "an event is UTF-8") from None
+    await require_redis(request.app)
+    try:
+        async with asyncio.timeout(WAIT):
+            await request.app[REDIS].publish(f"events:{channel}", event)
+    except (RedisError, OSError) as error:
+        request.app.logger.warning("cannot publish: %r", error)
+        raise json_error(web.HTTPServiceUnavailable, "Redis is away") from error
+    receivers = on_channel(request.app, channel)
+    return web.json_response({"receivers": len(receivers)})
 
 
 @routes.get("/stats")
 async def count_sockets(request: web.Request) -> web.Response:
     """Count the sockets of this process, and their channels."""
-    groups = request.app[SOCKETS].values()
-    return respond({"sockets": sum(map(len, groups)), "channels": len(groups)})
+    channels = [socket.channel for socket in request.app[SOCKETS]]
+    counts = {"sockets": len(channels), "channels": len(set(channels))}
+    return web.json_response(counts)
+
+
+async def reader(app: web.Application) -> AsyncIterator[None]:
+    async with app[REDIS]:
+        task = asyncio.create_task(keep_reading(app))
+        try:
+            yield
+        finally:
+            # Python 3.11 may swallow a cancel(), in a wait_for() of redis-py.
+            while not task.done():
+                task.cancel()
+                await asyncio.wait([task], timeout=0.1)
+
+
+async def keep_reading(app: web.Application) -> None:
+    while True:
+        try:
+            await read_redis(app)
+        except Exception as error:
+            # An outage is one line. A mistake of ours needs its traceback.
+            mistake = not isinstance(error, RedisError | OSError)
+            app.logger.error("no events: %s", error, exc_info=mistake)
+        app[READY].clear()
+        await asyncio.sleep(WAIT)
 
 
 async def close_sockets(app: web.Application) -> None:
-    sockets = dict(chain(*map(dict.items, app[SOCKETS].values())))
-    for transport in sockets.values():
-        asyncio.get_running_loop().call_later(1, transport.abort)
-    await asyncio.gather(*(ws.close(code=1001, drain=False) for ws in sockets))
+    loop = asyncio.get_running_loop()
+    goodbyes = []
+    for socket in app[SOCKETS]:
+        loop.call_later(WAIT, socket.transport.abort)
+        goodbyes.append(socket.ws.close(code=WSCloseCode.GOING_AWAY))
+    await asyncio.gather(*goodbyes)
 
 
 def create_app(*, redis_url: str = "redis://localhost") -> web.Application:
     app = web.Application()
-    app[REDIS] = Redis.from_url(redis_url, single_connection_client=True)
-    app[SOCKETS], app[SUBSCRIBED] = {}, asyncio.Event()
+    pool = BlockingConnectionPool.from_url(
+        redis_url, decode_responses=True, encoding_errors="replace"
+    )
+    app[REDIS] = Redis.from_pool(pool)
+    app[READY] = asyncio.Event()
+    app[SOCKETS] = set()
     app.cleanup_ctx.append(reader)
     app.on_shutdown.append(close_sockets)
     app.add_routes(routes)

@@ -1,71 +1,244 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["aiohttp>=3.10,<4", "redis>=5.0.1"]
+# ///
 """A subscription for each WebSocket: the 101st is deaf.
 
-Each `pubsub()` holds a connection to Redis for itself, and since redis-py 8 a
-client has 100 of them. The next socket gets no events, and every other command
-of the client fails (hopeit.engine#222): here the publishing. One reader serves
-all sockets on one connection.
+Each `pubsub()` holds a connection of its own. The pool of this file has 50, and
+the one that redis-py 8 makes by itself has 100. The next WebSocket is open, and
+gets no events. All other commands fail, too, because they find no connection:
+here the publishing (hopeit.engine#222). Let one task read Redis for all sockets
+of the process, on one connection.
 
 Try it::
 
     $ for i in $(seq 100); do \\
-        curl -Nm 4 -o /dev/null \\
+        curl -Nm 9 -o /dev/null \\
         -H "Connection: Upgrade" -H "Upgrade: websocket" \\
         -H "Sec-WebSocket-Version: 13" \\
         -H "Sec-WebSocket-Key: $(printf %022d 0)==" \\
-        "localhost:8080/ws?channel=news" 2>/dev/null & done; sleep 2
+        "localhost:8080/ws?channel=news" 2>/dev/null & done; sleep 3
+    $ curl localhost:8080/stats
+    {"sockets": 100, "channels": 1}
+    $ python -m websockets "ws://localhost:8080/ws?channel=news"
+    < {"type": "ready", "channel": "news"}
     $ curl -d "It rains." localhost:8080/channels/news
-    500 Internal Server Error...
-    Log: ...redis.exceptions.MaxConnectionsError: Too many connections
+    {"error": "Redis is away"}
+    < (nothing for 1 s)
 """
 
 import asyncio
+import json
 import os
+import re
+from collections.abc import AsyncIterator, Iterable
+from typing import NamedTuple
 
-from aiohttp import web
-from redis.asyncio import Redis
-from redis.asyncio.client import PubSub
+from aiohttp import WSCloseCode, WSMsgType, web
+from redis.asyncio import BlockingConnectionPool, Redis, RedisError
+
+
+class Socket(NamedTuple):
+    channel: str
+    ws: web.WebSocketResponse
+    transport: asyncio.Transport
+
 
 REDIS = web.AppKey("REDIS", Redis)
+READY = web.AppKey("READY", asyncio.Event)
+SOCKETS = web.AppKey("SOCKETS", set[Socket])
+# Seconds that a send may take, or Redis.
+WAIT = 1.0
 
 routes = web.RouteTableDef()
 
 
-@routes.get("/ws")
-async def listen(request: web.Request) -> web.StreamResponse:
-    """Send the events of a channel."""
-    ws = web.WebSocketResponse()
-    await ws.prepare(request)
-    channel = f"events:{request.query['channel']}"
-    async with request.app[REDIS].pubsub() as pubsub:  # wrong
-        await pubsub.subscribe(channel)
-        reader = asyncio.create_task(read_events(ws, pubsub))
-        async for _ in ws:
-            pass
+# answer
+async def read_redis(app: web.Application) -> None:
+    async with app[REDIS].pubsub() as pubsub:
+        # This one says only that Redis is there.
+        await pubsub.psubscribe("nothing")
+        async for message in pubsub.listen():
+            await hand_out(app, message)
+            # In a burst of events, nothing above lets others run.
+            await asyncio.sleep(0)
+
+
+@routes.get("/ws", allow_head=False)
+async def listen(request: web.Request) -> web.WebSocketResponse:
+    """Send the events of a channel, and echo what the client sends."""
+    ws = web.WebSocketResponse(heartbeat=20)
+    socket = await open_socket(request, ws)
+    request.app[SOCKETS].add(socket)
+    reader = asyncio.create_task(read_channel(request.app, socket))
+    try:
+        await send([socket], type="ready", channel=socket.channel)
+        async for message in ws:
+            if message.type is WSMsgType.TEXT:
+                await send([socket], type="echo", data=message.data)
+            # A flood of small messages would let nobody else run.
+            await asyncio.sleep(0)
+    finally:
+        request.app[SOCKETS].discard(socket)
         reader.cancel()
+        # Else a client that has stopped reading keeps its connection.
+        socket.transport.abort()
     return ws
 
 
-async def read_events(ws: web.WebSocketResponse, pubsub: PubSub) -> None:
-    async for message in pubsub.listen():
-        if message["type"] == "message":
-            await ws.send_str(message["data"].decode())
+# end of answer
 
 
-@routes.post("/channels/{channel}")
+async def send(sockets: Iterable[Socket], **message: str) -> None:
+    text = json.dumps(message)
+    # A copy: sockets come and go while a send waits.
+    rest = list(sockets)
+    while rest:
+        await send_in_time(rest, text)
+
+
+# answer
+async def send_in_time(rest: list[Socket], text: str) -> None:
+    try:
+        async with asyncio.timeout(WAIT):
+            while rest:
+                socket = rest.pop()
+                await socket.ws.send_str(text)
+    except (ConnectionError, TimeoutError):
+        # Drop it. Not by close(), which would wait until the client reads.
+        socket.transport.abort()
+
+
+# end of answer
+
+
+async def read_channel(app: web.Application, socket: Socket) -> None:
+    async with app[REDIS].pubsub(ignore_subscribe_messages=True) as pubsub:
+        await pubsub.subscribe(f"events:{socket.channel}")
+        async for message in pubsub.listen():
+            await send([socket], type="event", data=message["data"])
+
+
+async def hand_out(app: web.Application, message: dict[str, str]) -> None:
+    if message["type"] == "psubscribe":
+        app[READY].set()
+        for socket in app[SOCKETS].copy():
+            await send([socket], type="ready", channel=socket.channel)
+    else:
+        sockets = on_channel(app, message["channel"].removeprefix("events:"))
+        await send(sockets, type="event", data=message["data"])
+
+
+def on_channel(app: web.Application, channel: str) -> list[Socket]:
+    return [socket for socket in app[SOCKETS] if socket.channel == channel]
+
+
+async def open_socket(
+    request: web.Request, ws: web.WebSocketResponse
+) -> Socket:
+    channel = request.query.get("channel", "news")
+    if not re.fullmatch("[A-Za-z0-9_-]{1,64}", channel):
+        raise json_error(web.HTTPBadRequest, "channel must be a name")
+    await require_redis(request.app)
+    transport = request.transport
+    try:
+        if transport is None:
+            raise ConnectionResetError
+        await ws.prepare(request)
+    except (ConnectionError, ValueError, web.HTTPBadRequest):
+        raise json_error(web.HTTPBadRequest, "this is no handshake") from None
+    return Socket(channel, ws, transport)
+
+
+async def require_redis(app: web.Application) -> None:
+    try:
+        async with asyncio.timeout(WAIT):
+            await app[READY].wait()
+    except TimeoutError:
+        reason = "Redis is away"
+        raise json_error(web.HTTPServiceUnavailable, reason) from None
+
+
+def json_error(kind: type[web.HTTPError], reason: str) -> web.HTTPError:
+    body = json.dumps({"error": reason})
+    return kind(text=body, content_type="application/json")
+
+
+@routes.post("/channels/{channel:[A-Za-z0-9_-]{1,64}}")
 async def publish(request: web.Request) -> web.Response:
-    """Publish the body."""
-    channel = f"events:{request.match_info['channel']}"
-    await request.app[REDIS].publish(channel, await request.text())
-    return web.json_response({})
+    """Publish the body; answer how many sockets here are on the channel."""
+    channel = request.match_info["channel"]
+    try:
+        event = (await request.read()).decode()
+    except (ValueError, web.RequestPayloadError):
+        raise json_error(web.HTTPBadRequest, "an event is UTF-8") from None
+    await require_redis(request.app)
+    try:
+        async with asyncio.timeout(WAIT):
+            await request.app[REDIS].publish(f"events:{channel}", event)
+    except (RedisError, OSError) as error:
+        request.app.logger.warning("cannot publish: %r", error)
+        raise json_error(web.HTTPServiceUnavailable, "Redis is away") from error
+    receivers = on_channel(request.app, channel)
+    return web.json_response({"receivers": len(receivers)})
 
 
-def create_app() -> web.Application:
+@routes.get("/stats")
+async def count_sockets(request: web.Request) -> web.Response:
+    """Count the sockets of this process, and their channels."""
+    channels = [socket.channel for socket in request.app[SOCKETS]]
+    counts = {"sockets": len(channels), "channels": len(set(channels))}
+    return web.json_response(counts)
+
+
+async def reader(app: web.Application) -> AsyncIterator[None]:
+    async with app[REDIS]:
+        task = asyncio.create_task(keep_reading(app))
+        try:
+            yield
+        finally:
+            # Python 3.11 may swallow a cancel(), in a wait_for() of redis-py.
+            while not task.done():
+                task.cancel()
+                await asyncio.wait([task], timeout=0.1)
+
+
+async def keep_reading(app: web.Application) -> None:
+    while True:
+        try:
+            await read_redis(app)
+        except Exception as error:
+            # An outage is one line. A mistake of ours needs its traceback.
+            mistake = not isinstance(error, RedisError | OSError)
+            app.logger.error("no events: %s", error, exc_info=mistake)
+        app[READY].clear()
+        await asyncio.sleep(WAIT)
+
+
+async def close_sockets(app: web.Application) -> None:
+    loop = asyncio.get_running_loop()
+    goodbyes = []
+    for socket in app[SOCKETS]:
+        loop.call_later(WAIT, socket.transport.abort)
+        goodbyes.append(socket.ws.close(code=WSCloseCode.GOING_AWAY))
+    await asyncio.gather(*goodbyes)
+
+
+def create_app(*, redis_url: str = "redis://localhost") -> web.Application:
     app = web.Application()
-    app[REDIS] = Redis.from_url(os.environ["REDIS_URL"])
+    pool = BlockingConnectionPool.from_url(
+        redis_url, decode_responses=True, encoding_errors="replace"
+    )
+    app[REDIS] = Redis.from_pool(pool)
+    app[READY] = asyncio.Event()
+    app[SOCKETS] = set()
+    app.cleanup_ctx.append(reader)
+    app.on_shutdown.append(close_sockets)
     app.add_routes(routes)
     return app
 
 
 if __name__ == "__main__":
+    app = create_app(redis_url=os.environ.get("REDIS_URL", "redis://localhost"))
     port = int(os.environ.get("PORT", "8080"))
-    web.run_app(create_app(), host="127.0.0.1", port=port, shutdown_timeout=5)
+    web.run_app(app, host="127.0.0.1", port=port, shutdown_timeout=5)

@@ -1,67 +1,223 @@
-"""The reader fails, `task.cancel()` buries the error, the socket is deaf.
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["aiohttp>=3.10,<4", "redis>=5.0.1"]
+# ///
+"""The task that reads Redis fails, and nobody hears of it.
 
-The FAQ's `redis.subscribe` is of aioredis; redis-py has no such thing. The task
-ends at once with AttributeError, and nobody looks. `cancel()` on a task that
-has failed counts as having looked: asyncio no longer says that the exception
-was never retrieved. The socket stays open, without events and without a log
-line.
+Here it takes each event for JSON, and the first that is none ends the task.
+The sockets stay open, and deaf. Nobody looks at the task, and asyncio reports
+its error only when the process ends. The FAQ's `task.cancel()` buries it even
+then, and its reader fails at once: `redis.subscribe` is of aioredis, redis-py
+does not have it. Catch what the task can raise, log it, and begin again.
 
 Try it::
 
     $ python -m websockets "ws://localhost:8080/ws?channel=news"
+    < {"type": "ready", "channel": "news"}
     $ curl -d "It rains." localhost:8080/channels/news
-    {"receivers": 0}
+    {"receivers": 1}
     < (nothing for 1 s)
     Log: (nothing in the log)
 """
 
 import asyncio
+import json
 import os
+import re
+from collections.abc import AsyncIterator, Iterable
+from typing import NamedTuple
 
-from aiohttp import web
-from redis.asyncio import Redis
+from aiohttp import WSCloseCode, WSMsgType, web
+from redis.asyncio import BlockingConnectionPool, Redis, RedisError
+
+
+class Socket(NamedTuple):
+    channel: str
+    ws: web.WebSocketResponse
+    transport: asyncio.Transport
+
 
 REDIS = web.AppKey("REDIS", Redis)
+READY = web.AppKey("READY", asyncio.Event)
+SOCKETS = web.AppKey("SOCKETS", set[Socket])
+# Seconds that a send may take, or Redis.
+WAIT = 1.0
 
 routes = web.RouteTableDef()
 
 
-@routes.get("/ws")
-async def listen(request: web.Request) -> web.StreamResponse:
-    """Send the events of a channel."""
-    ws = web.WebSocketResponse()
-    await ws.prepare(request)
-    reader = asyncio.create_task(read_events(ws, request.app[REDIS]))
+# answer
+async def read_redis(app: web.Application) -> None:
+    async with app[REDIS].pubsub() as pubsub:
+        # One subscription, for the channels of all sockets.
+        await pubsub.psubscribe("events:*")
+        async for message in pubsub.listen():
+            await hand_out(app, message)
+            # In a burst of events, nothing above lets others run.
+            await asyncio.sleep(0)
+
+
+@routes.get("/ws", allow_head=False)
+async def listen(request: web.Request) -> web.WebSocketResponse:
+    """Send the events of a channel, and echo what the client sends."""
+    ws = web.WebSocketResponse(heartbeat=20)
+    socket = await open_socket(request, ws)
+    request.app[SOCKETS].add(socket)
     try:
-        async for _ in ws:
-            pass
+        await send([socket], type="ready", channel=socket.channel)
+        async for message in ws:
+            if message.type is WSMsgType.TEXT:
+                await send([socket], type="echo", data=message.data)
+            # A flood of small messages would let nobody else run.
+            await asyncio.sleep(0)
     finally:
-        reader.cancel()  # wrong
+        request.app[SOCKETS].discard(socket)
+        # Else a client that has stopped reading keeps its connection.
+        socket.transport.abort()
     return ws
 
 
-async def read_events(ws: web.WebSocketResponse, redis: Redis) -> None:
-    # No such attribute: that is the error.
-    (channel,) = await redis.subscribe("events:news")  # type: ignore[attr-defined]
-    async for message in channel.iter():
-        await ws.send_str(message)
+# end of answer
 
 
-@routes.post("/channels/{channel}")
+async def send(sockets: Iterable[Socket], **message: str) -> None:
+    text = json.dumps(message)
+    # A copy: sockets come and go while a send waits.
+    rest = list(sockets)
+    while rest:
+        await send_in_time(rest, text)
+
+
+# answer
+async def send_in_time(rest: list[Socket], text: str) -> None:
+    try:
+        async with asyncio.timeout(WAIT):
+            while rest:
+                socket = rest.pop()
+                await socket.ws.send_str(text)
+    except (ConnectionError, TimeoutError):
+        # Drop it. Not by close(), which would wait until the client reads.
+        socket.transport.abort()
+
+
+# end of answer
+
+
+async def hand_out(app: web.Application, message: dict[str, str]) -> None:
+    if message["type"] == "psubscribe":
+        app[READY].set()
+        for socket in app[SOCKETS].copy():
+            await send([socket], type="ready", channel=socket.channel)
+    else:
+        sockets = on_channel(app, message["channel"].removeprefix("events:"))
+        await send(sockets, type="event", data=json.loads(message["data"]))
+
+
+def on_channel(app: web.Application, channel: str) -> list[Socket]:
+    return [socket for socket in app[SOCKETS] if socket.channel == channel]
+
+
+async def open_socket(
+    request: web.Request, ws: web.WebSocketResponse
+) -> Socket:
+    channel = request.query.get("channel", "news")
+    if not re.fullmatch("[A-Za-z0-9_-]{1,64}", channel):
+        raise json_error(web.HTTPBadRequest, "channel must be a name")
+    await require_redis(request.app)
+    transport = request.transport
+    try:
+        if transport is None:
+            raise ConnectionResetError
+        await ws.prepare(request)
+    except (ConnectionError, ValueError, web.HTTPBadRequest):
+        raise json_error(web.HTTPBadRequest, "this is no handshake") from None
+    return Socket(channel, ws, transport)
+
+
+async def require_redis(app: web.Application) -> None:
+    try:
+        async with asyncio.timeout(WAIT):
+            await app[READY].wait()
+    except TimeoutError:
+        reason = "Redis is away"
+        raise json_error(web.HTTPServiceUnavailable, reason) from None
+
+
+def json_error(kind: type[web.HTTPError], reason: str) -> web.HTTPError:
+    body = json.dumps({"error": reason})
+    return kind(text=body, content_type="application/json")
+
+
+@routes.post("/channels/{channel:[A-Za-z0-9_-]{1,64}}")
 async def publish(request: web.Request) -> web.Response:
-    """Publish the body; answer how many are subscribed."""
-    channel = f"events:{request.match_info['channel']}"
-    count = await request.app[REDIS].publish(channel, await request.text())
-    return web.json_response({"receivers": count})
+    """Publish the body; answer how many sockets here are on the channel."""
+    channel = request.match_info["channel"]
+    try:
+        event = (await request.read()).decode()
+    except (ValueError, web.RequestPayloadError):
+        raise json_error(web.HTTPBadRequest, "an event is UTF-8") from None
+    await require_redis(request.app)
+    try:
+        async with asyncio.timeout(WAIT):
+            await request.app[REDIS].publish(f"events:{channel}", event)
+    except (RedisError, OSError) as error:
+        request.app.logger.warning("cannot publish: %r", error)
+        raise json_error(web.HTTPServiceUnavailable, "Redis is away") from error
+    receivers = on_channel(request.app, channel)
+    return web.json_response({"receivers": len(receivers)})
 
 
-def create_app() -> web.Application:
+@routes.get("/stats")
+async def count_sockets(request: web.Request) -> web.Response:
+    """Count the sockets of this process, and their channels."""
+    channels = [socket.channel for socket in request.app[SOCKETS]]
+    counts = {"sockets": len(channels), "channels": len(set(channels))}
+    return web.json_response(counts)
+
+
+async def reader(app: web.Application) -> AsyncIterator[None]:
+    async with app[REDIS]:
+        task = asyncio.create_task(keep_reading(app))
+        try:
+            yield
+        finally:
+            # Python 3.11 may swallow a cancel(), in a wait_for() of redis-py.
+            while not task.done():
+                task.cancel()
+                await asyncio.wait([task], timeout=0.1)
+
+
+async def keep_reading(app: web.Application) -> None:
+    while True:
+        await read_redis(app)
+        app[READY].clear()
+        await asyncio.sleep(WAIT)
+
+
+async def close_sockets(app: web.Application) -> None:
+    loop = asyncio.get_running_loop()
+    goodbyes = []
+    for socket in app[SOCKETS]:
+        loop.call_later(WAIT, socket.transport.abort)
+        goodbyes.append(socket.ws.close(code=WSCloseCode.GOING_AWAY))
+    await asyncio.gather(*goodbyes)
+
+
+def create_app(*, redis_url: str = "redis://localhost") -> web.Application:
     app = web.Application()
-    app[REDIS] = Redis.from_url(os.environ["REDIS_URL"])
+    pool = BlockingConnectionPool.from_url(
+        redis_url, decode_responses=True, encoding_errors="replace"
+    )
+    app[REDIS] = Redis.from_pool(pool)
+    app[READY] = asyncio.Event()
+    app[SOCKETS] = set()
+    app.cleanup_ctx.append(reader)
+    app.on_shutdown.append(close_sockets)
     app.add_routes(routes)
     return app
 
 
 if __name__ == "__main__":
+    app = create_app(redis_url=os.environ.get("REDIS_URL", "redis://localhost"))
     port = int(os.environ.get("PORT", "8080"))
-    web.run_app(create_app(), host="127.0.0.1", port=port, shutdown_timeout=5)
+    web.run_app(app, host="127.0.0.1", port=port, shutdown_timeout=5)
