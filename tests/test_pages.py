@@ -36,8 +36,6 @@ from tests.conftest import Serve, create_cookbook
 from tests.servers import ROOT, Server, exchange, serving
 from tests.test_contract import (
     every_answer,
-    every_new_answer,
-    every_new_production,
     every_production,
     make,
 )
@@ -137,7 +135,7 @@ def test_a_page_folds_docstring_and_imports_and_no_more(
     assert not re.search("(?m)^(import|from) ", rest)
 
 
-@every_new_answer
+@every_answer
 def test_a_page_begins_with_the_lines_that_answer(
     pages: dict[str, str], prefix: str, recipe: Recipe
 ) -> None:
@@ -154,7 +152,7 @@ def test_a_page_begins_with_the_lines_that_answer(
         assert package in shown
 
 
-@every_new_answer
+@every_answer
 def test_a_page_shows_a_test_to_copy(
     pages: dict[str, str], prefix: str, recipe: Recipe
 ) -> None:
@@ -162,7 +160,7 @@ def test_a_page_shows_a_test_to_copy(
     assert starter in text_of(pages[address(recipe)])
 
 
-@every_new_production
+@every_production
 def test_a_page_shows_what_production_changes(
     pages: dict[str, str], prefix: str, recipe: Recipe
 ) -> None:
@@ -195,7 +193,7 @@ def test_the_production_file_and_its_tests_can_be_read(
     assert tests in text_of(pages[f"{there}/tests"])
 
 
-@every_new_answer
+@every_answer
 def test_a_trap_is_shown_as_the_difference_to_its_pair(
     pages: dict[str, str], prefix: str, recipe: Recipe
 ) -> None:

@@ -11,7 +11,6 @@ from cookbook.recipe import read_header
 from cookbook.stage import staged
 from cookbook.traps import Trap, traps_of
 from tests.servers import ROOT
-from tests.test_contract import UNFINISHED
 
 TRAPS = {
     f"{name_of(recipe)}/{trap.name}": trap
@@ -24,14 +23,7 @@ MAX_LINES = 14
 LARGER: dict[str, int] = {}
 """Traps whose mistake cannot be shown in less, and what they need."""
 
-PAIRS = {
-    name: trap
-    for name, trap in TRAPS.items()
-    if trap.file.parent.name not in UNFINISHED
-}
-
 every_trap = pytest.mark.parametrize("trap", TRAPS.values(), ids=TRAPS)
-every_pair = pytest.mark.parametrize("trap", PAIRS.values(), ids=PAIRS)
 
 
 @every_trap
@@ -55,7 +47,7 @@ def test_every_trap_belongs_to_a_recipe() -> None:
     assert files == {trap.file for trap in TRAPS.values()}
 
 
-@every_pair
+@every_trap
 def test_a_trap_is_its_pair_with_one_small_mistake(trap: Trap) -> None:
     name = f"{trap.file.parent.name}/{trap.name}"
     changed = count_lines(trap.hunks)
@@ -64,7 +56,7 @@ def test_a_trap_is_its_pair_with_one_small_mistake(trap: Trap) -> None:
         assert changed > MAX_LINES, "it needs no exception any more"
 
 
-@every_pair
+@every_trap
 def test_a_trap_has_the_header_of_its_pair(trap: Trap) -> None:
     header, right = (
         read_header(file.read_text()) for file in (trap.file, trap.pair)
