@@ -82,7 +82,7 @@ def add_pages(app: web.Application, recipes: Mapping[str, Recipe]) -> None:
     app.router.add_get("/", index.respond)
     pages: dict[str, Document] = {}
 
-    async def render(app: web.Application) -> None:
+    def render() -> None:
         contents = [
             read_content(
                 number,
@@ -97,7 +97,11 @@ def add_pages(app: web.Application, recipes: Mapping[str, Recipe]) -> None:
         for at, content in enumerate(contents):
             pages[content.module] = _render_page(contents, at, verdicts)
 
-    app.on_startup.append(render)
+    async def render_in_a_thread(app: web.Application) -> None:
+        # It takes a second or more, in which recipes wait for their services.
+        await asyncio.to_thread(render)
+
+    app.on_startup.append(render_in_a_thread)
     for prefix, recipe in recipes.items():
         here = address(recipe)
         app.router.add_get(here, _page(pages, name_of(recipe)))
