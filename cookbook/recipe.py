@@ -1,11 +1,13 @@
 """What a recipe is, and what can be read from its docstring."""
 
+import ast
 import re
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from inspect import getdoc
 from itertools import dropwhile, takewhile
+from types import ModuleType
 from typing import Literal, Protocol
 
 from aiohttp import web
@@ -68,6 +70,11 @@ class Header:
 
     python: str
     packages: list[str]
+
+
+def documented(source: str) -> Documented:
+    """Return what has the docstring of a source, which is not run."""
+    return ModuleType("source", ast.get_docstring(ast.parse(source)))
 
 
 def read_header(source: str) -> Header:

@@ -5,14 +5,12 @@ import. Its docstring has the form of a recipe's: what goes wrong, why, and a
 dialogue that shows it.
 """
 
-import ast
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 
 from cookbook.differences import Hunk, count_lines, differences
-from cookbook.recipe import Step, answer, dialogue, question
+from cookbook.recipe import Step, answer, dialogue, documented, question
 
 
 @dataclass(frozen=True)
@@ -36,18 +34,23 @@ class Trap:
         return self.file.stem
 
 
+def trap_files(recipe: Path) -> list[Path]:
+    """Return the files of a recipe's traps, given the file of its answer."""
+    folder = recipe.parent / "traps" / recipe.stem
+    return sorted(folder.glob("*.py"))
+
+
 @cache
 def traps_of(recipe: Path) -> list[Trap]:
     """Read the traps of a recipe, given the file of its answer."""
-    folder = recipe.parent / "traps" / recipe.stem
     pairs = [recipe, recipe.parent / "production" / recipe.name]
     pairs = [pair for pair in pairs if pair.exists()]
-    return [_read(file, pairs) for file in sorted(folder.glob("*.py"))]
+    return [_read(file, pairs) for file in trap_files(recipe)]
 
 
 def _read(file: Path, pairs: list[Path]) -> Trap:
     source = file.read_text(encoding="utf-8")
-    told = ModuleType(file.stem, ast.get_docstring(ast.parse(source)))
+    told = documented(source)
     hunks, pair = min(
         (
             (differences(pair.read_text(encoding="utf-8"), source), pair)

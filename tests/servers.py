@@ -69,7 +69,7 @@ async def serving(
         await server.stop()
 
 
-async def exchange(server: Server, *requests: bytes) -> bytes:
+async def exchange(server: "Server | Process", *requests: bytes) -> bytes:
     """Send raw bytes on one connection, return all that comes until its end.
 
     The last request has to ask for `Connection: close`.
@@ -137,6 +137,27 @@ async def running(
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+async def run_to_its_end(
+    script: str | Path, *, cwd: Path | None = None, **environment: str
+) -> tuple[int | None, str]:
+    """Run a script that refuses to serve; return exit code and errors."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-W", "error", script),
+        cwd=cwd,
+        env={**os.environ, "PORT": "0", **environment},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            _, errors = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return process.returncode, errors.decode()
 
 
 async def children() -> set[int]:

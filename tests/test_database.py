@@ -3,7 +3,6 @@
 import asyncio
 import gzip
 import json
-import os
 import signal
 import sqlite3
 import sys
@@ -17,7 +16,7 @@ import pytest
 from aiohttp import ClientConnectionError, ClientSession, web
 
 from tests.conftest import Serve, Tier
-from tests.servers import TIMEOUT, running
+from tests.servers import TIMEOUT, run_to_its_end, running
 
 STARTS_WITHOUT = "P: a production file starts without its engine"
 
@@ -480,7 +479,7 @@ async def test_what_was_opened_before_a_failure_is_closed(
 async def test_a_start_that_fails_is_told_in_a_line(
     recipe: Tier, unusable: Path
 ) -> None:
-    code, errors = await run(recipe, DATABASE=str(unusable))
+    code, errors = await run_to_its_end(recipe.__file__, DATABASE=str(unusable))
     assert code == 1
     assert errors.startswith("cannot start: ")
     assert errors.count("\n") == 1
@@ -492,26 +491,10 @@ async def test_a_port_in_use_is_told_in_a_line(
     server = await serve(web.Application())
     path = tmp_path / "notes.db"
     port = str(server.port)
-    code, errors = await run(recipe, DATABASE=str(path), PORT=port)
+    code, errors = await run_to_its_end(
+        recipe.__file__, DATABASE=str(path), PORT=port
+    )
     assert code == 1
     assert port in errors
     assert errors.count("\n") == 1
     assert not path.with_name("notes.db-wal").exists()
-
-
-async def run(recipe: Tier, **environment: str) -> tuple[int | None, str]:
-    """Run the recipe to its end, return its exit code and standard error."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", recipe.__file__),
-        env={**os.environ, "PORT": "0", **environment},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        async with asyncio.timeout(TIMEOUT):
-            _, errors = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    return process.returncode, errors.decode()

@@ -13,7 +13,7 @@ from cookbook import mount as mounting
 from cookbook.guard import protect
 from cookbook.mount import mount
 from tests.conftest import Serve
-from tests.servers import ROOT, TIMEOUT, Server, running
+from tests.servers import ROOT, TIMEOUT, Server, exchange, running
 
 Event = tuple[str, str]
 
@@ -187,19 +187,12 @@ async def test_a_redirect_holds_bytes_above_127_that_a_parser_lets_in(
     tmp_path: Path, redis_url: str
 ) -> None:
     environment = {"AIOHTTP_NO_EXTENSIONS": "1", "REDIS_URL": redis_url}
-    async with (
-        running(ROOT / "app.py", cwd=tmp_path, **environment) as process,
-        asyncio.timeout(TIMEOUT),
-    ):
-        reader, writer = await asyncio.open_connection(
-            "127.0.0.1", process.port
+    async with running(ROOT / "app.py", cwd=tmp_path, **environment) as process:
+        answer = await exchange(
+            process,
+            b"GET /request-data?a=\xff HTTP/1.1\r\nHost: localhost\r\n",
+            b"Connection: close\r\n\r\n",
         )
-        writer.write(
-            b"GET /request-data?a=\xff HTTP/1.1\r\nHost: localhost\r\n"
-            b"Connection: close\r\n\r\n"
-        )
-        answer = await reader.read()
-        writer.close()
     assert answer.startswith(b"HTTP/1.1 308 ")
     assert b"\r\nLocation: /request-data/?a=" in answer
     assert answer.isascii()

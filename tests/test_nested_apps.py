@@ -1,6 +1,5 @@
 """Proofs for recipes/nested_apps.py."""
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from yarl import URL
 
 from recipes import nested_apps
 from tests.conftest import Serve, Tier
-from tests.servers import TIMEOUT, Server, running
+from tests.servers import Server, exchange, running
 
 
 @pytest.fixture
@@ -147,20 +146,13 @@ async def test_a_query_with_bytes_above_127_gets_an_answer_of_either_parser(
 ) -> None:
     script = Path(recipe.__file__)
     environment = {"AIOHTTP_NO_EXTENSIONS": without_extensions}
-    async with (
-        running(script, cwd=tmp_path, **environment) as process,
-        asyncio.timeout(TIMEOUT),
-    ):
-        reader, writer = await asyncio.open_connection(
-            "127.0.0.1", process.port
-        )
+    async with running(script, cwd=tmp_path, **environment) as process:
         # In one piece: a refusal of the first line would reset the connection.
-        writer.write(
-            b"GET /blog?%b HTTP/1.1\r\nHost: localhost\r\n"
-            b"Connection: close\r\n\r\n" % query
+        answer = await exchange(
+            process,
+            b"GET /blog?%b HTTP/1.1\r\nHost: localhost\r\n" % query,
+            b"Connection: close\r\n\r\n",
         )
-        answer = await reader.read()
-        writer.close()
     head, _, _ = answer.partition(b"\r\n\r\n")
     assert head.split()[1] == status
     assert head.isascii()

@@ -6,7 +6,6 @@ import io
 import json
 import os
 import re
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -20,7 +19,7 @@ from aiohttp_session import get_session
 from cryptography.fernet import Fernet
 
 from tests.conftest import Serve, Tier
-from tests.servers import TIMEOUT, Server, exchange, running
+from tests.servers import TIMEOUT, Server, exchange, run_to_its_end, running
 
 KEY = Fernet.generate_key().decode()
 FORGED = '{"created": 9e9, "session": {"user": "ann"}}'
@@ -613,29 +612,9 @@ async def test_without_a_key_the_start_fails_with_one_line(
 ) -> None:
     for environment in ({}, {"SESSION_KEY": ""}):
         script = Path(recipe.__file__)
-        code, line = await start(script, tmp_path, environment)
+        code, line = await run_to_its_end(script, cwd=tmp_path, **environment)
         assert code == 1
         assert line == "set SESSION_KEY; SESSION_KEY=random makes one\n"
-
-
-async def start(
-    script: Path, folder: Path, environment: dict[str, str]
-) -> tuple[int | None, str]:
-    """Run a file that does not start; return its exit code and its errors."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, script),
-        cwd=folder,
-        env={**os.environ, "PORT": "0", **environment},
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        async with asyncio.timeout(TIMEOUT):
-            _, errors = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    return process.returncode, errors.decode()
 
 
 async def test_the_key_comes_from_the_environment(

@@ -1,9 +1,7 @@
 """Proofs for recipes/subapp_database.py."""
 
 import asyncio
-import os
 import sqlite3
-import sys
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
@@ -17,7 +15,14 @@ from aiohttp import ClientConnectionError, ClientSession, web
 from recipes import subapp_database
 from recipes.subapp_database import COUNT, DATABASE, NAME, SCHEMA
 from tests.conftest import Serve
-from tests.servers import ROOT, TIMEOUT, Server, exchange, running
+from tests.servers import (
+    ROOT,
+    TIMEOUT,
+    Server,
+    exchange,
+    run_to_its_end,
+    running,
+)
 
 SCRIPT = ROOT / "recipes" / "subapp_database.py"
 PATHS = ["", "sub/", "sub/deeper/"]
@@ -349,28 +354,10 @@ async def test_a_start_that_fails_says_so_in_a_line(
         path.mkdir()
     else:
         path.write_text("no database" * 100)
-    code, errors = await run(SCRIPT, DATABASE=str(path))
+    code, errors = await run_to_its_end(SCRIPT, DATABASE=str(path))
     assert code == 1
     assert errors.startswith("cannot start: ")
     assert errors.count("\n") == 1
-
-
-async def run(script: Path, **environment: str) -> tuple[int | None, str]:
-    """Run a script to its end, return its exit code and standard error."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", script),
-        env={**os.environ, "PORT": "0", **environment},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        async with asyncio.timeout(TIMEOUT):
-            _, errors = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    return process.returncode, errors.decode()
 
 
 async def test_no_visit_meets_a_closed_database_at_the_end(

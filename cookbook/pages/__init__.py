@@ -28,7 +28,7 @@ from cookbook.pages.documents import FOREVER, POLICY, Document
 from cookbook.pages.search import make_index, search
 from cookbook.pages.shows import Shows
 from cookbook.recipe import Recipe, question
-from cookbook.traps import Trap, traps_of
+from cookbook.traps import trap_files, traps_of
 from cookbook.verdicts import Verdicts, read_verdicts
 from cookbook.xray import XRay
 
@@ -118,9 +118,9 @@ def add_pages(app: web.Application, recipes: Mapping[str, Recipe]) -> None:
             allow_head=False,
         )
         app.router.add_post(f"{here}/forget", forget)
-        for trap in traps_of(file_of(recipe)):
-            show = _show_of(shows, trap)
-            app.router.add_post(f"{here}/traps/{trap.name}", show)
+        for file in trap_files(file_of(recipe)):
+            show = _show_of(shows, file_of(recipe), file)
+            app.router.add_post(f"{here}/traps/{file.stem}", show)
     _add_board(app, verdicts, [question(each) for each in recipes.values()])
     for name, text in STATIC.items():
         media_type = MEDIA_TYPES[Path(name).suffix]
@@ -247,9 +247,11 @@ def _x_ray_of(x_ray: XRay, app: web.Application, file: Path) -> Handler:
     return stream
 
 
-def _show_of(shows: Shows, trap: Trap) -> Handler:
+def _show_of(shows: Shows, recipe: Path, file: Path) -> Handler:
     async def show(request: web.Request) -> web.StreamResponse:
         refuse_other_sites(request)
+        # Read by now: the page shows them, and comparing takes its time.
+        (trap,) = [each for each in traps_of(recipe) if each.file == file]
         return await shows.stream(request, trap)
 
     return show

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -28,6 +27,7 @@ from cookbook.recipe import (
     answer,
     details,
     dialogue,
+    documented,
     question,
     read_answer,
     read_header,
@@ -138,7 +138,7 @@ def read_content(
         source=source,
         starter_test=_read_if_there(starter_test_of(file)),
         tests=_sentences_of(tests_of(file)),
-        production=_read_production(prefix, file),
+        production=_read_production(prefix, file, source),
         traps=traps_of(file),
         broken=broken,
     )
@@ -200,10 +200,8 @@ def folded(source: str) -> Markup:
         if not isinstance(node, ast.Expr | ast.Import | ast.ImportFrom):
             break
         last = node.end_lineno or last
-    beginning, rest = (
-        _numbered(lines[:last], 1),
-        _numbered(lines[last:], last + 1),
-    )
+    beginning = _numbered(lines[:last], 1)
+    rest = _numbered(lines[last:], last + 1)
     return Markup(
         '<details><summary aria-label="Docstring and imports"></summary>'
         "<pre><code>{}</code></pre></details><pre><code>{}</code></pre>"
@@ -255,17 +253,19 @@ def api_names(source: str) -> set[str]:
     return names
 
 
-def _read_production(prefix: str, file: Path) -> Production | None:
+def _read_production(
+    prefix: str, file: Path, answer_source: str
+) -> Production | None:
     production = production_of(file)
     source = _read_if_there(production)
     if source is None:
         return None
-    told = ModuleType(production.stem, ast.get_docstring(ast.parse(source)))
+    told = documented(source)
     return Production(
         prefix=f"/production{prefix}",
         summary=_block(answer(told)),
         details=_block(_without_heading(details(told))),
-        hunks=differences(file.read_text(encoding="utf-8"), source),
+        hunks=differences(answer_source, source),
         tests=_sentences_of(tests_of(production)),
     )
 

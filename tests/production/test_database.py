@@ -17,7 +17,7 @@ from aiohttp import ClientConnectionError, ClientSession, web
 from recipes.production import database
 from tests.conftest import Serve
 from tests.servers import ROOT, TIMEOUT, Server, running
-from tests.test_database import locked
+from tests.test_database import Slow, locked
 
 SCRIPT = ROOT / "recipes" / "production" / "database.py"
 
@@ -33,8 +33,8 @@ def application(path: Path) -> web.Application:
 
 
 @pytest.fixture
-def slow(application: web.Application) -> "Slow":
-    return Slow(application)
+def slow(application: web.Application) -> Slow:
+    return Slow(application, database)
 
 
 @pytest.fixture
@@ -43,29 +43,6 @@ async def cancelling(
 ) -> Server:
     """A server in either of the ways to treat a lost client's handler."""
     return await serve(application, handler_cancellation=handler_cancellation)
-
-
-class Slow:
-    """A handler that holds its transaction until it is told how to end."""
-
-    def __init__(self, app: web.Application) -> None:
-        self.entered = asyncio.Event()
-        self.ended = asyncio.Event()
-        self.go_on = asyncio.Event()
-        self.refuse = False
-        app.router.add_post("/slow", self.handle)
-
-    async def handle(self, request: web.Request) -> web.Response:
-        try:
-            async with database.transaction(request.app) as writer:
-                await writer.execute(database.INSERT, ["slow"])
-                self.entered.set()
-                await self.go_on.wait()
-                if self.refuse:
-                    raise web.HTTPConflict(text="refused on purpose")
-        finally:
-            self.ended.set()
-        return web.json_response({}, status=201)
 
 
 @pytest.fixture(autouse=True)

@@ -11,13 +11,19 @@ from aiohttp import ClientSession, WSMsgType, web
 
 from recipes.production import request_data
 from tests.conftest import Serve
-from tests.servers import ROOT, TIMEOUT, Server, exchange, running
+from tests.servers import (
+    ROOT,
+    TIMEOUT,
+    Server,
+    exchange,
+    run_to_its_end,
+    running,
+)
 from tests.test_request_data import (
     KEY,
     id_of,
     send,
     send_and_leave,
-    start,
     status_of,
     token,
     whom,
@@ -242,7 +248,7 @@ async def test_a_key_that_is_none_fails_the_start_with_one_line(
 ) -> None:
     script = ROOT / "recipes" / "production" / "request_data.py"
     environment = {"SESSION_KEY": "not-a-key"}
-    code, errors = await start(script, tmp_path, environment)
+    code, errors = await run_to_its_end(script, cwd=tmp_path, **environment)
     assert code == 1
     assert errors.startswith("SESSION_KEY is no key: ")
     assert errors.count("\n") == 1
