@@ -26,8 +26,10 @@ Good to know:
   a cleanup context, or in an `async` factory.
 - Two keys with the same name are two keys. Import the key from one module.
 - One connection is enough while each statement is a transaction of its own.
+  Limit the wait for its turn, or all wait behind the lock of another process.
 """
 
+import asyncio
 import json
 import logging
 import os
@@ -41,6 +43,7 @@ from aiohttp import web
 from aiosqlite import Connection, connect
 
 DATABASE = web.AppKey("DATABASE", Connection)
+TURN = web.AppKey("TURN", asyncio.Lock)
 NAME = web.AppKey("NAME", str)
 
 SCHEMA = """
@@ -52,8 +55,10 @@ COUNT = """
     INSERT INTO counter VALUES (1, 1)
     ON CONFLICT (id) DO UPDATE SET visits = visits + 1 RETURNING visits
 """
-# Seconds that a statement waits for other processes. Others wait behind it.
-WAIT = 0.1
+# Seconds that a visit waits for other visits.
+TURN_WAIT = 0.9
+# Seconds that its statement then waits for other processes.
+LOCK_WAIT = 0.1
 
 logger = logging.getLogger(__name__)
 routes = web.RouteTableDef()
@@ -63,7 +68,8 @@ routes = web.RouteTableDef()
 @routes.get("/")
 async def count_visit(request: web.Request) -> web.Response:
     """Count a visit to any of the applications."""
-    visits = await count(request.config_dict[DATABASE])
+    connection = request.config_dict[DATABASE]
+    visits = await count(connection, request.config_dict[TURN])
     return web.json_response({"app": request.app[NAME], "visits": visits})
 
 
@@ -73,9 +79,11 @@ async def open_database(
     # A file that cannot be opened raises here. In aiosqlite 0.22 its thread
     # would print a second error, "Event loop is closed".
     sqlite3.connect(path).close()
-    async with connect(path, timeout=WAIT, isolation_level=None) as connection:
+    opening = connect(path, timeout=LOCK_WAIT, isolation_level=None)
+    async with opening as connection:
         await connection.executescript(SCHEMA)
         app[DATABASE] = connection
+        app[TURN] = asyncio.Lock()
         # They start after the database, and end before it.
         async with journal(connection, "sub"), journal(connection, "deeper"):
             yield
@@ -91,24 +99,34 @@ async def journal(connection: Connection, name: str) -> AsyncIterator[None]:
     finally:
         try:
             await connection.execute(insert, [name, "closed"])
-        except sqlite3.Error:
-            logger.exception("the end of %s is not in the journal", name)
+        except sqlite3.Error as error:
+            reason = "the end of %s is not in the journal: %r"
+            logger.warning(reason, name, error)
 
 
 # end of answer
 
 
-async def count(connection: Connection) -> int:
+async def count(connection: Connection, turn: asyncio.Lock) -> int:
     try:
-        rows = list(await connection.execute_fetchall(COUNT))
-    except sqlite3.OperationalError as error:
-        if not error.sqlite_errorname.startswith("SQLITE_BUSY"):
+        async with asyncio.timeout(TURN_WAIT) as limit, turn:
+            # Only the wait for the turn has a limit. A statement that is cut
+            # off may still be stored.
+            limit.reschedule(None)
+            rows = list(await connection.execute_fetchall(COUNT))
+    except (TimeoutError, sqlite3.OperationalError) as error:
+        if not is_busy(error):
             raise  # a mistake, such as a missing table, is a 500
         logger.warning("the database is busy: %r", error)
         reason = "the database is busy"
         raise json_error(web.HTTPServiceUnavailable, reason) from error
-    visits: int = rows[0][0]
-    return visits
+    return int(rows[0][0])
+
+
+def is_busy(error: TimeoutError | sqlite3.OperationalError) -> bool:
+    if isinstance(error, TimeoutError):
+        return True
+    return error.sqlite_errorname.startswith("SQLITE_BUSY")
 
 
 def json_error(kind: type[web.HTTPError], reason: str) -> web.HTTPError:

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from functools import partial
@@ -13,7 +14,14 @@ import pytest
 from aiohttp import ClientConnectionError, ClientSession, web
 
 from recipes import subapp_database
-from recipes.subapp_database import COUNT, DATABASE, NAME, SCHEMA
+from recipes.subapp_database import (
+    COUNT,
+    DATABASE,
+    NAME,
+    SCHEMA,
+    TURN,
+    TURN_WAIT,
+)
 from tests.conftest import Serve
 from tests.servers import (
     ROOT,
@@ -180,6 +188,37 @@ async def test_a_busy_database_is_a_503_and_logged(
     assert await visit(client) == 1
 
 
+async def test_many_visits_under_a_foreign_lock_are_answered_at_once(
+    client: ClientSession, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def is_busy(path: str) -> bool:
+        async with client.get(path) as response:
+            error = (await response.json())["error"]
+            return response.status == 503 and error == "the database is busy"
+
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        # One after another they would need five seconds.
+        async with asyncio.timeout(2.5):
+            answers = [is_busy(PATHS[number % 3]) for number in range(50)]
+            assert all(await asyncio.gather(*answers))
+    assert "the database is busy: TimeoutError()" in caplog.text
+    assert await visit(client) == 1
+
+
+async def test_a_visit_that_has_its_turn_is_not_cut_off_by_the_time_limit(
+    serve: Serve, application: web.Application
+) -> None:
+    server = await serve(application)
+    connection = application[DATABASE]
+    await connection.create_function("sleep", 1, time.sleep)
+    async with ClientSession(server.url) as client, asyncio.timeout(TIMEOUT):
+        # The visit has its turn at once. Its statement runs after this one.
+        slow = connection.execute_fetchall("SELECT sleep(?)", [TURN_WAIT + 0.2])
+        _, count = await asyncio.gather(slow, visit(client, "sub/"))
+        assert count == 1
+
+
 async def test_a_mistake_of_the_program_is_a_500(
     client: ClientSession, path: Path
 ) -> None:
@@ -253,6 +292,7 @@ async def test_a_subapplication_runs_alone_with_a_given_database(
     async with opened(path) as connection:
         sub = subapp_database.create_sub("alone")
         sub[DATABASE] = connection
+        sub[TURN] = asyncio.Lock()
         server = await serve(sub)
         async with ClientSession(server.url) as client:
             assert await visit(client) == 1
@@ -338,9 +378,12 @@ async def test_an_end_under_a_foreign_lock_is_logged_and_no_failure(
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             assert await process.end() == 0
-    log = process.log.read_text()
-    assert "the end of deeper is not in the journal" in log
-    assert "the end of sub is not in the journal" in log
+    lines = process.log.read_text().splitlines()
+    reason = "OperationalError('database is locked')"
+    assert lines == [
+        f"the end of {name} is not in the journal: {reason}"
+        for name in ("deeper", "sub")
+    ]
 
 
 @pytest.mark.parametrize("broken", ["no folder", "a folder", "no database"])

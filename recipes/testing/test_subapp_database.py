@@ -1,11 +1,12 @@
 """How to test a sub-application inside its parent, and alone."""
 
+import asyncio
 from pathlib import Path
 
 import aiosqlite
 import pytest
 from pytest_aiohttp import AiohttpClient
-from subapp_database import DATABASE, SCHEMA, create_app, create_sub
+from subapp_database import DATABASE, SCHEMA, TURN, create_app, create_sub
 
 pytestmark = pytest.mark.asyncio
 
@@ -29,6 +30,7 @@ async def test_a_sub_runs_alone_with_a_database_of_the_test(
         await database.executescript(SCHEMA)
         sub = create_sub("alone")
         sub[DATABASE] = database
+        sub[TURN] = asyncio.Lock()
         client = await aiohttp_client(sub)
         response = await client.get("/")
         assert await response.json() == {"app": "alone", "visits": 1}
