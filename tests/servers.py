@@ -10,7 +10,7 @@ import re
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -169,3 +169,25 @@ async def children() -> set[int]:
     pairs = [map(int, line.split()) for line in output.splitlines()]
     mine = {pid for pid, parent in pairs if parent == os.getpid()}
     return mine - {process.pid}
+
+
+def is_alive(process: int) -> bool:
+    """Say whether there is a process of this number."""
+    with suppress(ProcessLookupError):
+        os.kill(process, 0)
+        return True
+    return False
+
+
+async def until_it_is_gone(process: int) -> None:
+    """Wait for the end of a process that another one has started."""
+    async with asyncio.timeout(TIMEOUT):
+        while is_alive(process):  # noqa: ASYNC110 - nothing tells of its end
+            await asyncio.sleep(0.01)
+
+
+async def until_it_is_empty(folder: Path) -> None:
+    """Wait until a folder is empty or gone, where another process removes."""
+    async with asyncio.timeout(TIMEOUT):
+        while list(folder.glob("*")):  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.01)

