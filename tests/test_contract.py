@@ -85,8 +85,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 """What `create_app` cannot do without."""
 
-MAX_LINES = {"global_gzip": 110, "parallel_events": 150}
-"""Answers that may have more than 100 lines; the second is still to be cut."""
+MAX_LINES = {"global_gzip": 110, "parallel_events": 141}
+"""Answers that may have more than 100 lines: their endpoints need them."""
 
 FILES = app.COOKBOOK | app.PRODUCTION
 

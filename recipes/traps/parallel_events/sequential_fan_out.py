@@ -46,6 +46,8 @@ READY = web.AppKey("READY", asyncio.Event)
 SOCKETS = web.AppKey("SOCKETS", set[Socket])
 # Seconds that a send may take, or Redis.
 WAIT = 1.0
+# Of a channel.
+NAME = "[A-Za-z0-9_-]{1,64}"
 
 routes = web.RouteTableDef()
 
@@ -64,12 +66,11 @@ async def read_redis(app: web.Application) -> None:
 @routes.get("/ws", allow_head=False)
 async def listen(request: web.Request) -> web.WebSocketResponse:
     """Send the events of a channel, and echo what the client sends."""
-    ws = web.WebSocketResponse(heartbeat=20)
-    socket = await open_socket(request, ws)
+    socket = await open_socket(request)
     request.app[SOCKETS].add(socket)
     try:
         await send([socket], type="ready", channel=socket.channel)
-        async for message in ws:
+        async for message in socket.ws:
             if message.type is WSMsgType.TEXT:
                 await send([socket], type="echo", data=message.data)
             # A flood of small messages would let nobody else run.
@@ -78,7 +79,7 @@ async def listen(request: web.Request) -> web.WebSocketResponse:
         request.app[SOCKETS].discard(socket)
         # Else a client that has stopped reading keeps its connection.
         socket.transport.abort()
-    return ws
+    return socket.ws
 
 
 # end of answer
@@ -120,30 +121,23 @@ def on_channel(app: web.Application, channel: str) -> list[Socket]:
     return [socket for socket in app[SOCKETS] if socket.channel == channel]
 
 
-async def open_socket(
-    request: web.Request, ws: web.WebSocketResponse
-) -> Socket:
+async def open_socket(request: web.Request) -> Socket:
     channel = request.query.get("channel", "news")
-    if not re.fullmatch("[A-Za-z0-9_-]{1,64}", channel):
+    if not re.fullmatch(NAME, channel):
         raise json_error(web.HTTPBadRequest, "channel must be a name")
-    await require_redis(request.app)
+    ws = web.WebSocketResponse(heartbeat=20)
     transport = request.transport
     try:
         if transport is None:
             raise ConnectionResetError
+        async with asyncio.timeout(WAIT):
+            await request.app[READY].wait()
         await ws.prepare(request)
+    except TimeoutError:
+        raise json_error(web.HTTPServiceUnavailable, "Redis is away") from None
     except (ConnectionError, ValueError, web.HTTPBadRequest):
         raise json_error(web.HTTPBadRequest, "this is no handshake") from None
     return Socket(channel, ws, transport)
-
-
-async def require_redis(app: web.Application) -> None:
-    try:
-        async with asyncio.timeout(WAIT):
-            await app[READY].wait()
-    except TimeoutError:
-        reason = "Redis is away"
-        raise json_error(web.HTTPServiceUnavailable, reason) from None
 
 
 def json_error(kind: type[web.HTTPError], reason: str) -> web.HTTPError:
@@ -151,7 +145,7 @@ def json_error(kind: type[web.HTTPError], reason: str) -> web.HTTPError:
     return kind(text=body, content_type="application/json")
 
 
-@routes.post("/channels/{channel:[A-Za-z0-9_-]{1,64}}")
+@routes.post(f"/channels/{{channel:{NAME}}}")
 async def publish(request: web.Request) -> web.Response:
     """Publish the body; answer how many sockets here are on the channel."""
     channel = request.match_info["channel"]
@@ -159,9 +153,9 @@ async def publish(request: web.Request) -> web.Response:
         event = (await request.read()).decode()
     except (ValueError, web.RequestPayloadError):
         raise json_error(web.HTTPBadRequest, "an event is UTF-8") from None
-    await require_redis(request.app)
     try:
         async with asyncio.timeout(WAIT):
+            await request.app[READY].wait()
             await request.app[REDIS].publish(f"events:{channel}", event)
     except (RedisError, OSError) as error:
         request.app.logger.warning("cannot publish: %r", error)
@@ -181,38 +175,36 @@ async def count_sockets(request: web.Request) -> web.Response:
 async def reader(app: web.Application) -> AsyncIterator[None]:
     async with app[REDIS]:
         task = asyncio.create_task(keep_reading(app))
-        try:
-            yield
-        finally:
-            # Python 3.11 may swallow a cancel(), in a wait_for() of redis-py.
-            while not task.done():
-                task.cancel()
-                await asyncio.wait([task], timeout=0.1)
+        yield
+        # Python 3.11 may swallow a cancel(), in a wait_for() of redis-py.
+        while not task.done():
+            task.cancel()
+            await asyncio.wait([task], timeout=0.1)
 
 
 async def keep_reading(app: web.Application) -> None:
     while True:
         try:
             await read_redis(app)
-        except Exception as error:
-            # An outage is one line. A mistake of ours needs its traceback.
-            mistake = not isinstance(error, RedisError | OSError)
-            app.logger.error("no events: %s", error, exc_info=mistake)
+        except (RedisError, OSError) as error:
+            app.logger.warning("no events: %s", error)
+        except Exception:
+            app.logger.exception("no events, by a mistake of ours")
         app[READY].clear()
         await asyncio.sleep(WAIT)
 
 
 async def close_sockets(app: web.Application) -> None:
-    loop = asyncio.get_running_loop()
     goodbyes = []
     for socket in app[SOCKETS]:
-        loop.call_later(WAIT, socket.transport.abort)
+        asyncio.get_running_loop().call_later(WAIT, socket.transport.abort)
         goodbyes.append(socket.ws.close(code=WSCloseCode.GOING_AWAY))
     await asyncio.gather(*goodbyes)
 
 
 def create_app(*, redis_url: str = "redis://localhost") -> web.Application:
     app = web.Application()
+    # It lets publishers wait for a connection, where redis-py's own pool fails.
     pool = BlockingConnectionPool.from_url(
         redis_url, decode_responses=True, encoding_errors="replace"
     )
