@@ -78,6 +78,7 @@ def create_app(
     data_dir: Path | None = None,
     session_key: str | None = None,
     allow_hosts: Iterable[str] = (),
+    trust_proxy: bool = False,
 ) -> web.Application:
     """Mount all recipes.
 
@@ -102,7 +103,7 @@ def create_app(
         "/production/after-response": {"database": data / "pings.db"},
     }
     app = web.Application()
-    protect(app, allow_hosts)
+    protect(app, allow_hosts, trust_proxy=trust_proxy)
     for prefix, recipe in (COOKBOOK | PRODUCTION).items():
         build = partial(recipe.create_app, **options.get(prefix, {}))
         mount(app, prefix, build, page=address(recipe))

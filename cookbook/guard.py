@@ -1,20 +1,17 @@
 """What the served cookbook adds around every recipe.
 
-The guard refuses what no recipe should see, adds two headers, and writes an
-access log in which nobody can forge a line. It changes no recipe's answer to
-a good request.
+The guard refuses what no recipe should see, among it what the pages of other
+sites send. It adds headers, and writes an access log in which nobody can forge
+a line. It changes no recipe's answer to a good request.
 """
 
-import asyncio
 import json
 import re
 from collections.abc import Iterable
 from functools import lru_cache, partial
-from typing import Any
 
 from aiohttp import hdrs, web
 from aiohttp.abc import AbstractAccessLogger
-from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
 
 UNAVAILABLE = web.AppKey("UNAVAILABLE", dict[web.Application, str])
@@ -27,43 +24,130 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
+SERVER = "aiohttp-cookbook"
+"""The name in the header `Server`: aiohttp's own shows two versions."""
+
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
 REFUSED_METHODS = frozenset({hdrs.METH_CONNECT, hdrs.METH_TRACE})
+SAFE_METHODS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS})
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+SECURE_SCHEMES = frozenset({"https", "wss"})
+"""What a proxy that ends TLS writes: nginx the first, Traefik for a WebSocket
+the second."""
+
+FROM_OUR_PAGES = frozenset({"same-origin", "none"})
+"""`Sec-Fetch-Site` of a request that no other site has made."""
 
 
-def protect(app: web.Application, allow_hosts: Iterable[str] = ()) -> None:
+class Sites:
+    """Knows which requests come from this server's own pages.
+
+    `names` are those that the server goes by, in lower case. With
+    `trust_proxy`, a proxy's `X-Forwarded-Proto` tells the scheme.
+    """
+
+    def __init__(self, names: frozenset[str], *, trust_proxy: bool) -> None:
+        self._names = names
+        self._trust_proxy = trust_proxy
+        self.is_ours = lru_cache(maxsize=256)(self._is_ours)
+
+    def _is_ours(self, authority: str) -> bool:
+        """Tell whether this server goes by the name in `name[:port]`."""
+        return _split(authority)[0] in self._names
+
+    def refuse_others(self, request: web.Request) -> None:
+        """Raise 403 for what a page of another site makes a browser send.
+
+        Each browser sends `Sec-Fetch-Site` to https and to a loopback name.
+        Elsewhere it sends `Origin` at least, with all that changes something.
+        A program sends neither.
+        """
+        sites = request.headers.getall("Sec-Fetch-Site", [])
+        origins = request.headers.getall(hdrs.ORIGIN, [])
+        if sites:
+            is_foreign = not FROM_OUR_PAGES.issuperset(sites)
+        else:
+            ours = self._origins(request)
+            is_foreign = len(origins) > 1 or not ours.issuperset(origins)
+        if is_foreign:
+            raise _explain(
+                web.HTTPForbidden(),
+                "not from a page of another site: the Origin must be the one "
+                "that this server is asked by",
+            )
+
+    def _origins(self, request: web.Request) -> set[str]:
+        """Return the origin that the request is for, as browsers write it."""
+        scheme = request.scheme
+        if self._trust_proxy:
+            told = request.headers.get(hdrs.X_FORWARDED_PROTO, scheme)
+            # The first of several is the one that the visitor used.
+            is_secure = told.partition(",")[0].strip().lower() in SECURE_SCHEMES
+            scheme = "https" if is_secure else "http"
+        name, port = _split(authority_of(request))
+        number = int(port or DEFAULT_PORTS[scheme])
+        if number == DEFAULT_PORTS[scheme]:
+            return {f"{scheme}://{name}", f"{scheme}://{name}:{number}"}
+        return {f"{scheme}://{name}:{number}"}
+
+
+SITES = web.AppKey("SITES", Sites)
+"""What `refuse_others` is asked of."""
+
+
+def authority_of(request: web.BaseRequest) -> str:
+    """Return the name and port that a client asks by, as it wrote them.
+
+    An authority in the target beats the header (RFC 9112, 3.2.2). It lacks its
+    port in `request.host`.
+    """
+    if request.raw_path.startswith(("/", "*")):
+        return request.host
+    return request.url.raw_authority
+
+
+def _split(authority: str) -> tuple[str, str]:
+    """Return name, in lower case, and port, "" if there is none."""
+    match = re.fullmatch(r"(.*?)(?::(\d{0,5}))?", authority, re.ASCII)
+    return (match[1].lower(), match[2] or "") if match else ("", "")
+
+
+def protect(
+    app: web.Application,
+    allow_hosts: Iterable[str] = (),
+    *,
+    trust_proxy: bool = False,
+) -> None:
     """Put the guard around `app`.
 
     `allow_hosts` are names, without port and an IPv6 address in brackets, that
     a request's Host may have besides those of the loopback interface: a page
     of another site, whose name was rebound to 127.0.0.1, must not reach a demo
-    on a laptop.
+    on a laptop. With `trust_proxy`, `X-Forwarded-Proto` is believed: a proxy
+    in front has to set it, and to drop a client's.
     """
     app[UNAVAILABLE], app[OBSERVERS] = {}, []
     names = LOOPBACK_NAMES.union(map(str.lower, allow_hosts))
-    app.middlewares.append(_gate(names, app[UNAVAILABLE], app[OBSERVERS]))
+    app[SITES] = Sites(names, trust_proxy=trust_proxy)
+    app.middlewares.append(_gate(app[SITES], app[UNAVAILABLE], app[OBSERVERS]))
     app.on_response_prepare.append(_complete)
 
 
 def _gate(
-    names: frozenset[str],
+    sites: Sites,
     unavailable: dict[web.Application, str],
     observers: list[Middleware],
 ) -> Middleware:
-    @lru_cache(maxsize=256)
-    def is_ours(host: str) -> bool:
-        return re.sub(r":\d*$", "", host).lower() in names
-
     @web.middleware
     async def gate(
         request: web.Request, handler: Handler
     ) -> web.StreamResponse:
-        # An authority in the target beats the header (RFC 9112, 3.2.2);
-        # `request.host` is the one that counts.
-        if not is_ours(request.host):
+        if not sites.is_ours(authority_of(request)):
             raise _explain(
                 web.HTTPMisdirectedRequest(),
-                "this server does not go by the name in Host",
+                "this server does not go by the name in Host: start it with "
+                "--allow-host NAME",
             )
         found = request.match_info
         if request.method in REFUSED_METHODS and not isinstance(
@@ -75,6 +159,12 @@ def _gate(
                 ),
                 f"{request.method} is not served here",
             )
+        if (
+            request.method not in SAFE_METHODS
+            # A WebSocket: the same-origin policy lets any page open one.
+            or hdrs.UPGRADE in request.headers
+        ):
+            sites.refuse_others(request)
         for app, reason in unavailable.items():
             if app in found.apps:
                 raise _explain(web.HTTPServiceUnavailable(), reason)
@@ -96,6 +186,7 @@ async def _complete(request: web.Request, response: web.StreamResponse) -> None:
         # aiohttp closes the connection where the rest of a body cannot be
         # read, without a word in the answer: the next request would be lost.
         response.headers[hdrs.CONNECTION] = "close"
+    response.headers[hdrs.SERVER] = SERVER
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
 
@@ -127,60 +218,3 @@ class AccessLogger(AbstractAccessLogger):
 
 def _escape(text: str) -> str:
     return text.encode("unicode_escape").decode().replace('"', r"\"")
-
-
-class Runner(web.AppRunner):
-    """An `AppRunner` that guards the answers no application gets to see.
-
-    A request that cannot be parsed reaches no application, so no middleware
-    and no signal sees the answer: it is the protocol's own.
-    """
-
-    def __init__(
-        self, app: web.Application, *, shutdown_timeout: float
-    ) -> None:
-        super().__init__(
-            app,
-            access_log_class=AccessLogger,
-            shutdown_timeout=shutdown_timeout,
-        )
-
-    @property
-    def server(self) -> Any:
-        """The factory of the protocols that serve a connection each."""
-        manager = super().server
-        return manager and partial(
-            _Connection,
-            manager,
-            loop=asyncio.get_running_loop(),
-            access_log_class=AccessLogger,
-        )
-
-
-class _Connection(web.RequestHandler):
-    __slots__ = ()
-
-    def log_exception(self, *args: Any, **kw: Any) -> None:
-        # A body that breaks off or cannot be decoded is no error of ours: the
-        # access log has its line.
-        error = kw.get("exc_info")
-        left = self.transport is None and isinstance(error, ConnectionError)
-        if not left and not isinstance(error, web.RequestPayloadError):
-            super().log_exception(*args, **kw)
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        response: web.StreamResponse
-        if status == 400 and isinstance(exc, HttpProcessingError):
-            # What follows the first words repeats bytes of the request.
-            reason = re.split("[:\n]", exc.message)[0]
-            response = web.Response(status=status, text=reason)
-        else:
-            response = super().handle_error(request, status, exc, message)
-        response.headers.update(HEADERS)
-        return response

@@ -13,13 +13,16 @@ import click
 from aiohttp import web
 from redis import Redis
 
-from cookbook.guard import Runner
+from cookbook.connection import Runner
 from cookbook.recipe import Recipe, question
 from cookbook.redis_server import redis_server
 from cookbook.temporary import temporary_folder
 
 SHUTDOWN_TIMEOUT = 5.0
 """Seconds that aiohttp waits, twice, before it cancels a request in flight."""
+
+EVERY_ADDRESS = frozenset({"0.0.0.0", "::", ""})  # noqa: S104
+"""Hosts that listen on all interfaces."""
 
 
 def command(
@@ -67,6 +70,13 @@ def command(
         metavar="NAME",
         help="A further name that clients may call this server by.",
     )
+    @click.option(
+        "--trust-proxy",
+        envvar="TRUST_PROXY",
+        show_envvar=True,
+        is_flag=True,
+        help="Believe X-Forwarded-Proto: a proxy in front sets it.",
+    )
     def serve(
         host: str,
         port: int,
@@ -74,6 +84,7 @@ def command(
         data_dir: Path | None,
         session_key: str,
         allow_hosts: tuple[str, ...],
+        trust_proxy: bool,
     ) -> None:
         """Serve the aiohttp cookbook."""
         # Until the loop listens: what was opened is closed, as at Ctrl-C.
@@ -98,6 +109,7 @@ def command(
                 data_dir=data_dir,
                 session_key=session_key,
                 allow_hosts=allow_hosts,
+                trust_proxy=trust_proxy,
             )
             asyncio.run(_serve(app, host, port, recipes))
 
@@ -121,6 +133,8 @@ async def _serve(
                 reason = f"port {port} of {host} is in use"
             raise click.ClickException(reason) from error
         _print_contents(runner.addresses[0][1], recipes)
+        if host in EVERY_ADDRESS:
+            click.echo("It goes by localhost. Other names need --allow-host.")
         await told_to_end.wait()
     finally:
         await runner.cleanup()

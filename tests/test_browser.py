@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from aiohttp import ClientSession
+from aiohttp import ClientSession, web
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import (
     Browser,
@@ -27,7 +27,7 @@ import app
 from cookbook.pages.content import name_of
 from cookbook.verdicts import FAQ
 from tests.conftest import missing
-from tests.servers import ROOT, Process, running
+from tests.servers import ROOT, Process, running, serving
 from tests.test_symptoms import SYMPTOMS
 
 MODULES = [name_of(recipe) for recipe in app.COOKBOOK.values()]
@@ -42,6 +42,10 @@ CURL_ONLY = {
 
 BROWSERS = ["chromium", "chromium-browser", "google-chrome"]
 
+FAR_NAME = "cookbook.example"
+"""A name of the cookbook to which a browser sends no `Sec-Fetch-Site`: it is
+neither https nor a loopback name."""
+
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 every_page = pytest.mark.parametrize("module", MODULES)
@@ -53,7 +57,8 @@ async def cookbook(
 ) -> AsyncIterator[Process]:
     """The whole of `app.py` in a process of its own."""
     folder = tmp_path_factory.mktemp("cookbook")
-    async with running(ROOT / "app.py", cwd=folder) as process:
+    options = ("--allow-host", FAR_NAME)
+    async with running(ROOT / "app.py", *options, cwd=folder) as process:
         yield process
 
 
@@ -67,6 +72,7 @@ async def browser() -> AsyncIterator[Browser]:
             missing("no Chromium; try `.venv/bin/playwright install chromium`")
         # Chromium refuses to start as root in its sandbox.
         arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+        arguments.append(f"--host-resolver-rules=MAP {FAR_NAME} 127.0.0.1")
         browser = await playwright.chromium.launch(
             executable_path=executable, args=arguments
         )
@@ -662,3 +668,66 @@ async def test_a_page_that_is_left_leaves_nothing_open(
     await page.get_by_role("button", name="Watch the server").click()
     sockets = page.locator("#x-ray dt:text('websockets') + dd")
     await expect(sockets).to_have_text("0")
+
+
+FOREIGN_SCRIPT = """
+async base => {
+  const post = path => fetch(
+    base + path, {method: "POST", body: "{}", mode: "no-cors"})
+  await post("/database/notes")
+  await post("/websocket-logout/login")
+  await post("/recipes/database/forget")
+  await post("/recipes/route_table/traps/decorator_above_the_route")
+  return await new Promise(resolve => {
+    const ws = new WebSocket(base.replace("http", "ws") + "/parallel-events/ws")
+    ws.onopen = () => resolve("open")
+    ws.onerror = () => resolve("refused")
+  })
+}
+"""
+
+
+@pytest.mark.parametrize("target", ["localhost", "127.0.0.1", FAR_NAME])
+@pytest.mark.parametrize(
+    "attacker", ["localhost", "127.0.0.1", "evil.localhost"]
+)
+async def test_a_page_of_another_port_or_name_changes_nothing(
+    browser: Browser, cookbook: Process, attacker: str, target: str
+) -> None:
+    async def respond(request: web.Request) -> web.Response:
+        form = (
+            f"<form method=post action='{base}/database/notes'><button>"
+            "</button></form>"
+        )
+        return web.Response(text=form, content_type="text/html")
+
+    base = f"http://{target}:{cookbook.port}"
+    site = web.Application()
+    site.router.add_get("/", respond)
+    async with serving(site) as other:
+        context = await browser.new_context()
+        page = await context.new_page()
+        statuses = []
+        page.on("response", lambda response: statuses.append(response.status))
+        await page.goto(f"http://{attacker}:{other.port}/")
+        statuses.clear()
+        assert await page.evaluate(FOREIGN_SCRIPT, base) == "refused"
+        await page.locator("button").click()
+        await page.wait_for_url(f"{base}/database/notes")
+        assert statuses == [403] * 5
+        await context.close()
+
+
+@pytest.mark.parametrize("name", ["localhost", "127.0.0.1", FAR_NAME])
+async def test_a_page_of_the_cookbook_works_by_each_of_its_names(
+    browser: Browser, cookbook: Process, name: str
+) -> None:
+    context = await browser.new_context(
+        base_url=f"http://{name}:{cookbook.port}"
+    )
+    page = await context.new_page()
+    await page.goto("/recipes/parallel_events")
+    await run_all(page)
+    all_of_them = re.compile(r"^(\d+) of \1 as promised$")
+    await expect(summary(page)).to_have_text(all_of_them)
+    await context.close()

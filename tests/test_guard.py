@@ -6,7 +6,8 @@ import logging
 import pytest
 from aiohttp import web
 
-from cookbook.guard import Runner, protect
+from cookbook.connection import Runner
+from cookbook.guard import protect
 from tests.conftest import Serve
 from tests.servers import TIMEOUT, Server, exchange
 
@@ -80,6 +81,7 @@ async def test_an_unknown_host_is_misdirected(
     answer = await ask(guarded, "GET / HTTP/1.1", host)
     assert answer.startswith(("HTTP/1.1 421 ", "HTTP/1.0 400 "))
     assert "evil" not in answer
+    assert "421 " not in answer or "--allow-host NAME" in answer
 
 
 async def test_an_absolute_target_beats_the_host_header(
@@ -143,6 +145,8 @@ async def test_every_answer_has_the_headers(
     assert answer.split()[1] == str(status)
     assert "X-Content-Type-Options: nosniff\r\n" in answer
     assert "Referrer-Policy: no-referrer\r\n" in answer
+    assert "Server: aiohttp-cookbook\r\n" in answer
+    assert "Python" not in answer
 
 
 async def test_a_header_of_the_recipe_is_left_alone(guarded: Server) -> None:

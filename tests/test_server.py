@@ -38,7 +38,9 @@ from cookbook.server import command
 # Under nohup the tests have it ignored, and what they start inherits that.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
-def create_app(*, redis_url, data_dir, session_key, allow_hosts):
+def create_app(
+    *, redis_url, data_dir, session_key, allow_hosts, trust_proxy
+):
     async def told(request):
         return web.json_response(
             {
@@ -46,6 +48,7 @@ def create_app(*, redis_url, data_dir, session_key, allow_hosts):
                 "data": str(data_dir),
                 "key": session_key,
                 "hosts": allow_hosts,
+                "proxy": trust_proxy,
             }
         )
 
@@ -75,7 +78,9 @@ from cookbook.server import command
 NUMBER = int(sys.argv.pop())
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
-def create_app(*, redis_url, data_dir, session_key, allow_hosts):
+def create_app(
+    *, redis_url, data_dir, session_key, allow_hosts, trust_proxy
+):
     assert data_dir.exists()
     os.kill(os.getpid(), NUMBER)
     raise AssertionError("it went on")
@@ -194,6 +199,7 @@ async def test_options_come_from_the_environment_too(
         "DATA_DIR": str(tmp_path / "new" / "data"),
         "SESSION_KEY": "a key",
         "ALLOW_HOST": "one two",
+        "TRUST_PROXY": "1",
     }
     async with running(script, cwd=tmp_path, **environment) as process:
         assert await told(process) == {
@@ -201,8 +207,22 @@ async def test_options_come_from_the_environment_too(
             "data": str(tmp_path / "new" / "data"),
             "key": "a key",
             "hosts": ["one", "two"],
+            "proxy": True,
         }
         assert (tmp_path / "new" / "data").is_dir()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+async def test_a_start_on_all_interfaces_says_what_other_names_need(
+    script: Path, tmp_path: Path, environment: dict[str, str], host: str
+) -> None:
+    options = ("--host", host)
+    async with running(
+        script, *options, cwd=tmp_path, **environment
+    ) as process:
+        assert process.process.stdout is not None
+        line = await process.process.stdout.readline()
+        assert b"--allow-host" in line
 
 
 def refusal(redis_url: str, *arguments: str) -> str:

@@ -153,9 +153,13 @@ async def test_a_show_that_fails_is_told(
 
 
 async def test_no_other_site_starts_a_show(client: ClientSession) -> None:
-    headers = {"Sec-Fetch-Site": "cross-site"}
-    async with client.post(SHOW, headers=headers) as response:
-        assert response.status == 403
+    for headers in [
+        {"Sec-Fetch-Site": "cross-site"},
+        # By a name that is neither https nor loopback, all that a browser says.
+        {"Origin": "http://evil.example"},
+    ]:
+        async with client.post(SHOW, headers=headers) as response:
+            assert response.status == 403
     async with client.get(SHOW) as response:
         assert response.status == 405
 

@@ -10,7 +10,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from cookbook.guard import UNAVAILABLE
+from cookbook.guard import SITES, UNAVAILABLE
 from cookbook.pages.content import (
     Content,
     code,
@@ -241,7 +241,8 @@ def _tests_of(recipe: Recipe, file: Path) -> Handler:
 
 def _x_ray_of(x_ray: XRay, app: web.Application, file: Path) -> Handler:
     async def stream(request: web.Request) -> web.StreamResponse:
-        refuse_other_sites(request)
+        # The guard lets a foreign GET pass. This one works for its reader.
+        request.app[SITES].refuse_others(request)
         return await x_ray.stream(request, app, file)
 
     return stream
@@ -249,7 +250,6 @@ def _x_ray_of(x_ray: XRay, app: web.Application, file: Path) -> Handler:
 
 def _show_of(shows: Shows, recipe: Path, file: Path) -> Handler:
     async def show(request: web.Request) -> web.StreamResponse:
-        refuse_other_sites(request)
         # Read by now: the page shows them, and comparing takes its time.
         (trap,) = [each for each in traps_of(recipe) if each.file == file]
         return await shows.stream(request, trap)
@@ -259,15 +259,7 @@ def _show_of(shows: Shows, recipe: Path, file: Path) -> Handler:
 
 async def forget(request: web.Request) -> web.Response:
     """Make the browser forget its sessions with all recipes."""
-    refuse_other_sites(request)
     response = web.Response(status=204)
     for name in request.cookies:
         response.del_cookie(name)
     return response
-
-
-def refuse_other_sites(request: web.Request) -> None:
-    """Raise 403 for what a page of another site makes a browser send."""
-    site = request.headers.get("Sec-Fetch-Site", "none")
-    if site not in {"same-origin", "none"}:
-        raise web.HTTPForbidden(text="not from a page of another site")

@@ -1,0 +1,363 @@
+"""Proofs that pages of other sites change nothing and open no WebSocket."""
+
+import asyncio
+
+import pytest
+from aiohttp import web
+
+from cookbook.connection import Runner
+from cookbook.guard import protect
+from tests.conftest import Serve
+from tests.servers import TIMEOUT, Server
+
+NAMES = ["localhost", "127.0.0.1", "[::1]", "cookbook.example"]
+
+UPGRADE = (
+    "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
+
+
+def create_app(*, trust_proxy: bool = False) -> web.Application:
+    async def change(request: web.Request) -> web.Response:
+        return web.Response(text="changed")
+
+    async def listen(request: web.Request) -> web.WebSocketResponse:
+        ws = web.WebSocketResponse()
+        await ws.prepare(request)
+        request.protocol.force_close()
+        return ws
+
+    app = web.Application()
+    protect(app, ["cookbook.example"], trust_proxy=trust_proxy)
+    app.router.add_route("*", "/change", change)
+    app.router.add_get("/listen", listen)
+    return app
+
+
+async def status_of(server: Server, line: str, host: str, more: str) -> int:
+    """Return the status of the answer to a request, as its bytes say."""
+    request = f"{line} HTTP/1.1\r\nHost: {host}\r\n{more}\r\n"
+    async with asyncio.timeout(TIMEOUT):
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(request.encode("latin-1"))
+        first = await reader.readline()
+        writer.close()
+    return int(first.split()[1])
+
+
+async def outcome(
+    server: Server, host: str, more: str
+) -> tuple[int, int, int, int]:
+    """Return what POST, DELETE, a WebSocket and GET are answered."""
+    return (
+        await status_of(server, "POST /change", host, more),
+        await status_of(server, "DELETE /change", host, more),
+        await status_of(server, "GET /listen", host, UPGRADE + more),
+        await status_of(server, "GET /change", host, more),
+    )
+
+
+OURS = (200, 200, 101, 200)
+FOREIGN = (403, 403, 403, 200)
+MISDIRECTED = (421, 421, 421, 421)
+MALFORMED = (400, 400, 400, 400)
+
+ORIGINS_OF_OTHERS = [
+    # Nobody, and what is no origin.
+    "null",
+    "NULL",
+    "",
+    "*",
+    "http",
+    "http:",
+    "http://",
+    "://{host}",
+    "//{host}",
+    "{host}",
+    "{name}",
+    "file://",
+    "data:",
+    "about:blank",
+    "blob:http://{host}",
+    "view-source:http://{host}",
+    "javascript://{host}",
+    # Another scheme.
+    "https://{host}",
+    "ws://{host}",
+    "wss://{host}",
+    "ftp://{host}",
+    "file://{host}",
+    "chrome-extension://{host}",
+    "app://{host}",
+    "h2://{host}",
+    # Another port.
+    "http://{name}",
+    "http://{name}:",
+    "http://{name}:0",
+    "http://{name}:80",
+    "http://{name}:443",
+    "http://{name}:1{port}",
+    "http://{name}:{port}0",
+    "http://{name}:0{port}",
+    "http://{name}:+{port}",
+    "http://{name}:-{port}",
+    "http://{name}: {port}",
+    "http://{name}:{port}:{port}",
+    "http://{name}:{port}.",
+    "http://{name}:{port}.0",
+    "http://{name}:0x1F90",
+    "http://{name}:65536",
+    # Another spelling of the name, which no browser writes.
+    "HTTP://{host}",
+    "Http://{host}",
+    "http://{HOST}",
+    "http://{name}.:{port}",
+    "http://{name}..:{port}",
+    "http://.{host}",
+    "http://{name}%2E:{port}",
+    "http://{name}%00:{port}",
+    "http://%6cocalhost:{port}",
+    "http:/{host}",
+    "http:{host}",
+    "http:///{host}",
+    "http:\\\\{host}",
+    "http://{host}/",
+    "http://{host}/a",
+    "http://{host}?",
+    "http://{host}?a",
+    "http://{host}#",
+    "http://{host}#a",
+    "http://{host}\\",
+    "http://{host};",
+    "http://{host},",
+    "http://{host}@",
+    "http://@{host}",
+    "http://:@{host}",
+    "http://a@{host}",
+    "http://a:b@{host}",
+    "http://[{name}]:{port}",
+    "http://{name}\\.evil.example:{port}",
+    # The name of somebody else, with ours in it.
+    "http://evil.example",
+    "http://evil.example:{port}",
+    "https://evil.example:{port}",
+    "http://evil{host}",
+    "http://evil-{host}",
+    "http://evil.{host}",
+    "http://www.{host}",
+    "http://{name}.evil.example",
+    "http://{name}.evil.example:{port}",
+    "http://{name}evil.example:{port}",
+    "http://{name}-evil.example:{port}",
+    "http://{name}_evil.example:{port}",
+    "http://evil.example/{host}",
+    "http://evil.example?{host}",
+    "http://evil.example#{host}",
+    "http://evil.example#http://{host}",
+    "http://evil.example@{host}",
+    "http://{host}@evil.example",
+    "http://{name}:{port}@evil.example",
+    "http://evil.example:{host}",
+    "http://evil.example;{host}",
+    "http://evil.example,http://{host}",
+    "http://evil.example http://{host}",
+    "http://{host} http://evil.example",
+    "http://{host} http://{host}",
+    "http://{host},http://{host}",
+    "http://{host}, null",
+    "null, http://{host}",
+    # Other names of this machine.
+    "http://0.0.0.0:{port}",
+    "http://0:{port}",
+    "http://[::]:{port}",
+    "http://127.0.0.2:{port}",
+    "http://127.1:{port}",
+    "http://127.0.1:{port}",
+    "http://2130706433:{port}",
+    "http://0x7f000001:{port}",
+    "http://0x7f.0.0.1:{port}",
+    "http://0177.0.0.1:{port}",
+    "http://[::ffff:127.0.0.1]:{port}",
+    "http://[::ffff:7f00:1]:{port}",
+    "http://[0:0:0:0:0:0:0:1]:{port}",
+    "http://[::1%25lo]:{port}",
+    "http://::1:{port}",
+    "http://localhost.localdomain:{port}",
+    "http://localhost6:{port}",
+    "http://ip6-localhost:{port}",
+    "http://sub.localhost:{port}",
+    "http://localhost.localhost:{port}",
+    "http://local-host:{port}",
+    "http://localhos:{port}",
+    "http://ocalhost:{port}",
+    "http://1ocalhost:{port}",
+    "http://cookbook.example.com:{port}",
+    "http://cookbook:{port}",
+    "http://example:{port}",
+    "http://cookbook-example:{port}",
+    "http://cookbook.exampl:{port}",
+    # Letters that look like ours, raw and as IDNA spells them.
+    "http://l\xf6calhost:{port}",
+    "http://xn--lcalhost-n4a:{port}",
+    "http://loc\xe0lhost:{port}",
+    "http://xn--loclhost-8va:{port}",
+    "http://xn--a:{port}",
+    "http://c\xf6okbook.example:{port}",
+    "http://xn--cookbook-.example:{port}",
+    "http://\xff\xfe:{port}",
+    "http://{host}\xa0",
+    "http://{host}\x80",
+    "\xa0http://{host}",
+    "\xefhttp://{host}",
+]
+
+
+async def test_an_origin_that_is_not_the_one_asked_by_is_refused(
+    serve: Serve,
+) -> None:
+    server = await serve(create_app(), runner_class=Runner)
+    wrong = []
+    for name in ["localhost", "cookbook.example"]:
+        words = {
+            "name": name,
+            "port": str(server.port),
+            "host": f"{name}:{server.port}",
+            "HOST": f"{name.upper()}:{server.port}",
+        }
+        for spelling in ORIGINS_OF_OTHERS:
+            origin = spelling.format(**words)
+            more = f"Origin: {origin}\r\n"
+            found = await outcome(server, words["host"], more)
+            if found != FOREIGN:
+                wrong.append((origin, found))
+    assert not wrong
+
+
+def spelled(port: int) -> list[tuple[str, str, tuple[int, int, int, int]]]:
+    """Return spellings of Host and of the other headers, and the answers."""
+    table = []
+    for name in NAMES:
+        host = f"{name}:{port}"
+        table += [
+            (host, f"Origin: http://{host}\r\n", OURS),
+            (host.upper(), f"Origin: http://{host}\r\n", OURS),
+            (host, "", OURS),
+            (name, "", OURS),
+            (f"{name}:", "", OURS),
+            (name, f"Origin: http://{name}\r\n", OURS),
+            (f"{name}:", f"Origin: http://{name}\r\n", OURS),
+            (f"{name}:80", f"Origin: http://{name}\r\n", OURS),
+            (name, f"Origin: http://{name}:80\r\n", OURS),
+            (f"{name}:443", f"Origin: http://{name}\r\n", FOREIGN),
+            (name, f"Origin: https://{name}\r\n", FOREIGN),
+            (name, f"Origin: http://{host}\r\n", FOREIGN),
+            (host, f"Origin: http://{name}\r\n", FOREIGN),
+            (host, f"Origin: http://{name}:{port + 1}\r\n", FOREIGN),
+            (host, f"Origin: http://{host}\r\n" * 2, FOREIGN),
+            (host, f"Origin: http://{host}\r\nOrigin: null\r\n", FOREIGN),
+            (f"{name}.:{port}", "", MISDIRECTED),
+            (f".{host}", "", MISDIRECTED),
+            (f"evil.{host}", "", MISDIRECTED),
+            (f"a@{host}", "", MISDIRECTED),
+            (f"{name}.evil.example:{port}", "", MISDIRECTED),
+            (f"{host}, evil.example", "", MISDIRECTED),
+            (f"{host}:{port}", "", MISDIRECTED),
+            (f"{name}:123456", "", MISDIRECTED),
+            (f"{name}:{'9' * 5000}", "", MISDIRECTED),
+            (f"{name}:port", "", MISDIRECTED),
+            (f"{name}/", "", MISDIRECTED),
+            (f"http://{host}", "", MISDIRECTED),
+            (f"{host}\r\nHost: {host}", "", MALFORMED),
+        ]
+        others = [other for other in NAMES if other != name]
+        table += [
+            (host, f"Origin: http://{other}:{port}\r\n", FOREIGN)
+            for other in others
+        ]
+    for site, answers in [
+        ("same-origin", OURS),
+        ("none", OURS),
+        ("cross-site", FOREIGN),
+        ("same-site", FOREIGN),
+        ("SAME-ORIGIN", FOREIGN),
+        ("same-origin, cross-site", FOREIGN),
+        ("same-origin\r\nSec-Fetch-Site: cross-site", FOREIGN),
+        ("cross-site\r\nSec-Fetch-Site: same-origin", FOREIGN),
+        ("\xff", FOREIGN),
+        ("", FOREIGN),
+    ]:
+        table.append(
+            (f"localhost:{port}", f"Sec-Fetch-Site: {site}\r\n", answers)
+        )
+    return table
+
+
+async def test_host_origin_and_sec_fetch_site_in_every_spelling(
+    serve: Serve,
+) -> None:
+    server = await serve(create_app(), runner_class=Runner)
+    table = spelled(server.port)
+    assert len(table) + len(ORIGINS_OF_OTHERS) >= 200
+    found = [await outcome(server, host, more) for host, more, _ in table]
+    wrong = [
+        (host, more, answers)
+        for (host, more, expected), answers in zip(table, found, strict=True)
+        if answers != expected
+    ]
+    assert not wrong
+
+
+@pytest.mark.parametrize(
+    ("told", "scheme"),
+    [
+        ("https", "https"),
+        ("HTTPS", "https"),
+        ("wss", "https"),
+        ("https, http", "https"),
+        ("http", "http"),
+        ("ws", "http"),
+        ("http, https", "http"),
+        ("gopher", "http"),
+        (None, "http"),
+    ],
+)
+async def test_x_forwarded_proto_of_a_trusted_proxy_is_the_scheme(
+    serve: Serve, told: str | None, scheme: str
+) -> None:
+    server = await serve(create_app(trust_proxy=True), runner_class=Runner)
+    forwarded = f"X-Forwarded-Proto: {told}\r\n" if told else ""
+    for each in ["http", "https"]:
+        more = f"{forwarded}Origin: {each}://localhost\r\n"
+        expected = OURS if each == scheme else FOREIGN
+        assert await outcome(server, "localhost", more) == expected
+    more = f"{forwarded}Origin: https://localhost:8443\r\n"
+    expected = OURS if scheme == "https" else FOREIGN
+    assert await outcome(server, "localhost:8443", more) == expected
+
+
+async def test_x_forwarded_proto_is_not_believed_without_the_option(
+    serve: Serve,
+) -> None:
+    server = await serve(create_app(), runner_class=Runner)
+    more = "X-Forwarded-Proto: https\r\nOrigin: https://localhost\r\n"
+    assert await outcome(server, "localhost", more) == FOREIGN
+
+
+async def test_an_absolute_target_is_what_an_origin_is_held_against(
+    serve: Serve,
+) -> None:
+    server = await serve(create_app(), runner_class=Runner)
+    for target, origin, status in [
+        ("http://localhost:8080", "http://localhost:8080", 200),
+        ("http://[::1]:8080", "http://[::1]:8080", 200),
+        ("http://localhost", "http://localhost", 200),
+        ("http://localhost:8080", "http://localhost", 403),
+        ("http://localhost", "http://127.0.0.1", 403),
+        ("http://a@localhost", "http://localhost", 421),
+        ("http://evil.example", "http://localhost", 421),
+    ]:
+        line = f"POST {target}/change"
+        more = f"Origin: {origin}\r\n"
+        found = await status_of(server, line, "127.0.0.1", more)
+        assert found == status, (target, origin)
