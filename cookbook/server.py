@@ -30,33 +30,32 @@ def command(
 ) -> click.Command:
     """Make the command line that serves the application of `create_app`."""
 
-    @click.command(context_settings={"show_default": True})
-    @click.option(
-        "--host", envvar="HOST", show_envvar=True, default="127.0.0.1"
+    @click.command(
+        context_settings={
+            "auto_envvar_prefix": "COOKBOOK",
+            "show_default": True,
+        }
     )
+    @click.option("--host", show_envvar=True, default="127.0.0.1")
     @click.option(
         "--port",
-        envvar="PORT",
         show_envvar=True,
         type=click.IntRange(0, 65535),
         default=8080,
     )
     @click.option(
         "--redis-url",
-        envvar="REDIS_URL",
         show_envvar=True,
         help="A Redis to use, instead of one started for the cookbook.",
     )
     @click.option(
         "--data-dir",
-        envvar="DATA_DIR",
         show_envvar=True,
-        type=click.Path(file_okay=False, path_type=Path),
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
         help="Where the databases are, instead of a temporary folder.",
     )
     @click.option(
         "--session-key",
-        envvar="SESSION_KEY",
         show_envvar=True,
         default="random",
         help="A Fernet key for sessions; 'random' makes one for this process.",
@@ -64,7 +63,6 @@ def command(
     @click.option(
         "--allow-host",
         "allow_hosts",
-        envvar="ALLOW_HOST",
         show_envvar=True,
         multiple=True,
         metavar="NAME",
@@ -72,7 +70,6 @@ def command(
     )
     @click.option(
         "--trust-proxy",
-        envvar="TRUST_PROXY",
         show_envvar=True,
         is_flag=True,
         help="Believe X-Forwarded-Proto: a proxy in front sets it.",
@@ -98,7 +95,6 @@ def command(
                 folder = temporary_folder("cookbook-")
                 data_dir = stack.enter_context(folder)
             try:
-                data_dir.mkdir(parents=True, exist_ok=True)
                 redis_url = redis_url or stack.enter_context(redis_server())
                 # Connects to nothing, but knows what is not a URL of a Redis.
                 Redis.from_url(redis_url).close()

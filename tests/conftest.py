@@ -24,6 +24,9 @@ from tests.servers import ROOT, TIMEOUT, Server, serving
 # What a reader's shell exports for the recipes is not meant for their tests.
 for name in ("DATABASE", "DATA_DIR", "REDIS_URL", "SESSION_KEY", "TOKEN"):
     os.environ.pop(name, None)
+for name in list(os.environ):
+    if name.startswith("COOKBOOK_"):
+        del os.environ[name]
 
 
 class Serve(Protocol):

@@ -119,6 +119,7 @@ async def running(
             env={
                 **os.environ,
                 "PORT": "0",
+                "COOKBOOK_PORT": "0",
                 "PYTHONUNBUFFERED": "1",
                 **DEMONSTRATION,
                 **environment,
@@ -146,7 +147,7 @@ async def run_to_its_end(
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-W", "error", script),
         cwd=cwd,
-        env={**os.environ, "PORT": "0", **environment},
+        env={**os.environ, "PORT": "0", "COOKBOOK_PORT": "0", **environment},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )

@@ -411,8 +411,9 @@ async def play_alone(
 @pytest.fixture
 async def cookbook(tmp_path: Path, redis_url: str) -> AsyncIterator[Process]:
     """The whole cookbook, in a process of its own."""
+    environment = {"COOKBOOK_REDIS_URL": redis_url}
     script = ROOT / "app.py"
-    async with running(script, cwd=tmp_path, REDIS_URL=redis_url) as process:
+    async with running(script, cwd=tmp_path, **environment) as process:
         yield process
 
 

@@ -186,7 +186,10 @@ async def test_the_bare_prefix_leads_to_the_recipe(
 async def test_a_redirect_holds_bytes_above_127_that_a_parser_lets_in(
     tmp_path: Path, redis_url: str
 ) -> None:
-    environment = {"AIOHTTP_NO_EXTENSIONS": "1", "REDIS_URL": redis_url}
+    environment = {
+        "AIOHTTP_NO_EXTENSIONS": "1",
+        "COOKBOOK_REDIS_URL": redis_url,
+    }
     async with running(ROOT / "app.py", cwd=tmp_path, **environment) as process:
         answer = await exchange(
             process,

@@ -195,21 +195,20 @@ async def test_options_come_from_the_environment_too(
     script: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:
     environment |= {
-        "REDIS_URL": "redis://redis.example",
-        "DATA_DIR": str(tmp_path / "new" / "data"),
-        "SESSION_KEY": "a key",
-        "ALLOW_HOST": "one two",
-        "TRUST_PROXY": "1",
+        "COOKBOOK_REDIS_URL": "redis://redis.example",
+        "COOKBOOK_DATA_DIR": str(tmp_path),
+        "COOKBOOK_SESSION_KEY": "a key",
+        "COOKBOOK_ALLOW_HOSTS": "one two",
+        "COOKBOOK_TRUST_PROXY": "1",
     }
     async with running(script, cwd=tmp_path, **environment) as process:
         assert await told(process) == {
             "redis": "redis://redis.example",
-            "data": str(tmp_path / "new" / "data"),
+            "data": str(tmp_path),
             "key": "a key",
             "hosts": ["one", "two"],
             "proxy": True,
         }
-        assert (tmp_path / "new" / "data").is_dir()
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])
@@ -225,17 +224,30 @@ async def test_a_start_on_all_interfaces_says_what_other_names_need(
         assert b"--allow-host" in line
 
 
-def refusal(redis_url: str, *arguments: str) -> str:
+async def test_a_variable_of_another_program_is_no_option(
+    script: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    # conda sets HOST, to the platform that it compiles for.
+    environment |= {
+        "HOST": "x86_64-conda-linux-gnu",
+        "PORT": "1",
+        "REDIS_URL": "redis://redis.example",
+    }
+    async with running(script, cwd=tmp_path, **environment) as process:
+        assert "redis.example" not in (await told(process))["redis"]
+
+
+def refusal(redis_url: str, *arguments: str, code: int = 1) -> str:
     """Run app.py, which must refuse to start, and return what it says."""
     ended = subprocess.run(
         [sys.executable, "app.py", *arguments],
-        env={**os.environ, "REDIS_URL": redis_url},
+        env={**os.environ, "COOKBOOK_REDIS_URL": redis_url},
         cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=30,
     )
-    assert ended.returncode == 1
+    assert ended.returncode == code
     assert ended.stdout == ""
     return ended.stderr
 
@@ -265,13 +277,13 @@ def test_what_is_not_a_redis_is_refused_in_one_line() -> None:
     assert len(reason.splitlines()) == 1
 
 
-def test_a_data_folder_that_cannot_be_made_is_refused(
+def test_a_data_folder_that_does_not_exist_is_refused(
     tmp_path: Path, redis_url: str
 ) -> None:
-    (tmp_path / "file").touch()
-    reason = refusal(redis_url, "--data-dir", str(tmp_path / "file" / "data"))
-    assert reason.startswith("Error: ")
-    assert len(reason.splitlines()) == 1
+    folder = tmp_path / "data"
+    reason = refusal(redis_url, "--data-dir", str(folder), code=2)
+    assert f"Directory '{folder}' does not exist" in reason.splitlines()[-1]
+    assert not folder.exists()
 
 
 async def test_app_prints_its_recipes_with_their_addresses(
