@@ -5,15 +5,14 @@ import sys
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from aiohttp import web
 from cryptography.fernet import Fernet
 
 from cookbook.guard import protect
 from cookbook.mount import mount
-from cookbook.pages import add_pages, address
-from cookbook.recipe import Recipe
+from cookbook.pages import add_pages
+from cookbook.recipe import Options, Recipe, Settings
 from cookbook.server import command
 
 try:
@@ -44,32 +43,57 @@ try:
 except Exception as error:
     sys.exit(f"a recipe cannot be imported: {error}")
 
-COOKBOOK: dict[str, Recipe] = {
-    "/route-table": route_table,
-    "/nested-apps": nested_apps,
-    "/prefix-sink": prefix_sink,
-    "/database": database,
-    "/request-data": request_data,
-    "/parallel-events": parallel_events,
-    "/websocket-logout": websocket_logout,
-    "/source-address": source_address,
-    "/api-stability": api_stability,
-    "/global-gzip": global_gzip,
-    "/client-session": client_session,
-    "/subapp-database": subapp_database,
-    "/after-response": after_response,
-    "/one-response": one_response,
-    "/event-loop": event_loop,
-}
-PRODUCTION: dict[str, Recipe] = {
-    "/production/database": recipes.production.database,
-    "/production/request-data": recipes.production.request_data,
-    "/production/parallel-events": recipes.production.parallel_events,
-    "/production/websocket-logout": recipes.production.websocket_logout,
-    "/production/client-session": recipes.production.client_session,
-    "/production/after-response": recipes.production.after_response,
-    "/production/one-response": recipes.production.one_response,
-}
+
+def with_token(settings: Settings) -> dict[str, str]:
+    """Return the option of a token, which is public: the page shows it."""
+    return {"token": "ann-demo-token"}
+
+
+def with_key(settings: Settings) -> dict[str, str]:
+    """Return the option of the key that encrypts sessions."""
+    return {"key": settings.session_key}
+
+
+def with_redis(settings: Settings) -> dict[str, str]:
+    """Return the option of a Redis."""
+    return {"redis_url": settings.redis_url}
+
+
+def with_database(file: str) -> Options:
+    """Return the option of a database, which is a file of the data folder."""
+    return lambda settings: {"database": settings.data_dir / file}
+
+
+COOKBOOK = [
+    Recipe(route_table, "/route-table", with_token),
+    Recipe(nested_apps, "/nested-apps"),
+    Recipe(prefix_sink, "/prefix-sink"),
+    Recipe(database, "/database", with_database("notes.db")),
+    Recipe(request_data, "/request-data", with_key),
+    Recipe(parallel_events, "/parallel-events", with_redis),
+    Recipe(websocket_logout, "/websocket-logout"),
+    Recipe(source_address, "/source-address"),
+    Recipe(api_stability, "/api-stability"),
+    Recipe(global_gzip, "/global-gzip"),
+    Recipe(client_session, "/client-session"),
+    Recipe(subapp_database, "/subapp-database", with_database("visits.db")),
+    Recipe(after_response, "/after-response"),
+    Recipe(one_response, "/one-response"),
+    Recipe(event_loop, "/event-loop"),
+]
+PRODUCTION = [
+    Recipe.of_production(
+        recipes.production.database, with_database("production-notes.db")
+    ),
+    Recipe.of_production(recipes.production.request_data, with_key),
+    Recipe.of_production(recipes.production.parallel_events, with_redis),
+    Recipe.of_production(recipes.production.websocket_logout),
+    Recipe.of_production(recipes.production.client_session),
+    Recipe.of_production(
+        recipes.production.after_response, with_database("pings.db")
+    ),
+    Recipe.of_production(recipes.production.one_response),
+]
 
 
 def create_app(
@@ -85,28 +109,19 @@ def create_app(
     An outside server sets REDIS_URL, DATA_DIR and SESSION_KEY instead. Without
     a key, the recipes that need one answer 503.
     """
-    redis = redis_url or os.environ.get("REDIS_URL", "redis://localhost")
-    data = data_dir or Path(os.environ.get("DATA_DIR", "."))
     key = session_key or os.environ.get("SESSION_KEY", "")
     if key == "random":
         key = Fernet.generate_key().decode()
-    options: dict[str, dict[str, Any]] = {
-        # Public, because the page shows it.
-        "/route-table": {"token": "ann-demo-token"},
-        "/database": {"database": data / "notes.db"},
-        "/production/database": {"database": data / "production-notes.db"},
-        "/request-data": {"key": key},
-        "/production/request-data": {"key": key},
-        "/parallel-events": {"redis_url": redis},
-        "/production/parallel-events": {"redis_url": redis},
-        "/subapp-database": {"database": data / "visits.db"},
-        "/production/after-response": {"database": data / "pings.db"},
-    }
+    settings = Settings(
+        redis_url=redis_url or os.environ.get("REDIS_URL", "redis://localhost"),
+        data_dir=data_dir or Path(os.environ.get("DATA_DIR", ".")),
+        session_key=key,
+    )
     app = web.Application()
     protect(app, allow_hosts, trust_proxy=trust_proxy)
-    for prefix, recipe in (COOKBOOK | PRODUCTION).items():
-        build = partial(recipe.create_app, **options.get(prefix, {}))
-        mount(app, prefix, build, page=address(recipe))
+    for recipe in COOKBOOK + PRODUCTION:
+        build = partial(recipe.create_app, settings)
+        mount(app, recipe.prefix, build, page=recipe.page)
     add_pages(app, COOKBOOK)
     return app
 

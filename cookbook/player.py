@@ -13,7 +13,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.frames import Close
 
-from cookbook.recipe import NOTHING, Step
+from cookbook.docs import NOTHING, Step
 
 PATIENCE = 10.0
 """Seconds for a step."""

@@ -1,155 +1,128 @@
-"""What a recipe is, and what can be read from its docstring."""
+"""What a recipe is: a module, where it is mounted, and what belongs to it."""
 
-import ast
-import re
-import tomllib
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from inspect import getdoc
-from itertools import dropwhile, takewhile
-from types import ModuleType
-from typing import Literal, Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol, Self
 
 from aiohttp import web
 
-Kind = Literal["run", "open", "send", "receive", "closed", "log"]
-
-NOTHING = "(nothing for 1 s)"
-"""What `receive` names where no frame comes."""
+from cookbook.docs import Docs
+from cookbook.traps import Trap, read_traps
 
 
-class Documented(Protocol):
-    """What has a docstring in the form of a recipe's."""
-
-    __doc__: str | None
-
-
-class Recipe(Documented, Protocol):
-    """A module of `recipes/`: a docstring to read and an application to run."""
+class Module(Protocol):
+    """A file of `recipes/`: a docstring to read and an application to run."""
 
     __name__: str
     __file__: str | None
+    __doc__: str | None
 
     @property
     def create_app(self) -> Callable[..., web.Application]: ...
 
 
 @dataclass(frozen=True)
-class Step:
-    """One line of a dialogue, and the output that the docstring promises.
+class Settings:
+    """What the server gives to the recipes; a recipe takes what it needs."""
 
-    `run` is a shell command. `open` connects a WebSocket, which the steps
-    `send`, `receive` and `closed` then belong to, until the next `open`. `log`
-    is a line, or a part of one, that the server writes.
-    """
+    redis_url: str
+    data_dir: Path
+    session_key: str
 
-    kind: Kind
-    text: str
-    output: str = ""
 
-    @property
-    def promised(self) -> str:
-        """What the step prints, with `...` for any run of characters."""
-        match self.kind:
-            case "receive" | "log":
-                return self.text
-            case "closed":
-                return f"Connection closed: {self.text}"
-        return self.output.rstrip("\n")
+Options = Callable[[Settings], Mapping[str, Any]]
+"""Returns what the `create_app` of a recipe is called with."""
 
-    @property
-    def pattern(self) -> re.Pattern[str]:
-        """The promise as a regular expression."""
-        parts = map(re.escape, self.promised.split("..."))
-        return re.compile(".*?".join(parts), re.DOTALL)
+
+def no_options(settings: Settings) -> Mapping[str, Any]:
+    """Return the options of a recipe that takes none."""
+    return {}
 
 
 @dataclass(frozen=True)
-class Header:
-    """What a recipe needs, from the metadata at its top (PEP 723)."""
+class Recipe:
+    """A module of `recipes/` or `recipes/production/`, mounted at `prefix`.
 
-    python: str
-    packages: list[str]
-
-
-def documented(source: str) -> Documented:
-    """Return what has the docstring of a source, which is not run."""
-    return ModuleType("source", ast.get_docstring(ast.parse(source)))
-
-
-def read_header(source: str) -> Header:
-    """Read the `# /// script` block of a source.
-
-    Raises ValueError for a source that has none.
+    The files that belong to it bear its name. A path is returned whether the
+    file is there or not: an installed copy has no tests.
     """
-    block = re.search(r"(?ms)^# /// script\n(.*?)^# ///$", source)
-    if block is None:
-        raise ValueError("a recipe begins with its script metadata")
-    lines = [line.removeprefix("#") for line in block[1].splitlines()]
-    metadata = tomllib.loads("\n".join(line.strip() for line in lines))
-    return Header(metadata["requires-python"], metadata["dependencies"])
 
+    module: Module
+    prefix: str
+    options: Options = no_options
 
-def read_answer(source: str) -> list[str]:
-    """Return what stands between `# answer` and `# end of answer`."""
-    marked = r"(?ms)^# answer\n(.*?)^# end of answer$"
-    return [part.strip("\n") for part in re.findall(marked, source)]
+    @classmethod
+    def of_production(
+        cls, module: Module, options: Options = no_options
+    ) -> Self:
+        """Make that of a production file, whose name tells its prefix."""
+        _, _, name = module.__name__.rpartition(".")
+        return cls(module, f"/production/{name.replace('_', '-')}", options)
 
+    def create_app(self, settings: Settings) -> web.Application:
+        """Build the application, with the options that it takes."""
+        return self.module.create_app(**self.options(settings))
 
-def question(recipe: Documented) -> str:
-    """Return the first line of the docstring: the FAQ's question."""
-    return _docstring(recipe).partition("\n")[0]
+    @property
+    def name(self) -> str:
+        """The name of the module, without its package."""
+        return self.module.__name__.rpartition(".")[2]
 
+    @property
+    def file(self) -> Path:
+        """The file of the module."""
+        return Path(str(self.module.__file__))
 
-def answer(recipe: Documented) -> str:
-    """Return the docstring's Markdown between question and dialogue."""
-    _, _, rest = _docstring(recipe).partition("\n")
-    return rest.partition("\nTry it::\n")[0].strip()
+    @property
+    def source(self) -> str:
+        """The text of the file, as it is on disk now."""
+        return self.file.read_text(encoding="utf-8")
 
+    @cached_property
+    def docs(self) -> Docs:
+        """The docstring of the module, in its parts."""
+        return Docs.parse(self.module.__doc__ or "")
 
-def details(recipe: Documented) -> str:
-    """Return the docstring's Markdown after the dialogue: *Good to know*."""
-    _, _, rest = _docstring(recipe).partition("\nTry it::\n")
-    lines = rest.splitlines()
-    return "\n".join(dropwhile(_is_of_dialogue, lines)).strip()
+    @property
+    def page(self) -> str:
+        """The path of the page; a production file is on that of its answer."""
+        return f"/recipes/{self.name}"
 
+    @property
+    def production_file(self) -> Path:
+        """The production file beside an answer; not all have one."""
+        return self.file.parent / "production" / self.file.name
 
-def dialogue(recipe: Documented) -> list[Step]:
-    """Return the steps of the docstring's `Try it::` block, in order."""
-    _, _, rest = _docstring(recipe).partition("\nTry it::\n")
-    steps: list[Step] = []
-    for line in takewhile(_is_of_dialogue, rest.splitlines()):
-        if step := _new_step(line[4:]):
-            steps.append(step)
-        elif line:
-            steps[-1] = _continued(steps[-1], line[4:])
-    return steps
+    @property
+    def starter_test(self) -> Path:
+        """The test that a reader copies beside an answer."""
+        return self.file.parent / "testing" / f"test_{self.file.name}"
 
+    @property
+    def tests(self) -> Path:
+        """The tests of the file."""
+        return self._tests_of(self.file)
 
-def _is_of_dialogue(line: str) -> bool:
-    return not line or line.startswith("    ")
+    @property
+    def production_tests(self) -> Path:
+        """The tests of the production file beside an answer."""
+        return self._tests_of(self.production_file)
 
+    @cached_property
+    def traps(self) -> list[Trap]:
+        """The wrong ways beside an answer, in the order of their names.
 
-def _new_step(line: str) -> Step | None:
-    kinds: dict[str, Kind] = {
-        "$ python -m websockets ": "open",
-        "$ ": "run",
-        "> ": "send",
-        "< ": "receive",
-        "Connection closed: ": "closed",
-        "Log: ": "log",
-    }
-    for mark, kind in kinds.items():
-        if line.startswith(mark):
-            return Step(kind, line.removeprefix(mark))
-    return None
+        Comparing each with its pair takes a few milliseconds.
+        """
+        pairs = [self.file, self.production_file]
+        return read_traps(
+            self.file.parent / "traps" / self.name,
+            [pair for pair in pairs if pair.exists()],
+        )
 
-
-def _continued(step: Step, line: str) -> Step:
-    if step.text.endswith("\\"):
-        return replace(step, text=f"{step.text}\n{line}")
-    return replace(step, output=f"{step.output}{line}\n")
-
-
-def _docstring(recipe: Documented) -> str:
-    return getdoc(recipe) or ""
+    def _tests_of(self, file: Path) -> Path:
+        recipes = next(each for each in file.parents if each.name == "recipes")
+        place = file.relative_to(recipes).parent
+        return recipes.parent / "tests" / place / f"test_{file.name}"

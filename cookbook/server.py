@@ -5,7 +5,7 @@ import errno
 import logging
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from aiohttp import web
 from redis import Redis
 
 from cookbook.connection import Runner
-from cookbook.recipe import Recipe, question
+from cookbook.recipe import Recipe
 from cookbook.redis_server import redis_server
 from cookbook.temporary import temporary_folder
 
@@ -26,7 +26,7 @@ EVERY_ADDRESS = frozenset({"0.0.0.0", "::", ""})  # noqa: S104
 
 
 def command(
-    create_app: Callable[..., web.Application], recipes: Mapping[str, Recipe]
+    create_app: Callable[..., web.Application], recipes: Sequence[Recipe]
 ) -> click.Command:
     """Make the command line that serves the application of `create_app`."""
 
@@ -113,7 +113,7 @@ def command(
 
 
 async def _serve(
-    app: web.Application, host: str, port: int, recipes: Mapping[str, Recipe]
+    app: web.Application, host: str, port: int, recipes: Sequence[Recipe]
 ) -> None:
     told_to_end = _listen_to_signals()
     runner = Runner(app, shutdown_timeout=SHUTDOWN_TIMEOUT)
@@ -160,10 +160,10 @@ def _signals() -> list[signal.Signals]:
     return [signal.SIGINT, signal.SIGTERM, *hang_up]
 
 
-def _print_contents(port: int, recipes: Mapping[str, Recipe]) -> None:
+def _print_contents(port: int, recipes: Sequence[Recipe]) -> None:
     lines = [f"The aiohttp cookbook is at http://localhost:{port}/"]
     lines += [
-        f"  http://localhost:{port}{prefix:<20} {question(recipe)}"
-        for prefix, recipe in recipes.items()
+        f"  http://localhost:{port}{recipe.prefix:<20} {recipe.docs.title}"
+        for recipe in recipes
     ]
     click.echo("\n".join(lines))

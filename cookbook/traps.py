@@ -6,11 +6,10 @@ dialogue that shows it.
 """
 
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from cookbook.differences import Hunk, count_lines, differences
-from cookbook.recipe import Step, answer, dialogue, documented, question
+from cookbook.docs import Docs
 
 
 @dataclass(frozen=True)
@@ -22,9 +21,7 @@ class Trap:
     """
 
     file: Path
-    title: str
-    why: str
-    dialogue: list[Step]
+    docs: Docs
     pair: Path
     hunks: list[Hunk]
 
@@ -34,23 +31,13 @@ class Trap:
         return self.file.stem
 
 
-def trap_files(recipe: Path) -> list[Path]:
-    """Return the files of a recipe's traps, given the file of its answer."""
-    folder = recipe.parent / "traps" / recipe.stem
-    return sorted(folder.glob("*.py"))
-
-
-@cache
-def traps_of(recipe: Path) -> list[Trap]:
-    """Read the traps of a recipe, given the file of its answer."""
-    pairs = [recipe, recipe.parent / "production" / recipe.name]
-    pairs = [pair for pair in pairs if pair.exists()]
-    return [_read(file, pairs) for file in trap_files(recipe)]
+def read_traps(folder: Path, pairs: list[Path]) -> list[Trap]:
+    """Read the traps in a folder, which need not exist, by their names."""
+    return [_read(file, pairs) for file in sorted(folder.glob("*.py"))]
 
 
 def _read(file: Path, pairs: list[Path]) -> Trap:
     source = file.read_text(encoding="utf-8")
-    told = documented(source)
     hunks, pair = min(
         (
             (differences(pair.read_text(encoding="utf-8"), source), pair)
@@ -58,4 +45,4 @@ def _read(file: Path, pairs: list[Path]) -> Trap:
         ),
         key=lambda found: count_lines(found[0]),
     )
-    return Trap(file, question(told), answer(told), dialogue(told), pair, hunks)
+    return Trap(file, Docs.of_source(source), pair, hunks)

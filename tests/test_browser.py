@@ -24,13 +24,12 @@ from playwright.async_api import (
 from yarl import URL
 
 import app
-from cookbook.pages.content import name_of
 from cookbook.verdicts import FAQ
 from tests.conftest import missing
 from tests.servers import ROOT, Process, running, serving
 from tests.test_symptoms import SYMPTOMS
 
-MODULES = [name_of(recipe) for recipe in app.COOKBOOK.values()]
+MODULES = [recipe.name for recipe in app.COOKBOOK]
 
 CURL_ONLY = {
     "global_gzip": [
@@ -108,7 +107,7 @@ def is_promised(message: ConsoleMessage) -> bool:
     """Tell whether it is only that a recipe refused a request, as it should."""
     path = URL(message.location["url"]).path
     prefixes = tuple(
-        f"{prefix}/" for prefix in [*app.COOKBOOK, *app.PRODUCTION]
+        f"{recipe.prefix}/" for recipe in app.COOKBOOK + app.PRODUCTION
     )
     return message.text.startswith(
         "Failed to load resource: the server responded with a status of "

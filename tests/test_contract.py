@@ -19,17 +19,9 @@ from cryptography.fernet import Fernet
 from packaging.requirements import Requirement
 
 import app
-from cookbook.pages.content import name_of
 from cookbook.player import player
-from cookbook.recipe import (
-    Recipe,
-    answer,
-    details,
-    dialogue,
-    question,
-    read_answer,
-    read_header,
-)
+from cookbook.recipe import Recipe
+from cookbook.source import read_answer, read_header
 from tests.readability import Readability, read_source
 from tests.servers import ROOT, Process, running
 
@@ -88,13 +80,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
 MAX_LINES = {"global_gzip": 110, "parallel_events": 141}
 """Answers that may have more than 100 lines: their endpoints need them."""
 
-FILES = app.COOKBOOK | app.PRODUCTION
+FILES = app.COOKBOOK + app.PRODUCTION
 
 
-def parametrize(mapping: dict[str, Recipe]) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize(
-        ("prefix", "recipe"), mapping.items(), ids=list(mapping)
-    )
+def parametrize(recipes: list[Recipe]) -> pytest.MarkDecorator:
+    ids = [recipe.prefix for recipe in recipes]
+    return pytest.mark.parametrize("recipe", recipes, ids=ids)
 
 
 every_answer = parametrize(app.COOKBOOK)
@@ -102,24 +93,16 @@ every_production = parametrize(app.PRODUCTION)
 every_file = parametrize(FILES)
 
 
-def path_of(recipe: Recipe) -> Path:
-    return Path(str(recipe.__file__))
-
-
-def source_of(recipe: Recipe) -> str:
-    return path_of(recipe).read_text()
-
-
 def is_production(recipe: Recipe) -> bool:
-    return path_of(recipe).parent.name == "production"
+    return recipe.file.parent.name == "production"
 
 
 def make(recipe: Recipe) -> web.Application:
-    return recipe.create_app(**OPTIONS.get(name_of(recipe), {}))
+    return recipe.module.create_app(**OPTIONS.get(recipe.name, {}))
 
 
 def figures_of(recipe: Recipe) -> Readability:
-    return read_source(source_of(recipe))
+    return read_source(recipe.source)
 
 
 def imports_of(path: Path) -> set[str]:
@@ -136,28 +119,26 @@ def imports_of(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("folder", "mapping"),
+    ("folder", "recipes"),
     [("recipes", app.COOKBOOK), ("recipes/production", app.PRODUCTION)],
 )
 def test_every_file_of_recipes_is_in_the_cookbook(
-    folder: str, mapping: dict[str, Recipe]
+    folder: str, recipes: list[Recipe]
 ) -> None:
-    files = {path.stem for path in (ROOT / folder).glob("[!_]*.py")}
-    assert files == {name_of(recipe) for recipe in mapping.values()}
+    files = set((ROOT / folder).glob("[!_]*.py"))
+    assert files == {recipe.file for recipe in recipes}
 
 
 @every_file
-def test_the_prefix_is_the_name_of_the_module(
-    prefix: str, recipe: Recipe
-) -> None:
+def test_the_prefix_is_the_name_of_the_module(recipe: Recipe) -> None:
     place = "/production/" if is_production(recipe) else "/"
-    assert prefix == place + name_of(recipe).replace("_", "-")
+    assert recipe.prefix == place + recipe.name.replace("_", "-")
 
 
 def test_the_recipes_are_in_the_order_of_the_faq() -> None:
-    assert list(app.COOKBOOK) == list(FAQ)
+    assert [recipe.prefix for recipe in app.COOKBOOK] == list(FAQ)
     production = [
-        prefix.removeprefix("/production") for prefix in app.PRODUCTION
+        recipe.prefix.removeprefix("/production") for recipe in app.PRODUCTION
     ]
     assert production == [prefix for prefix in FAQ if prefix in production]
 
@@ -169,10 +150,10 @@ def test_the_machinery_knows_no_recipe() -> None:
 
 def test_the_readme_lists_the_recipes() -> None:
     rows = [
-        f"| {question(recipe)} "
-        f"| [recipes/{path_of(recipe).name}](recipes/{path_of(recipe).name}) "
-        f"| [{prefix}](http://localhost:8080{prefix}) |"
-        for prefix, recipe in app.COOKBOOK.items()
+        f"| {recipe.docs.title} "
+        f"| [recipes/{recipe.file.name}](recipes/{recipe.file.name}) "
+        f"| [{recipe.prefix}](http://localhost:8080{recipe.prefix}) |"
+        for recipe in app.COOKBOOK
     ]
     readme = (ROOT / "README.md").read_text().splitlines()
     start = readme.index("|--|--|--|") + 1
@@ -183,13 +164,11 @@ def test_the_readme_lists_the_recipes() -> None:
 
 
 @every_file
-def test_the_header_names_what_the_file_imports(
-    prefix: str, recipe: Recipe
-) -> None:
-    header = read_header(source_of(recipe))
+def test_the_header_names_what_the_file_imports(recipe: Recipe) -> None:
+    header = read_header(recipe.source)
     assert header.python == ">=3.11"
     named = {Requirement(package).name for package in header.packages}
-    foreign = imports_of(path_of(recipe)) - sys.stdlib_module_names
+    foreign = imports_of(recipe.file) - sys.stdlib_module_names
     imported = {PACKAGES[module] for module in foreign}
     assert imported - OF_AIOHTTP <= named
     # What is named and not imported is an extra of something that is.
@@ -197,53 +176,49 @@ def test_the_header_names_what_the_file_imports(
 
 
 @every_file
-def test_the_header_allows_the_versions_that_are_tested(
-    prefix: str, recipe: Recipe
-) -> None:
+def test_the_header_allows_the_versions_that_are_tested(recipe: Recipe) -> None:
     pins = dict(
         re.findall(
             r"(?m)^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text()
         )
     )
-    for package in read_header(source_of(recipe)).packages:
+    for package in read_header(recipe.source).packages:
         requirement = Requirement(package)
         assert str(requirement.specifier), f"{package} has no lowest version"
         assert pins[requirement.name] in requirement.specifier
 
 
 @every_file
-def test_the_first_line_is_the_question_of_the_faq(
-    prefix: str, recipe: Recipe
-) -> None:
-    assert question(recipe) == FAQ[prefix.removeprefix("/production")]
+def test_the_first_line_is_the_question_of_the_faq(recipe: Recipe) -> None:
+    assert recipe.docs.title == FAQ[recipe.prefix.removeprefix("/production")]
 
 
 @every_file
-def test_the_docstring_answers_and_shows(prefix: str, recipe: Recipe) -> None:
-    docstring = inspect.cleandoc(recipe.__doc__ or "").splitlines()
+def test_the_docstring_answers_and_shows(recipe: Recipe) -> None:
+    docstring = inspect.cleandoc(recipe.module.__doc__ or "").splitlines()
     assert len(docstring) <= (60 if is_production(recipe) else 30)
-    assert 2 <= len(answer(recipe).splitlines()) <= 7
-    assert any(step.promised for step in dialogue(recipe))
+    assert 2 <= len(recipe.docs.text.splitlines()) <= 7
+    assert any(step.promised for step in recipe.docs.dialogue)
 
 
 @every_answer
 def test_an_answer_has_three_to_six_things_that_are_good_to_know(
-    prefix: str, recipe: Recipe
+    recipe: Recipe,
 ) -> None:
-    heading, *rest = details(recipe).splitlines()
+    heading, *rest = recipe.docs.details.splitlines()
     assert heading == "Good to know:"
     bullets = [line for line in rest if line.startswith("- ")]
     assert 3 <= len(bullets) <= 6
-    if f"/production{prefix}" in app.PRODUCTION:
-        assert f"production/{name_of(recipe)}.py" in details(recipe)
+    if recipe.production_file.exists():
+        assert f"production/{recipe.name}.py" in recipe.docs.details
 
 
 # The shape of a file
 
 
 @every_file
-def test_the_lines_that_answer_are_marked(prefix: str, recipe: Recipe) -> None:
-    source = source_of(recipe)
+def test_the_lines_that_answer_are_marked(recipe: Recipe) -> None:
+    source = recipe.source
     parts = read_answer(source)
     assert 1 <= len(parts) <= 3
     marks = re.findall(r"(?m)^[ \t]*# (?:end of )?answer$", source)
@@ -254,22 +229,20 @@ def test_the_lines_that_answer_are_marked(prefix: str, recipe: Recipe) -> None:
 
 
 @every_answer
-def test_the_answer_comes_in_the_first_half_of_the_code(
-    prefix: str, recipe: Recipe
-) -> None:
-    code = source_of(recipe).split('"""', 2)[2].splitlines()
+def test_the_answer_comes_in_the_first_half_of_the_code(recipe: Recipe) -> None:
+    code = recipe.source.split('"""', 2)[2].splitlines()
     assert code.index("# answer") < len(code) / 2
 
 
 @every_file
-def test_a_file_reads_calmly(prefix: str, recipe: Recipe) -> None:
+def test_a_file_reads_calmly(recipe: Recipe) -> None:
     figures = figures_of(recipe)
     if is_production(recipe):
         assert figures.lines <= 300
         assert figures.longest_function <= 35
         assert figures.deepest_nesting <= 4
     else:
-        assert figures.lines <= MAX_LINES.get(name_of(recipe), 100)
+        assert figures.lines <= MAX_LINES.get(recipe.name, 100)
         assert figures.longest_function <= 25
         assert figures.deepest_nesting <= 3
     assert figures.tokens_per_line <= 9.5
@@ -278,36 +251,34 @@ def test_a_file_reads_calmly(prefix: str, recipe: Recipe) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mapping", "tokens"),
+    ("recipes", "tokens"),
     [(app.COOKBOOK, 8.9), (app.PRODUCTION, 9.0)],
 )
 def test_the_files_together_read_calmly(
-    mapping: dict[str, Recipe], tokens: float
+    recipes: list[Recipe], tokens: float
 ) -> None:
-    figures = map(figures_of, mapping.values())
+    figures = map(figures_of, recipes)
     assert median(each.tokens_per_line for each in figures) <= tokens
 
 
 @every_file
 def test_a_recipe_imports_no_more_than_published_packages(
-    prefix: str, recipe: Recipe
+    recipe: Recipe,
 ) -> None:
-    foreign = imports_of(path_of(recipe)) - sys.stdlib_module_names
+    foreign = imports_of(recipe.file) - sys.stdlib_module_names
     assert foreign <= set(PACKAGES)
 
 
 @every_answer
 def test_a_copied_recipe_hides_no_module_of_the_standard_library(
-    prefix: str, recipe: Recipe
+    recipe: Recipe,
 ) -> None:
-    assert path_of(recipe).stem not in STANDARD_LIBRARY
+    assert recipe.file.stem not in STANDARD_LIBRARY
 
 
 @every_file
-def test_create_app_comes_last_and_has_no_logic(
-    prefix: str, recipe: Recipe
-) -> None:
-    *_, factory, main = ast.parse(source_of(recipe)).body
+def test_create_app_comes_last_and_has_no_logic(recipe: Recipe) -> None:
+    *_, factory, main = ast.parse(recipe.source).body
     assert isinstance(factory, ast.FunctionDef)
     assert factory.name == "create_app"
     assert not factory.args.args
@@ -317,18 +288,14 @@ def test_create_app_comes_last_and_has_no_logic(
 
 
 @every_file
-def test_the_environment_is_read_where_the_file_is_run(
-    prefix: str, recipe: Recipe
-) -> None:
-    source = source_of(recipe)
+def test_the_environment_is_read_where_the_file_is_run(recipe: Recipe) -> None:
+    source = recipe.source
     before, _, _ = source.partition('if __name__ == "__main__":')
     assert "environ" not in before
 
 
 @every_file
-def test_every_handler_has_a_line_for_the_page(
-    prefix: str, recipe: Recipe
-) -> None:
+def test_every_handler_has_a_line_for_the_page(recipe: Recipe) -> None:
     routes = list(make(recipe).router.routes())
     for route in routes:
         if isinstance(route.handler, type):
@@ -348,9 +315,7 @@ def test_every_handler_has_a_line_for_the_page(
 
 
 @every_file
-def test_create_app_makes_independent_applications(
-    prefix: str, recipe: Recipe
-) -> None:
+def test_create_app_makes_independent_applications(recipe: Recipe) -> None:
     one, other = make(recipe), make(recipe)
     assert isinstance(one, web.Application)
     assert one is not other
@@ -359,7 +324,7 @@ def test_create_app_makes_independent_applications(
 
 @every_file
 def test_importing_a_recipe_outside_a_loop_warns_of_nothing(
-    prefix: str, recipe: Recipe, tmp_path: Path
+    recipe: Recipe, tmp_path: Path
 ) -> None:
     # It opens nothing either: no thread, no descriptor, no file.
     program = (
@@ -371,11 +336,11 @@ def test_importing_a_recipe_outside_a_loop_warns_of_nothing(
         "assert threading.active_count() == 1\n"
         "assert not os.listdir()\n"
     )
-    options = json.dumps(OPTIONS.get(name_of(recipe), {}))
+    options = json.dumps(OPTIONS.get(recipe.name, {}))
     subprocess.run(
         [
             *(sys.executable, "-W", "error", "-c", program),
-            *(str(path_of(recipe)), options),
+            *(str(recipe.file), options),
         ],
         cwd=tmp_path,
         check=True,
@@ -385,16 +350,16 @@ def test_importing_a_recipe_outside_a_loop_warns_of_nothing(
 
 @every_file
 async def test_the_dialogue_is_true_where_the_recipe_runs_alone(
-    prefix: str, recipe: Recipe, tmp_path: Path, redis_url: str
+    recipe: Recipe, tmp_path: Path, redis_url: str
 ) -> None:
-    await play_alone(recipe, path_of(recipe), tmp_path, redis_url)
+    await play_alone(recipe, recipe.file, tmp_path, redis_url)
 
 
 @every_file
 async def test_the_dialogue_is_true_of_a_copy_in_an_empty_folder(
-    prefix: str, recipe: Recipe, tmp_path: Path, redis_url: str
+    recipe: Recipe, tmp_path: Path, redis_url: str
 ) -> None:
-    copy = shutil.copy(path_of(recipe), tmp_path)
+    copy = shutil.copy(recipe.file, tmp_path)
     await play_alone(recipe, Path(copy), tmp_path, redis_url)
 
 
@@ -403,7 +368,7 @@ async def play_alone(
 ) -> None:
     async with running(script, cwd=folder, REDIS_URL=redis_url) as process:
         async with player(process.port, "", folder) as shell:
-            assert not await shell.play(dialogue(recipe))
+            assert not await shell.play(recipe.docs.dialogue)
         assert await process.end() == 0
         assert "Traceback" not in process.log.read_text()
 
@@ -419,22 +384,21 @@ async def cookbook(tmp_path: Path, redis_url: str) -> AsyncIterator[Process]:
 
 @every_file
 async def test_the_dialogue_is_true_where_the_recipe_is_mounted(
-    prefix: str, recipe: Recipe, tmp_path: Path, cookbook: Process
+    recipe: Recipe, tmp_path: Path, cookbook: Process
 ) -> None:
-    async with player(cookbook.port, prefix, tmp_path) as shell:
-        assert not await shell.play(dialogue(recipe))
+    async with player(cookbook.port, recipe.prefix, tmp_path) as shell:
+        assert not await shell.play(recipe.docs.dialogue)
 
 
 @every_file
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_recipe_ends_when_it_is_told_to(
-    prefix: str,
     recipe: Recipe,
     number: signal.Signals,
     tmp_path: Path,
     redis_url: str,
 ) -> None:
-    script = path_of(recipe)
+    script = recipe.file
     async with running(script, cwd=tmp_path, REDIS_URL=redis_url) as process:
         assert await process.end(number) == 0
 
@@ -443,22 +407,18 @@ async def test_a_recipe_ends_when_it_is_told_to(
 
 
 @every_file
-def test_a_recipe_has_tests_of_its_own_name(
-    prefix: str, recipe: Recipe
-) -> None:
-    folder = ROOT / "tests"
-    if is_production(recipe):
-        folder /= "production"
-    assert (folder / f"test_{name_of(recipe)}.py").exists()
+def test_a_recipe_has_tests_of_its_own_name(recipe: Recipe) -> None:
+    assert recipe.tests.exists()
+    assert recipe.tests.is_relative_to(ROOT / "tests")
 
 
 @every_answer
 def test_a_starter_test_passes_beside_a_copy_of_the_answer(
-    prefix: str, recipe: Recipe, tmp_path: Path, redis_url: str
+    recipe: Recipe, tmp_path: Path, redis_url: str
 ) -> None:
-    starter = path_of(recipe).parent / "testing" / f"test_{name_of(recipe)}.py"
+    starter = recipe.starter_test
     assert 15 <= len(starter.read_text().splitlines()) <= 40
-    for file in (path_of(recipe), starter):
+    for file in (recipe.file, starter):
         shutil.copy(file, tmp_path)
     ended = subprocess.run(
         [
@@ -476,10 +436,10 @@ def test_a_starter_test_passes_beside_a_copy_of_the_answer(
 
 @every_production
 def test_a_production_file_has_all_endpoints_of_its_answer(
-    prefix: str, recipe: Recipe
+    recipe: Recipe,
 ) -> None:
-    answers = app.COOKBOOK[prefix.removeprefix("/production")]
-    assert endpoints_of(answers) <= endpoints_of(recipe)
+    (answer,) = [each for each in app.COOKBOOK if each.name == recipe.name]
+    assert endpoints_of(answer) <= endpoints_of(recipe)
 
 
 def endpoints_of(recipe: Recipe) -> set[tuple[str, str]]:
@@ -494,9 +454,9 @@ def endpoints_of(recipe: Recipe) -> set[tuple[str, str]]:
 
 @every_production
 def test_the_tests_of_an_answer_run_on_its_production_file(
-    prefix: str, recipe: Recipe
+    recipe: Recipe,
 ) -> None:
-    tests = ROOT / "tests" / f"test_{name_of(recipe)}.py"
+    tests = ROOT / "tests" / f"test_{recipe.name}.py"
     tree = ast.parse(tests.read_text())
     both, answer_only = 0, 0
     for node in tree.body:

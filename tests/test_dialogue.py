@@ -1,24 +1,14 @@
-"""Proofs for cookbook/recipe.py and the player: a wrong docstring is red."""
+"""Proofs for cookbook/docs.py and the player: a wrong docstring is red."""
 
 from pathlib import Path
 from textwrap import indent
-from types import ModuleType
-from typing import cast
 
 import pytest
 from aiohttp import web
 
+from cookbook.docs import Docs, Step
 from cookbook.player import player
-from cookbook.recipe import (
-    Header,
-    Recipe,
-    Step,
-    answer,
-    dialogue,
-    question,
-    read_answer,
-    read_header,
-)
+from cookbook.source import Header, read_answer, read_header
 from tests.conftest import Serve
 
 DOCSTRING = """What is it?
@@ -46,16 +36,12 @@ Good to know:
 """
 
 
-def recipe(docstring: str) -> Recipe:
-    module = ModuleType("recipe", docstring)
-    module.create_app = web.Application  # type: ignore[attr-defined]
-    return cast(Recipe, module)
-
-
-def test_a_docstring_is_question_answer_and_dialogue() -> None:
-    assert question(recipe(DOCSTRING)) == "What is it?"
-    assert answer(recipe(DOCSTRING)) == "It is *this*,\nand that."
-    assert dialogue(recipe(DOCSTRING)) == [
+def test_a_docstring_is_title_text_dialogue_and_details() -> None:
+    docs = Docs.parse(DOCSTRING)
+    assert docs.title == "What is it?"
+    assert docs.text == "It is *this*,\nand that."
+    assert docs.details == "Good to know:\n\n- Not a step."
+    assert docs.dialogue == [
         Step("run", "curl localhost:8080/one", "1\n"),
         Step("run", "curl \\\n    localhost:8080/two"),
         Step("open", "ws://localhost:8080/ws"),
@@ -67,7 +53,14 @@ def test_a_docstring_is_question_answer_and_dialogue() -> None:
 
 
 def test_a_docstring_may_lack_a_dialogue() -> None:
-    assert dialogue(recipe("What is it?")) == []
+    assert Docs.parse("What is it?") == Docs("What is it?", "", [], "")
+    assert Docs.parse("") == Docs("", "", [], "")
+
+
+def test_the_docstring_of_a_source_is_read_and_the_source_is_not_run() -> None:
+    docs = Docs.of_source(f'"""{DOCSTRING}"""\nraise SystemExit\n')
+    assert docs.title == "What is it?"
+    assert Docs.of_source("raise SystemExit\n") == Docs.parse("")
 
 
 SOURCE = """\
@@ -129,9 +122,9 @@ async def port(serve: Serve) -> int:
 
 
 async def play(port: int, folder: Path, lines: str, prefix: str = "") -> str:
-    steps = dialogue(recipe(f"What?\n\nTry it::\n\n{indent(lines, ' ' * 4)}"))
+    docs = Docs.parse(f"What?\n\nTry it::\n\n{indent(lines, ' ' * 4)}")
     async with player(port, prefix, folder) as shell:
-        return await shell.play(steps)
+        return await shell.play(docs.dialogue)
 
 
 @pytest.mark.parametrize(

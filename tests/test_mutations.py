@@ -7,8 +7,6 @@ from pathlib import Path
 import pytest
 
 import app
-from cookbook.pages.content import file_of, name_of
-from cookbook.traps import traps_of
 from tests.mutations import __main__ as mutations
 from tests.servers import ROOT
 
@@ -42,9 +40,8 @@ def test_a_patch_is_of_one_to_five_lines_of_its_recipe(patch: Path) -> None:
 
 def test_every_recipe_has_at_least_three_mutations() -> None:
     folders = [patch.parent.name for patch in PATCHES]
-    for recipe in app.COOKBOOK.values():
-        traps = traps_of(file_of(recipe))
-        assert folders.count(name_of(recipe)) + len(traps) >= 3
+    for recipe in app.COOKBOOK:
+        assert folders.count(recipe.name) + len(recipe.traps) >= 3
 
 
 @pytest.mark.parametrize("folder", ["recipes", "recipes/production"])

@@ -16,21 +16,10 @@ import app
 from cookbook.differences import differences
 from cookbook.guard import protect
 from cookbook.mount import mount
-from cookbook.pages import add_pages, address, content
-from cookbook.pages.content import (
-    file_of,
-    first_sentence,
-    name_of,
-    starter_test_of,
-)
-from cookbook.recipe import (
-    Recipe,
-    answer,
-    question,
-    read_answer,
-    read_header,
-)
-from cookbook.traps import traps_of
+from cookbook.pages import add_pages
+from cookbook.pages.content import first_sentence
+from cookbook.recipe import Module, Recipe
+from cookbook.source import read_answer, read_header
 from cookbook.verdicts import FAQ
 from tests.conftest import Serve, create_cookbook
 from tests.servers import ROOT, Server, exchange, serving
@@ -60,10 +49,9 @@ def pages(
 
     async def fetch() -> dict[str, str]:
         cookbook = create_cookbook(tmp_path_factory.mktemp("data"), redis_url)
-        homes = [address(recipe) for recipe in app.COOKBOOK.values()]
+        homes = [recipe.page for recipe in app.COOKBOOK]
         production = [
-            f"/recipes/production/{name_of(recipe)}"
-            for recipe in app.PRODUCTION.values()
+            f"/recipes/production/{recipe.name}" for recipe in app.PRODUCTION
         ]
         async with (
             serving(cookbook) as server,
@@ -97,108 +85,108 @@ async def test_the_index_lists_every_question_with_its_answer(
     client: ClientSession,
 ) -> None:
     page = await get(client, "/")
-    assert links_of(page) == [address(each) for each in app.COOKBOOK.values()]
+    assert links_of(page) == [each.page for each in app.COOKBOOK]
     items = re.findall("<li .*?</li>", page, re.DOTALL)
-    for item, recipe in zip(items, app.COOKBOOK.values(), strict=True):
-        assert question(recipe) in text_of(item)
-        sentence = first_sentence(answer(recipe)).replace("`", "")
+    for item, recipe in zip(items, app.COOKBOOK, strict=True):
+        assert recipe.docs.title in text_of(item)
+        sentence = first_sentence(recipe.docs.text).replace("`", "")
         assert sentence in text_of(item)
 
 
 @every_answer
 def test_a_page_shows_the_file_byte_for_byte(
-    pages: dict[str, str], prefix: str, recipe: Recipe
+    pages: dict[str, str], recipe: Recipe
 ) -> None:
-    page = pages[address(recipe)]
+    page = pages[recipe.page]
     match = re.search('id="source"[^>]*>(.*?)</div>', page, re.DOTALL)
     assert match
-    source = file_of(recipe).read_bytes()
+    source = recipe.file.read_bytes()
     assert text_of(match[1]).encode() == source
-    assert pages[f"{address(recipe)}.py"].encode() == source
+    assert pages[f"{recipe.page}.py"].encode() == source
 
 
 @every_answer
 def test_a_page_folds_docstring_and_imports_and_no_more(
-    pages: dict[str, str], prefix: str, recipe: Recipe
+    pages: dict[str, str], recipe: Recipe
 ) -> None:
-    page = pages[address(recipe)]
+    page = pages[recipe.page]
     match = re.search(
         'id="source"[^>]*><details>(.*?)</details>', page, re.DOTALL
     )
     assert match
     folded = text_of(match[1])
-    assert recipe.__doc__
-    assert recipe.__doc__ in folded
+    assert recipe.module.__doc__
+    assert recipe.module.__doc__ in folded
     last = folded.rstrip("\n").splitlines()[-1]
     assert last.startswith(("import ", "from ", ")"))
-    rest = file_of(recipe).read_text().removeprefix(folded)
+    rest = recipe.source.removeprefix(folded)
     assert not re.search("(?m)^(import|from) ", rest)
 
 
 @every_answer
 def test_a_page_begins_with_the_lines_that_answer(
-    pages: dict[str, str], prefix: str, recipe: Recipe
+    pages: dict[str, str], recipe: Recipe
 ) -> None:
-    page = pages[address(recipe)]
+    page = pages[recipe.page]
     match = re.search('id="marked">(.*?)</section>', page, re.DOTALL)
     assert match
     shown = text_of(match[1])
     at = -1
-    for part in read_answer(file_of(recipe).read_text()):
+    for part in read_answer(recipe.source):
         assert shown.find(part, at + 1) > at
         at = shown.find(part, at + 1)
     assert page.index("<h1>") < match.start() < page.index('id="try-it"')
-    for package in read_header(file_of(recipe).read_text()).packages:
+    for package in read_header(recipe.source).packages:
         assert package in shown
 
 
 @every_answer
 def test_a_page_shows_a_test_to_copy(
-    pages: dict[str, str], prefix: str, recipe: Recipe
+    pages: dict[str, str], recipe: Recipe
 ) -> None:
-    starter = starter_test_of(file_of(recipe)).read_text()
-    assert starter in text_of(pages[address(recipe)])
+    starter = recipe.starter_test.read_text()
+    assert starter in text_of(pages[recipe.page])
 
 
 @every_production
 def test_a_page_shows_what_production_changes(
-    pages: dict[str, str], prefix: str, recipe: Recipe
+    pages: dict[str, str], recipe: Recipe
 ) -> None:
-    answer_file = file_of(recipe).parents[1] / file_of(recipe).name
-    page = pages[f"/recipes/{name_of(recipe)}"]
+    answer_file = recipe.file.parents[1] / recipe.file.name
+    page = pages[f"/recipes/{recipe.name}"]
     match = re.search(
         'aria-labelledby="in-production">(.*?)</section>', page, re.DOTALL
     )
     assert match
     shown = text_of(match[1])
-    hunks = differences(answer_file.read_text(), file_of(recipe).read_text())
+    hunks = differences(answer_file.read_text(), recipe.source)
     assert hunks
     for hunk in hunks:
         lines = "\n".join(f"{line[0]} {line[1:]}" for line in hunk.lines)
         assert f"{hunk.caption}\n{lines}\n" in shown
     assert any(hunk.caption for hunk in hunks)
-    assert prefix in shown
-    there = f"/recipes/production/{name_of(recipe)}"
+    assert recipe.prefix in shown
+    there = f"/recipes/production/{recipe.name}"
     assert f'href="{there}.py"' in match[1]
     assert f'href="{there}/tests"' in match[1]
 
 
 @every_production
 def test_the_production_file_and_its_tests_can_be_read(
-    pages: dict[str, str], prefix: str, recipe: Recipe
+    pages: dict[str, str], recipe: Recipe
 ) -> None:
-    there = f"/recipes/production/{name_of(recipe)}"
-    assert pages[f"{there}.py"] == file_of(recipe).read_text()
-    tests = content.tests_of(file_of(recipe)).read_text()
+    there = f"/recipes/production/{recipe.name}"
+    assert pages[f"{there}.py"] == recipe.source
+    tests = recipe.tests.read_text()
     assert tests in text_of(pages[f"{there}/tests"])
 
 
 @every_answer
 def test_a_trap_is_shown_as_the_difference_to_its_pair(
-    pages: dict[str, str], prefix: str, recipe: Recipe
+    pages: dict[str, str], recipe: Recipe
 ) -> None:
-    page = text_of(pages[address(recipe)])
-    for trap in traps_of(file_of(recipe)):
+    page = text_of(pages[recipe.page])
+    for trap in recipe.traps:
         for hunk in trap.hunks:
             shown = "\n".join(f"{line[0]} {line[1:]}" for line in hunk.lines)
             assert f"\n{shown}\n" in page
@@ -206,18 +194,18 @@ def test_a_trap_is_shown_as_the_difference_to_its_pair(
 
 @every_answer
 def test_a_page_shows_every_endpoint_with_its_prefix(
-    pages: dict[str, str], prefix: str, recipe: Recipe
+    pages: dict[str, str], recipe: Recipe
 ) -> None:
-    page = pages[address(recipe)]
+    page = pages[recipe.page]
     shown = re.findall("<dt><code>(.*?)</code>", page)
     paths = {
         html.unescape(each.rpartition(" ")[2])
         for each in shown
-        if f" {prefix}" in each
+        if f" {recipe.prefix}" in each
     }
     resources = list(make(recipe).router.resources())
     simple = [each for each in resources if "app" not in each.get_info()]
-    assert {prefix + each.canonical for each in simple} <= paths
+    assert {recipe.prefix + each.canonical for each in simple} <= paths
 
 
 async def test_an_endpoint_is_shown_with_methods_and_description(
@@ -260,12 +248,12 @@ async def test_every_websocket_has_a_console(
 
 @every_answer
 def test_a_page_names_its_tests_as_sentences_that_lead_to_them(
-    pages: dict[str, str], prefix: str, recipe: Recipe
+    pages: dict[str, str], recipe: Recipe
 ) -> None:
-    page = pages[address(recipe)]
-    tests = pages[f"{address(recipe)}/tests"]
+    page = pages[recipe.page]
+    tests = pages[f"{recipe.page}/tests"]
     proofs = re.findall(
-        f'<a href="{address(recipe)}/tests#(L-\\d+)">(.*?)</a>', page
+        f'<a href="{recipe.page}/tests#(L-\\d+)">(.*?)</a>', page
     )
     assert len(proofs) > 5
     for anchor, sentence in proofs:
@@ -287,12 +275,12 @@ async def test_a_dialogue_is_shown_with_the_prefix(
 
 @every_answer
 def test_a_page_leads_to_its_neighbours(
-    pages: dict[str, str], prefix: str, recipe: Recipe
+    pages: dict[str, str], recipe: Recipe
 ) -> None:
-    homes = [address(each) for each in app.COOKBOOK.values()]
-    page = pages[address(recipe)]
+    homes = [each.page for each in app.COOKBOOK]
+    page = pages[recipe.page]
     links = dict(re.findall('<a rel="(prev|next)" href="(.*?)"', page))
-    at = homes.index(address(recipe))
+    at = homes.index(recipe.page)
     assert links.get("prev") == (homes[at - 1] if at else None)
     assert links.get("next") == [*homes, None][at + 1]
 
@@ -460,7 +448,7 @@ HEADER = """\
 """
 
 
-def recipe(name: str, folder: Path) -> Recipe:
+def make_recipe(name: str, folder: Path) -> Recipe:
     """Make a recipe in a folder that has neither tests nor symptoms."""
     module = ModuleType(
         f"recipes.{name}",
@@ -469,7 +457,7 @@ def recipe(name: str, folder: Path) -> Recipe:
     module.__file__ = str(folder / "recipes" / f"{name}.py")
     Path(module.__file__).write_text(f'{HEADER}"""{module.__doc__}"""\n')
     module.create_app = web.Application  # type: ignore[attr-defined]
-    return cast(Recipe, module)
+    return Recipe(cast(Module, module), f"/{name}")
 
 
 async def test_a_broken_recipe_is_told_on_its_page_and_in_the_index(
@@ -497,9 +485,7 @@ async def test_a_broken_recipe_is_told_on_its_page_and_in_the_index(
     }
     for prefix, builder in builders.items():
         mount(root, prefix, builder, page=f"/recipes{prefix}")
-    add_pages(
-        root, {prefix: recipe(prefix[1:], tmp_path) for prefix in builders}
-    )
+    add_pages(root, [make_recipe(prefix[1:], tmp_path) for prefix in builders])
     server = await serve(root)
     async with ClientSession(server.url) as client:
         index = await get(client, "/")
@@ -520,8 +506,6 @@ def test_no_script_grows_out_of_hand() -> None:
 
 
 @every_answer
-def test_the_name_of_a_page_is_that_of_the_module(
-    prefix: str, recipe: Recipe
-) -> None:
-    assert address(recipe) == f"/recipes/{name_of(recipe)}"
-    assert name_of(recipe) == file_of(recipe).stem
+def test_the_name_of_a_page_is_that_of_the_module(recipe: Recipe) -> None:
+    assert recipe.page == f"/recipes/{recipe.name}"
+    assert recipe.name == recipe.file.stem

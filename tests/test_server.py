@@ -14,7 +14,6 @@ from redis import ConnectionError as RedisConnectionError
 from redis import Redis
 
 import app
-from cookbook.recipe import question
 from tests.servers import (
     ROOT,
     TIMEOUT,
@@ -64,7 +63,7 @@ def create_app(
     return app
 
 if __name__ == "__main__":
-    command(create_app, {})()
+    command(create_app, [])()
 """
 
 
@@ -85,7 +84,7 @@ def create_app(
     os.kill(os.getpid(), NUMBER)
     raise AssertionError("it went on")
 
-command(create_app, {})()
+command(create_app, [])()
 """
 
 
@@ -291,11 +290,11 @@ async def test_app_prints_its_recipes_with_their_addresses(
 ) -> None:
     async with running(ROOT / "app.py", cwd=tmp_path) as process:
         assert process.process.stdout is not None
-        for prefix, recipe in app.COOKBOOK.items():
+        for recipe in app.COOKBOOK:
             line = (await process.process.stdout.readline()).decode()
             assert line.split(None, 1) == [
-                f"http://localhost:{process.port}{prefix}",
-                f"{question(recipe)}\n",
+                f"http://localhost:{process.port}{recipe.prefix}",
+                f"{recipe.docs.title}\n",
             ]
         assert await process.end() == 0
 

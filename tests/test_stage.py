@@ -5,13 +5,12 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from cookbook import player as player_module
 from cookbook import stage
-from cookbook.recipe import Step, dialogue
+from cookbook.docs import Docs, Step
 from cookbook.stage import staged
 from tests.servers import (
     ROOT,
@@ -145,7 +144,7 @@ async def test_nothing_is_left_if_we_are_killed(
     script.write_text(
         "import asyncio, sys\n"
         "from pathlib import Path\n"
-        "from cookbook.recipe import Step\n"
+        "from cookbook.docs import Step\n"
         "from cookbook.stage import staged\n"
         "async def main():\n"
         "    async with staged(Path(sys.argv[1])) as player:\n"
@@ -239,9 +238,8 @@ async def test_a_step_that_does_not_end_is_given_up(
 async def test_the_dialogue_may_end_the_server(
     program: Callable[[str], Path],
 ) -> None:
-    told = ModuleType(
-        "told",
-        "What?\n\nTry it::\n\n    $ kill $SERVER\n    Log: ended with 0\n",
+    docs = Docs.parse(
+        "What?\n\nTry it::\n\n    $ kill $SERVER\n    Log: ended with 0\n"
     )
     async with staged(program("")) as player:
-        assert not await player.play(dialogue(told))
+        assert not await player.play(docs.dialogue)

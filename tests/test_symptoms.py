@@ -22,7 +22,6 @@ import redis
 from aiohttp import ClientSession, web
 
 import app
-from cookbook.pages.content import name_of
 from tests.conftest import Serve, create_cookbook
 from tests.servers import ROOT
 from tests.test_pages import get, links_of
@@ -254,7 +253,7 @@ async def client(
 
 
 def test_every_recipe_explains_messages() -> None:
-    modules = [name_of(recipe) for recipe in app.COOKBOOK.values()]
+    modules = [recipe.name for recipe in app.COOKBOOK]
     assert list(SYMPTOMS) == modules
     assert all(SYMPTOMS.values())
 

@@ -6,16 +6,15 @@ import pytest
 
 import app
 from cookbook.differences import count_lines
-from cookbook.pages.content import file_of, name_of
-from cookbook.recipe import read_header
+from cookbook.source import read_header
 from cookbook.stage import staged
-from cookbook.traps import Trap, traps_of
+from cookbook.traps import Trap
 from tests.servers import ROOT
 
 TRAPS = {
-    f"{name_of(recipe)}/{trap.name}": trap
-    for recipe in app.COOKBOOK.values()
-    for trap in traps_of(file_of(recipe))
+    f"{recipe.name}/{trap.name}": trap
+    for recipe in app.COOKBOOK
+    for trap in recipe.traps
 }
 MAX_LINES = 14
 """Lines that a trap adds and removes."""
@@ -31,7 +30,7 @@ async def test_a_trap_fails_as_told_and_only_so(trap: Trap) -> None:
     async def play(side: str) -> str:
         program = trap.file if side == "trap" else trap.pair
         async with staged(program) as player:
-            return await player.play(trap.dialogue)
+            return await player.play(trap.docs.dialogue)
 
     wrong, right = await asyncio.gather(play("trap"), play("pair"))
     assert not wrong
@@ -39,7 +38,7 @@ async def test_a_trap_fails_as_told_and_only_so(trap: Trap) -> None:
 
 
 def test_every_recipe_has_a_trap() -> None:
-    assert all(traps_of(file_of(recipe)) for recipe in app.COOKBOOK.values())
+    assert all(recipe.traps for recipe in app.COOKBOOK)
 
 
 def test_every_trap_belongs_to_a_recipe() -> None:
@@ -68,6 +67,6 @@ def test_a_trap_has_the_header_of_its_pair(trap: Trap) -> None:
 def test_a_trap_says_what_goes_wrong_why_and_how_it_shows(trap: Trap) -> None:
     _, docstring, _ = trap.file.read_text().split('"""', 2)
     assert len(docstring.splitlines()) <= 30
-    assert trap.title.endswith(".")
-    assert len(trap.why.split()) > 20
-    assert any(step.promised for step in trap.dialogue)
+    assert trap.docs.title.endswith(".")
+    assert len(trap.docs.text.split()) > 20
+    assert any(step.promised for step in trap.docs.dialogue)

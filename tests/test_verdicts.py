@@ -15,7 +15,6 @@ from click.testing import CliRunner
 
 import app
 from cookbook.pages import templates
-from cookbook.pages.content import name_of
 from cookbook.verdicts import (
     EDITION,
     FAQ,
@@ -80,7 +79,7 @@ def test_every_claim_was_measured_on_every_release() -> None:
 
 
 def test_every_recipe_was_played_on_every_release() -> None:
-    modules = [name_of(recipe) for recipe in app.COOKBOOK.values()]
+    modules = [recipe.name for recipe in app.COOKBOOK]
     assert list(RESULTS["recipes"]) == modules
     for releases in RESULTS["recipes"].values():
         assert list(releases) == RELEASES

@@ -24,8 +24,7 @@ import pytest
 from packaging.version import Version
 
 import app
-from cookbook.pages.content import file_of, name_of
-from cookbook.recipe import Recipe, dialogue
+from cookbook.recipe import Recipe
 from cookbook.stage import staged
 
 HERE = Path(__file__).parent
@@ -68,8 +67,8 @@ def measure(release: str, parts: Collection[str]) -> Result:
         refuse_errors(measured["claims"], release)
     if "recipes" in parts:
         measured["recipes"] = {
-            name_of(recipe): asyncio.run(recipe_on(recipe, python))
-            for recipe in app.COOKBOOK.values()
+            recipe.name: asyncio.run(recipe_on(recipe, python))
+            for recipe in app.COOKBOOK
         }
     return measured
 
@@ -124,9 +123,9 @@ def claims_on(
 
 async def recipe_on(recipe: Recipe, python: Path) -> Result:
     """Play a recipe's dialogue, and run its tests if it comes true."""
-    if broken := await play(recipe, file_of(recipe), python):
+    if broken := await play(recipe, python):
         return {"verdict": "fails", "transcript": [broken]}
-    if failed := failing_test(name_of(recipe), python):
+    if failed := failing_test(recipe.name, python):
         return {"verdict": "runs", "transcript": [failed]}
     return {"verdict": "passes its tests"}
 
@@ -175,13 +174,13 @@ def run_tests(
     )
 
 
-async def play(recipe: Recipe, file: Path, python: Path) -> str:
+async def play(recipe: Recipe, python: Path) -> str:
     """Return what goes wrong: an error in the log, or a broken promise."""
     # Before 3.14, aiohttp does not show which port the system has chosen.
     with create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    async with staged(file, str(python), port) as player:
-        broken = await player.play(dialogue(recipe))
+    async with staged(recipe.file, str(python), port) as player:
+        broken = await player.play(recipe.docs.dialogue)
         errors = [line for line in player.log if "Error: " in line]
         if broken and errors:
             # The path of the file is that of this machine.

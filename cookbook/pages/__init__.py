@@ -1,7 +1,7 @@
 """What a reader sees in a browser: a question, its answer, and what runs."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
@@ -15,20 +15,15 @@ from cookbook.pages.content import (
     Content,
     code,
     difference,
-    file_of,
     folded,
     highlighted,
     inline,
-    name_of,
-    production_of,
     read_content,
-    tests_of,
 )
 from cookbook.pages.documents import FOREVER, POLICY, Document
 from cookbook.pages.search import make_index, search
 from cookbook.pages.shows import Shows
-from cookbook.recipe import Recipe, question
-from cookbook.traps import trap_files, traps_of
+from cookbook.recipe import Recipe
 from cookbook.verdicts import Verdicts, read_verdicts
 from cookbook.xray import XRay
 
@@ -61,12 +56,7 @@ templates.filters["code"] = code
 templates.filters["inline"] = inline
 
 
-def address(recipe: Recipe) -> str:
-    """Return the path of a recipe's page."""
-    return f"/recipes/{name_of(recipe)}"
-
-
-def add_pages(app: web.Application, recipes: Mapping[str, Recipe]) -> None:
+def add_pages(app: web.Application, recipes: Sequence[Recipe]) -> None:
     """Serve the index at `/`, and a page for each recipe, all mounted before.
 
     The pages are rendered when the recipes have started: they tell which could
@@ -86,12 +76,11 @@ def add_pages(app: web.Application, recipes: Mapping[str, Recipe]) -> None:
         contents = [
             read_content(
                 number,
-                prefix,
                 recipe,
-                mounted[prefix],
-                app[UNAVAILABLE].get(mounted[prefix]),
+                mounted[recipe.prefix],
+                app[UNAVAILABLE].get(mounted[recipe.prefix]),
             )
-            for number, (prefix, recipe) in enumerate(recipes.items(), 1)
+            for number, recipe in enumerate(recipes, 1)
         ]
         index.render(contents)
         for at, content in enumerate(contents):
@@ -102,26 +91,26 @@ def add_pages(app: web.Application, recipes: Mapping[str, Recipe]) -> None:
         await asyncio.to_thread(render)
 
     app.on_startup.append(render_in_a_thread)
-    for prefix, recipe in recipes.items():
-        here = address(recipe)
-        app.router.add_get(here, _page(pages, name_of(recipe)))
-        app.router.add_get(f"{here}.py", _source_of(file_of(recipe)))
-        app.router.add_get(f"{here}/tests", _tests_of(recipe, file_of(recipe)))
-        production = production_of(file_of(recipe))
-        if production.exists():
-            there = f"/recipes/production/{name_of(recipe)}"
-            app.router.add_get(f"{there}.py", _source_of(production))
-            app.router.add_get(f"{there}/tests", _tests_of(recipe, production))
+    for recipe in recipes:
+        here = recipe.page
+        app.router.add_get(here, _page(pages, recipe.name))
+        app.router.add_get(f"{here}.py", _source_of(recipe.file))
+        app.router.add_get(f"{here}/tests", _tests_of(recipe, recipe.tests))
+        if recipe.production_file.exists():
+            there = f"/recipes/production/{recipe.name}"
+            tests = _tests_of(recipe, recipe.production_tests)
+            app.router.add_get(
+                f"{there}.py", _source_of(recipe.production_file)
+            )
+            app.router.add_get(f"{there}/tests", tests)
         app.router.add_get(
             f"{here}/x-ray",
-            _x_ray_of(x_ray, mounted[prefix], file_of(recipe)),
+            _x_ray_of(x_ray, mounted[recipe.prefix], recipe.file),
             allow_head=False,
         )
         app.router.add_post(f"{here}/forget", forget)
-        for file in trap_files(file_of(recipe)):
-            show = _show_of(shows, file_of(recipe), file)
-            app.router.add_post(f"{here}/traps/{file.stem}", show)
-    _add_board(app, verdicts, [question(each) for each in recipes.values()])
+        app.router.add_post(f"{here}/traps/{{name}}", _show_of(shows, recipe))
+    _add_board(app, verdicts, [recipe.docs.title for recipe in recipes])
     for name, text in STATIC.items():
         media_type = MEDIA_TYPES[Path(name).suffix]
         document = Document(text, media_type, FOREVER)
@@ -218,10 +207,10 @@ def _tests_of(recipe: Recipe, file: Path) -> Handler:
 
     def render() -> Document:
         text = templates.get_template("tests.html").render(
-            module=name_of(recipe),
-            question=question(recipe),
-            file=tests_of(file).relative_to(file_of(recipe).parents[1]),
-            source=tests_of(file).read_text(encoding="utf-8"),
+            module=recipe.name,
+            question=recipe.docs.title,
+            file=file.relative_to(recipe.file.parents[1]),
+            source=file.read_text(encoding="utf-8"),
         )
         return Document(text, "text/html")
 
@@ -248,11 +237,13 @@ def _x_ray_of(x_ray: XRay, app: web.Application, file: Path) -> Handler:
     return stream
 
 
-def _show_of(shows: Shows, recipe: Path, file: Path) -> Handler:
+def _show_of(shows: Shows, recipe: Recipe) -> Handler:
     async def show(request: web.Request) -> web.StreamResponse:
         # Read by now: the page shows them, and comparing takes its time.
-        (trap,) = [each for each in traps_of(recipe) if each.file == file]
-        return await shows.stream(request, trap)
+        for trap in recipe.traps:
+            if trap.name == request.match_info["name"]:
+                return await shows.stream(request, trap)
+        raise web.HTTPNotFound
 
     return show
 

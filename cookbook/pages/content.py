@@ -19,20 +19,11 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers.python import PythonLexer
 
 from cookbook.differences import Hunk, differences
+from cookbook.docs import Docs, Step
 from cookbook.pages.curl import CurlOnlyError, Line, read_line
-from cookbook.recipe import (
-    Header,
-    Recipe,
-    Step,
-    answer,
-    details,
-    dialogue,
-    documented,
-    question,
-    read_answer,
-    read_header,
-)
-from cookbook.traps import Trap, traps_of
+from cookbook.recipe import Recipe
+from cookbook.source import Header, read_answer, read_header
+from cookbook.traps import Trap
 
 _markdown = MarkdownIt("commonmark", {"html": False})
 
@@ -109,66 +100,34 @@ class Content:
 
 
 def read_content(
-    number: int,
-    prefix: str,
-    recipe: Recipe,
-    app: web.Application,
-    broken: str | None,
+    number: int, recipe: Recipe, app: web.Application, broken: str | None
 ) -> Content:
     """Read all that the page of a mounted recipe shows."""
-    file, module = file_of(recipe), name_of(recipe)
-    source = file.read_text(encoding="utf-8")
-    symptoms = _read_symptoms(file.with_name("symptoms.toml"))
+    source, docs = recipe.source, recipe.docs
+    symptoms = _read_symptoms(recipe.file.with_name("symptoms.toml"))
     return Content(
         number=number,
-        module=module,
-        prefix=prefix,
-        question=question(recipe),
-        summary=inline(first_sentence(answer(recipe))),
-        answer=_block(answer(recipe)),
-        details=_block(_without_heading(details(recipe))),
-        plays=[_read_play(step) for step in dialogue(recipe)],
+        module=recipe.name,
+        prefix=recipe.prefix,
+        question=docs.title,
+        summary=inline(first_sentence(docs.text)),
+        answer=_block(docs.text),
+        details=_block(_without_heading(docs.details)),
+        plays=[_read_play(step) for step in docs.dialogue],
         endpoints=list(_endpoints_of(app)),
         symptoms={
             message: inline(meaning)
-            for message, meaning in symptoms.get(module, {}).items()
+            for message, meaning in symptoms.get(recipe.name, {}).items()
         },
         header=read_header(source),
         answer_lines=read_answer(source),
         source=source,
-        starter_test=_read_if_there(starter_test_of(file)),
-        tests=_sentences_of(tests_of(file)),
-        production=_read_production(prefix, file, source),
-        traps=traps_of(file),
+        starter_test=_read_if_there(recipe.starter_test),
+        tests=_sentences_of(recipe.tests),
+        production=_read_production(recipe, source),
+        traps=recipe.traps,
         broken=broken,
     )
-
-
-def name_of(recipe: Recipe) -> str:
-    """Return the name of a recipe's module, without its package."""
-    return recipe.__name__.rpartition(".")[2]
-
-
-def file_of(recipe: Recipe) -> Path:
-    """Return the file of a recipe."""
-    return Path(str(recipe.__file__))
-
-
-def tests_of(file: Path) -> Path:
-    """Return the tests of a recipe's file; an installed copy has none."""
-    recipes = next(each for each in file.parents if each.name == "recipes")
-    place = file.relative_to(recipes).parent
-    return recipes.parent / "tests" / place / f"test_{file.name}"
-
-
-def production_of(file: Path) -> Path:
-    """Return the production file beside an answer; not all have one."""
-    return file.parent / "production" / file.name
-
-
-def starter_test_of(file: Path) -> Path:
-    """Return the test that a reader copies beside an answer."""
-    return file.parent / "testing" / f"test_{file.name}"
 
 
 def first_sentence(text: str) -> str:
@@ -253,20 +212,17 @@ def api_names(source: str) -> set[str]:
     return names
 
 
-def _read_production(
-    prefix: str, file: Path, answer_source: str
-) -> Production | None:
-    production = production_of(file)
-    source = _read_if_there(production)
+def _read_production(recipe: Recipe, answer_source: str) -> Production | None:
+    source = _read_if_there(recipe.production_file)
     if source is None:
         return None
-    told = documented(source)
+    docs = Docs.of_source(source)
     return Production(
-        prefix=f"/production{prefix}",
-        summary=_block(answer(told)),
-        details=_block(_without_heading(details(told))),
+        prefix=f"/production{recipe.prefix}",
+        summary=_block(docs.text),
+        details=_block(_without_heading(docs.details)),
         hunks=differences(answer_source, source),
-        tests=_sentences_of(tests_of(production)),
+        tests=_sentences_of(recipe.production_tests),
     )
 
 

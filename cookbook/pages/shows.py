@@ -94,7 +94,7 @@ async def _send(response: web.StreamResponse, queue: Queue) -> None:
 async def _perform(trap: Trap, queue: Queue) -> None:
     async def play(side: str, program: Path) -> None:
         async with staged(program) as player:
-            for at, step in enumerate(trap.dialogue):
+            for at, step in enumerate(trap.docs.dialogue):
                 start = time.perf_counter()
                 printed = await player.take(step)
                 seconds = round(time.perf_counter() - start, 1)

@@ -18,8 +18,7 @@ from threading import Timer
 import click
 
 import app
-from cookbook.pages.content import file_of
-from cookbook.traps import Trap, traps_of
+from cookbook.traps import Trap
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -30,12 +29,11 @@ TIMEOUT = 300.0
 @click.command(help=__doc__)
 @click.argument("names", nargs=-1, metavar="[RECIPE]...")
 def main(names: tuple[str, ...]) -> None:
-    recipes = [file_of(recipe) for recipe in app.COOKBOOK.values()]
-    chosen = [file for file in recipes if not names or file.stem in names]
     mutations: list[Trap | Path] = []
-    for file in chosen:
-        mutations += traps_of(file)
-        mutations += sorted((HERE / file.stem).glob("*.patch"))
+    for recipe in app.COOKBOOK:
+        if not names or recipe.name in names:
+            mutations += recipe.traps
+            mutations += sorted((HERE / recipe.name).glob("*.patch"))
     with (
         ThreadPoolExecutor(max_workers=2) as pool,
         click.progressbar(

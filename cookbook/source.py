@@ -1,0 +1,32 @@
+"""What can be read from the source of a recipe, beside its docstring."""
+
+import re
+import tomllib
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a recipe needs, from the metadata at its top (PEP 723)."""
+
+    python: str
+    packages: list[str]
+
+
+def read_header(source: str) -> Header:
+    """Read the `# /// script` block of a source.
+
+    Raises ValueError for a source that has none.
+    """
+    block = re.search(r"(?ms)^# /// script\n(.*?)^# ///$", source)
+    if block is None:
+        raise ValueError("a recipe begins with its script metadata")
+    lines = [line.removeprefix("#") for line in block[1].splitlines()]
+    metadata = tomllib.loads("\n".join(line.strip() for line in lines))
+    return Header(metadata["requires-python"], metadata["dependencies"])
+
+
+def read_answer(source: str) -> list[str]:
+    """Return what stands between `# answer` and `# end of answer`."""
+    marked = r"(?ms)^# answer\n(.*?)^# end of answer$"
+    return [part.strip("\n") for part in re.findall(marked, source)]
