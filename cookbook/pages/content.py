@@ -268,8 +268,16 @@ def _endpoints_of(app: web.Application) -> Iterator[Endpoint]:
                 "any method" if names == ["*"] else ", ".join(sorted(names)),
                 resource.canonical,
                 (inspect.getdoc(function) or "").partition("\n")[0],
-                "WebSocketResponse" in function.__code__.co_names,
+                _opens_websocket(function),
             )
+
+
+def _opens_websocket(handler: Any) -> bool:
+    """Tell whether a handler returns a WebSocket, or makes one itself."""
+    returned = inspect.get_annotations(handler).get("return")
+    if returned is web.WebSocketResponse:
+        return True
+    return "WebSocketResponse" in handler.__code__.co_names
 
 
 @cache
