@@ -1,19 +1,26 @@
 PYTHON ?= python3
 BIN := .venv/bin
+# A worker for each core; one that has no more to do takes tests from another.
+PYTEST := $(BIN)/pytest -n auto --dist worksteal
 
-.PHONY: run test check mutations verdicts bench pictures clean
+.PHONY: run test quick check mutations verdicts bench pictures clean
 
 run: .venv/run
 	$(BIN)/python app.py $(ARGS)
 
+# `make test ARGS=tests/test_database.py` runs what ARGS tells pytest to run.
 test: .venv/test
-	$(BIN)/pytest --cov
+	$(PYTEST) $(or $(ARGS),--cov)
+
+# Without a browser.
+quick: .venv/test
+	$(PYTEST) --ignore tests/test_browser.py $(ARGS)
 
 check: .venv/test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(MAKE) test
+	$(MAKE) test ARGS=
 	$(BIN)/coverage report --fail-under=100
 
 # The tests of the recipes can fail: patches that they have to find.

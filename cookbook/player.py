@@ -36,11 +36,13 @@ class Player:
         port: int,
         prefix: str,
         log: Collection[str],
+        patience: float,
     ) -> None:
         self._shell = shell
         self._address = f"localhost:{port}{prefix}"
         self._prefix = prefix
         self.log = log
+        self._patience = patience
         self._websocket: ClientConnection | None = None
 
     async def take(self, step: Step) -> str:
@@ -49,10 +51,10 @@ class Player:
         Where it cannot be taken, that is told in brackets.
         """
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(self._patience):
                 printed = await self._take(step)
         except TimeoutError:
-            return f"(no end within {PATIENCE:g} s)"
+            return f"(no end within {self._patience:g} s)"
         printed = printed.replace("\r", "")
         printed = printed.replace(self._address, "localhost:8080")
         if self._prefix:
@@ -126,11 +128,13 @@ async def player(
     *,
     log: Collection[str] = (),
     server: int | None = None,
+    patience: float = PATIENCE,
 ) -> AsyncIterator[Player]:
     """A player whose shell works in `folder`, where cookie jars end up.
 
     `log` are the lines that the server has written so far, `server` is its
-    process: a line of the dialogue may send signals to `$SERVER`.
+    process: a line of the dialogue may send signals to `$SERVER`. A step is
+    given up after `patience` seconds.
     """
     (folder / ".curlrc").write_text("silent\nshow-error\nmax-time = 5\n")
     group = process_group(
@@ -146,7 +150,7 @@ async def player(
         stderr=asyncio.subprocess.STDOUT,
     )
     async with group as shell:
-        player = Player(shell, port, prefix, log)
+        player = Player(shell, port, prefix, log, patience)
         try:
             yield player
         finally:

@@ -14,7 +14,7 @@ from contextlib import (
 from pathlib import Path
 from typing import TypeVar
 
-from cookbook.player import Player, player, process_group
+from cookbook.player import PATIENCE, Player, player, process_group
 from cookbook.redis_server import redis_server
 from cookbook.temporary import temporary_folder
 
@@ -42,14 +42,21 @@ kill -KILL 0
 
 @asynccontextmanager
 async def staged(
-    program: Path, python: str = sys.executable, port: int = 0
+    program: Path,
+    python: str = sys.executable,
+    port: int = 0,
+    *,
+    start_timeout: float = START_TIMEOUT,
+    max_lines: int = MAX_LINES,
+    patience: float = PATIENCE,
 ) -> AsyncIterator[Player]:
     """Run a program alone, in a new folder, and yield a player for it.
 
     `python` is its interpreter. With `port` 0 the system chooses one; aiohttp
     tells which since 3.14. It has nothing of our environment, and a Redis of
     its own if it needs one. A program that ends before it listens is played
-    too: it refuses.
+    too: it refuses. Raises TimeoutError for one that does neither within
+    `start_timeout` seconds. A step may take `patience` seconds.
     """
     async with AsyncExitStack() as stack:
         temporary = in_thread(temporary_folder("cookbook-show-"))
@@ -65,7 +72,7 @@ async def staged(
         if "REDIS_URL" in source:
             url = await stack.enter_async_context(in_thread(redis_server()))
             environment["REDIS_URL"] = url
-        log: deque[str] = deque(maxlen=MAX_LINES)
+        log: deque[str] = deque(maxlen=max_lines)
         group = process_group(
             "/bin/sh",
             *("-c", CONFINED, "sh", python, str(program)),
@@ -79,7 +86,7 @@ async def staged(
         started: asyncio.Event = asyncio.Event()
         reading = asyncio.create_task(_read(process, log, started))
         stack.push_async_callback(_cancel, reading)
-        async with asyncio.timeout(START_TIMEOUT):
+        async with asyncio.timeout(start_timeout):
             await started.wait()
         text = "\n".join(log)
         number = re.search(r"^pid (\d+)$", text, re.MULTILINE)
@@ -91,6 +98,7 @@ async def staged(
             folder,
             log=log,
             server=int(number[1]) if number else None,
+            patience=patience,
         )
         yield await stack.enter_async_context(scene)
 

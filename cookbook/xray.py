@@ -42,9 +42,24 @@ _listeners: ContextVar[tuple[tuple[Put, int], ...]] = ContextVar(
 
 
 class XRay:
-    """All who look at applications of `root`; its shutdown ends them."""
+    """All who look at applications of `root`; its shutdown ends them.
 
-    def __init__(self, root: web.Application) -> None:
+    `interval` and `write_timeout` are in seconds.
+    """
+
+    def __init__(
+        self,
+        root: web.Application,
+        *,
+        max_watchers: int = MAX_WATCHERS,
+        max_pending: int = MAX_PENDING,
+        interval: float = INTERVAL,
+        write_timeout: float = WRITE_TIMEOUT,
+    ) -> None:
+        self._max_watchers = max_watchers
+        self._max_pending = max_pending
+        self._interval = interval
+        self._write_timeout = write_timeout
         self._observers = root[OBSERVERS]
         self._queues: list[asyncio.Queue[Event | None]] = []
         self._log = _Log()
@@ -58,7 +73,7 @@ class XRay:
         The format is that of an EventSource (HTML Standard, 9.2). The answer
         is 503 where too many are looking.
         """
-        if len(self._queues) >= MAX_WATCHERS:
+        if len(self._queues) >= self._max_watchers:
             raise web.HTTPServiceUnavailable(text="too many are looking")
         response = web.StreamResponse()
         response.content_type = "text/event-stream"
@@ -68,10 +83,10 @@ class XRay:
             suppress(ConnectionError, TimeoutError),
         ):
             await response.prepare(request)
-            async with aclosing(_events(queue, file)) as events:
+            async with aclosing(self._events(queue, file)) as events:
                 async for event in events:
                     data = f"data: {json.dumps(event)}\n\n".encode()
-                    async with asyncio.timeout(WRITE_TIMEOUT):
+                    async with asyncio.timeout(self._write_timeout):
                         await response.write(data)
         return response
 
@@ -80,7 +95,7 @@ class XRay:
         self, app: web.Application
     ) -> Iterator[asyncio.Queue[Event | None]]:
         queue: asyncio.Queue[Event | None] = asyncio.Queue()
-        observe = _observer(app, queue)
+        observe = _observer(app, queue, self._max_pending)
         if not self._queues:
             logging.getLogger().addHandler(self._log)
             logging.captureWarnings(True)
@@ -95,29 +110,30 @@ class XRay:
                 logging.captureWarnings(False)
                 logging.getLogger().removeHandler(self._log)
 
+    async def _events(
+        self, queue: asyncio.Queue[Event | None], file: Path
+    ) -> AsyncGenerator[Event]:
+        event: Event | None = _look_at_process(file)
+        while event is not None:
+            yield event
+            try:
+                async with asyncio.timeout(self._interval):
+                    event = await queue.get()
+            except TimeoutError:
+                event = _look_at_process(file)
+
     async def _stop(self, root: web.Application) -> None:
         for queue in self._queues:
             queue.put_nowait(None)
 
 
-async def _events(
-    queue: asyncio.Queue[Event | None], file: Path
-) -> AsyncGenerator[Event]:
-    event: Event | None = _look_at_process(file)
-    while event is not None:
-        yield event
-        try:
-            async with asyncio.timeout(INTERVAL):
-                event = await queue.get()
-        except TimeoutError:
-            event = _look_at_process(file)
-
-
-def _observer(app: web.Application, queue: asyncio.Queue[Event | None]) -> Any:
+def _observer(
+    app: web.Application, queue: asyncio.Queue[Event | None], max_pending: int
+) -> Any:
     numbers, loop = count(1), asyncio.get_running_loop()
 
     def put(event: Event) -> None:
-        if queue.qsize() < MAX_PENDING:
+        if queue.qsize() < max_pending:
             queue.put_nowait(event)
 
     def put_log(event: Event) -> None:

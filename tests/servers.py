@@ -23,6 +23,10 @@ from cookbook.stage import DEMONSTRATION
 ROOT = Path(__file__).parent.parent
 TIMEOUT = 10.0
 """Seconds after which a test calls a wait a hang."""
+START_TIMEOUT = 30.0
+"""Seconds in which a script listens: an interpreter starts on a busy core."""
+END_TIMEOUT = 2.0
+"""Seconds in which a process ends that has no request in flight."""
 
 
 @dataclass
@@ -91,10 +95,17 @@ class Process:
     port: int
     log: Path
 
-    async def end(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Send a signal and return the exit code."""
+    async def end(
+        self,
+        number: signal.Signals = signal.SIGTERM,
+        within: float = END_TIMEOUT,
+    ) -> int:
+        """Send a signal, and return the exit code.
+
+        Raises TimeoutError if the process still runs after `within` seconds.
+        """
         self.process.send_signal(number)
-        async with asyncio.timeout(TIMEOUT):
+        async with asyncio.timeout(within):
             return await self.process.wait()
 
 
@@ -128,7 +139,7 @@ async def running(
             stderr=errors,
         )
     try:
-        async with asyncio.timeout(TIMEOUT):
+        async with asyncio.timeout(START_TIMEOUT):
             assert process.stdout is not None
             line = (await process.stdout.readline()).decode()
             match = re.search(r"http://[^:]+:(\d+)", line)

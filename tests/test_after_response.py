@@ -470,7 +470,7 @@ async def test_the_process_does_all_of_its_work_before_it_exits(
                 await ping(client, f"{target}?work=1")
         loop = asyncio.get_running_loop()
         before = loop.time()
-        assert await process.end() == 0
+        assert await process.end(within=TIMEOUT) == 0
         assert 0.5 < loop.time() - before < 5
         assert process.log.read_text() == ""
 

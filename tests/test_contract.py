@@ -1,29 +1,34 @@
 """The contract of all recipes; the names of these tests are the style guide."""
 
 import ast
+import asyncio
 import inspect
 import json
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import pytest
-from aiohttp import web
+import pytest_asyncio
+from aiohttp import ClientSession, web
 from cryptography.fernet import Fernet
 from packaging.requirements import Requirement
+from yarl import URL
 
 import app
 from cookbook.player import player
 from cookbook.recipe import Recipe
 from cookbook.source import read_answer, read_header
 from tests.readability import Readability, read_source
-from tests.servers import ROOT, Process, running
+from tests.servers import ROOT, TIMEOUT, Process, running
 
 FAQ = {
     "/route-table": "Are there plans for an @app.route decorator like in "
@@ -82,6 +87,9 @@ MAX_LINES = {"global_gzip": 110, "parallel_events": 141}
 
 FILES = app.COOKBOOK + app.PRODUCTION
 
+WEBSOCKETS = {"parallel_events": "ws", "websocket_logout": "echo"}
+"""The endpoints that open a WebSocket, by the names of their recipes."""
+
 
 def parametrize(recipes: list[Recipe]) -> pytest.MarkDecorator:
     ids = [recipe.prefix for recipe in recipes]
@@ -91,6 +99,9 @@ def parametrize(recipes: list[Recipe]) -> pytest.MarkDecorator:
 every_answer = parametrize(app.COOKBOOK)
 every_production = parametrize(app.PRODUCTION)
 every_file = parametrize(FILES)
+every_websocket = parametrize(
+    [recipe for recipe in FILES if recipe.name in WEBSOCKETS]
+)
 
 
 def is_production(recipe: Recipe) -> bool:
@@ -373,12 +384,14 @@ async def play_alone(
         assert "Traceback" not in process.log.read_text()
 
 
-@pytest.fixture
-async def cookbook(tmp_path: Path, redis_url: str) -> AsyncIterator[Process]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def cookbook(
+    tmp_path_factory: pytest.TempPathFactory, redis_url: str
+) -> AsyncIterator[Process]:
     """The whole cookbook, in a process of its own."""
     environment = {"COOKBOOK_REDIS_URL": redis_url}
-    script = ROOT / "app.py"
-    async with running(script, cwd=tmp_path, **environment) as process:
+    script, folder = ROOT / "app.py", tmp_path_factory.mktemp("cookbook")
+    async with running(script, cwd=folder, **environment) as process:
         yield process
 
 
@@ -401,6 +414,106 @@ async def test_a_recipe_ends_when_it_is_told_to(
     script = recipe.file
     async with running(script, cwd=tmp_path, REDIS_URL=redis_url) as process:
         assert await process.end(number) == 0
+
+
+async def test_sigterm_ends_the_cookbook_within_2_s_whoever_is_connected(
+    tmp_path: Path, redis_url: str
+) -> None:
+    environment = {"COOKBOOK_REDIS_URL": redis_url}
+    script = ROOT / "app.py"
+    async with (
+        running(script, cwd=tmp_path, **environment) as process,
+        AsyncExitStack() as stack,
+    ):
+        url = URL(f"http://127.0.0.1:{process.port}")
+        idle = await stack.enter_async_context(ClientSession())
+        async with idle.get(url) as response:
+            await response.read()
+        x_ray = await idle.get(url / "recipes/database/x-ray")
+        assert await x_ray.content.readline()
+        for recipe in FILES:
+            if recipe.name in WEBSOCKETS:
+                base = url / recipe.prefix.removeprefix("/")
+                await idle.ws_connect(await websocket_of(recipe, base))
+                target = await websocket_of(recipe, base)
+                await stall(stack.enter_context(await shake_hands(target)))
+        assert await process.end() == 0
+
+
+@every_websocket
+async def test_sigterm_ends_a_recipe_whose_peers_stalled_before_a_heartbeat(
+    recipe: Recipe, tmp_path: Path, redis_url: str
+) -> None:
+    source, heartbeats = re.subn(
+        r"(?i)\b(heartbeat ?= ?)\d[\d.]*", r"\g<1>0.2", recipe.source
+    )
+    assert heartbeats == 1
+    script = tmp_path / "recipe.py"
+    script.write_text(source)
+    async with running(script, cwd=tmp_path, REDIS_URL=redis_url) as process:
+        url = URL(f"http://127.0.0.1:{process.port}")
+        with (
+            await shake_hands(await websocket_of(recipe, url)) as stalled,
+            await shake_hands(await websocket_of(recipe, url)) as silent,
+        ):
+            await stall(stalled)
+            # It answers no ping either, but it reads: its end is seen. The
+            # heartbeat of the other was missed before.
+            await until_closed(silent)
+            assert await process.end() == 0
+
+
+async def websocket_of(recipe: Recipe, url: URL) -> URL:
+    """Return the address of a WebSocket, with a ticket if it takes one."""
+    target = url / WEBSOCKETS[recipe.name]
+    if recipe.name != "websocket_logout":
+        return target
+    async with (
+        ClientSession() as client,
+        client.post(url / "login", json={"user": "ann"}) as response,
+    ):
+        return target.with_query(ticket=(await response.json())["ticket"])
+
+
+async def shake_hands(target: URL) -> socket.socket:
+    """Open a WebSocket that answers no ping."""
+    peer = socket.socket()
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    peer.setblocking(False)
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(peer, (target.host, target.port))
+    request = (
+        f"GET {target.raw_path_qs} HTTP/1.1\r\n"
+        f"Host: {target.host}:{target.port}\r\n"
+        "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    await loop.sock_sendall(peer, request.encode())
+    answer = await loop.sock_recv(peer, 12)
+    assert answer == b"HTTP/1.1 101"
+    return peer
+
+
+async def stall(peer: socket.socket) -> None:
+    """Send as much as the server takes, and read no echo."""
+    text = b"x" * 60_000
+    frame = b"\x81\xfe" + len(text).to_bytes(2, "big") + bytes(4) + text
+    loop = asyncio.get_running_loop()
+    # Where the server takes no more, or has cut the peer off.
+    with suppress(ConnectionError, TimeoutError):
+        while True:
+            async with asyncio.timeout(0.5):
+                await loop.sock_sendall(peer, frame)
+
+
+async def until_closed(peer: socket.socket) -> None:
+    """Read until the server has closed the connection."""
+    loop = asyncio.get_running_loop()
+    with suppress(ConnectionError):
+        async with asyncio.timeout(TIMEOUT):
+            while await loop.sock_recv(peer, 2**16):
+                pass
 
 
 # Its tests, and its second file

@@ -600,7 +600,10 @@ def test_the_key_has_no_default(recipe: Tier) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["", "random", "short", KEY[:-2], KEY[:-4], "A" * 60, "é" * 44]
+    "key",
+    ["", "random", "short", KEY[:-2], KEY[:-4], "A" * 60, "é" * 44],
+    # The key is another one in each worker; a test's id is not.
+    ids=["none", "word", "short", "unpadded", "cut", "long", "not-ascii"],
 )
 def test_a_bad_key_is_refused_at_the_start(recipe: Tier, key: str) -> None:
     with pytest.raises(ValueError, match=r"key|ASCII|padding|base64"):

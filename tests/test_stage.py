@@ -5,11 +5,10 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from cookbook import player as player_module
-from cookbook import stage
 from cookbook.docs import Docs, Step
 from cookbook.stage import staged
 from tests.servers import (
@@ -42,8 +41,8 @@ def program(tmp_path: Path) -> Callable[[str], Path]:
     return write
 
 
-async def log_of(program: Path, text: str) -> str:
-    async with staged(program) as player:
+async def log_of(program: Path, text: str, **limits: Any) -> str:
+    async with staged(program, **limits) as player:
         return await player.take(Step("log", text))
 
 
@@ -196,11 +195,11 @@ async def test_what_a_program_takes_is_bounded(
 
 
 async def test_what_a_program_writes_is_bounded(
-    program: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+    program: Callable[[str], Path],
 ) -> None:
-    monkeypatch.setattr(stage, "MAX_LINES", 10)
     file = program("print('first')\nfor n in range(100): print(n)")
-    assert await log_of(file, "first") == "(nothing in the log)"
+    printed = await log_of(file, "first", max_lines=10)
+    assert printed == "(nothing in the log)"
 
 
 async def test_a_program_that_ends_is_played_too(
@@ -218,18 +217,17 @@ async def test_a_program_that_ends_is_played_too(
 
 
 async def test_a_program_that_does_not_start_is_given_up(
-    program: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+    program: Callable[[str], Path],
 ) -> None:
-    monkeypatch.setattr(stage, "START_TIMEOUT", 0.5)
+    file = program("import time\ntime.sleep(60)")
     with pytest.raises(TimeoutError):
-        await log_of(program("import time\ntime.sleep(60)"), "never")
+        await log_of(file, "never", start_timeout=0.5)
 
 
 async def test_a_step_that_does_not_end_is_given_up(
-    program: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+    program: Callable[[str], Path],
 ) -> None:
-    monkeypatch.setattr(player_module, "PATIENCE", 0.5)
-    async with staged(program("")) as player:
+    async with staged(program(""), patience=0.5) as player:
         assert await player.take(Step("run", "sleep 60")) == (
             "(no end within 0.5 s)"
         )

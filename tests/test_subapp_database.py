@@ -377,7 +377,7 @@ async def test_an_end_under_a_foreign_lock_is_logged_and_no_failure(
     async with running(SCRIPT, cwd=tmp_path, DATABASE=str(path)) as process:
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
-            assert await process.end() == 0
+            assert await process.end(within=TIMEOUT) == 0
     lines = process.log.read_text().splitlines()
     reason = "OperationalError('database is locked')"
     assert lines == [

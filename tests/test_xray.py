@@ -85,19 +85,26 @@ async def log_an_error() -> None:
 
 
 @pytest.fixture
-async def server(serve: Serve) -> Server:
+async def server(request: pytest.FixtureRequest, serve: Serve) -> Server:
+    """A server whose X-ray has the limits that `limited` names."""
     root = web.Application()
     protect(root)
     recipe = create_recipe()
     mount(root, "/recipe", lambda: recipe, page="/")
     mount(root, "/other", create_recipe, page="/")
-    x_ray = xray.XRay(root)
+    x_ray = xray.XRay(root, **getattr(request, "param", {}))
 
     async def stream(request: web.Request) -> web.StreamResponse:
         return await x_ray.stream(request, recipe, Path(__file__))
 
     root.router.add_get("/x-ray", stream)
     return await serve(root, shutdown_timeout=TIMEOUT)
+
+
+def limited(**limits: float) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize(
+        "server", [limits], ids=["limited"], indirect=True
+    )
 
 
 @pytest.fixture
@@ -245,10 +252,10 @@ async def test_a_request_to_another_application_is_not_told(
     assert request["path"] == "/recipe/hello/ann"
 
 
+@limited(interval=0)
 async def test_open_websockets_and_tasks_are_told_by_their_file(
-    client: ClientSession, monkeypatch: pytest.MonkeyPatch
+    client: ClientSession,
 ) -> None:
-    monkeypatch.setattr(xray, "INTERVAL", 0)
     async with watching(client) as events:
         async with client.ws_connect("recipe/ws"):
             process = await tell_open_websockets(events, 1)
@@ -270,10 +277,10 @@ async def test_two_who_look_are_told_each_once(client: ClientSession) -> None:
             assert sorted(kinds) == ["end", *4 * ["log"], "request"]
 
 
+@limited(interval=0)
 async def test_it_is_not_in_the_way_while_nobody_looks(
-    client: ClientSession, server: Server, monkeypatch: pytest.MonkeyPatch
+    client: ClientSession, server: Server
 ) -> None:
-    monkeypatch.setattr(xray, "INTERVAL", 0)
     handlers, show = list(logging.getLogger().handlers), warnings.showwarning
     assert server.runner.app[OBSERVERS] == []
     async with watching(client):
@@ -284,20 +291,17 @@ async def test_it_is_not_in_the_way_while_nobody_looks(
     assert warnings.showwarning is show
 
 
-async def test_not_too_many_can_look(
-    client: ClientSession, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(xray, "MAX_WATCHERS", 1)
+@limited(max_watchers=1)
+async def test_not_too_many_can_look(client: ClientSession) -> None:
     async with watching(client), client.get("x-ray") as response:
         assert response.status == 503
         assert await response.text() == "too many are looking"
 
 
+@limited(interval=0, write_timeout=0.1)
 async def test_a_reader_that_stops_is_left(
-    client: ClientSession, server: Server, monkeypatch: pytest.MonkeyPatch
+    client: ClientSession, server: Server
 ) -> None:
-    monkeypatch.setattr(xray, "INTERVAL", 0)
-    monkeypatch.setattr(xray, "WRITE_TIMEOUT", 0.1)
     with socket.socket() as reader:
         reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         reader.connect(("127.0.0.1", server.port))
@@ -305,13 +309,17 @@ async def test_a_reader_that_stops_is_left(
         async with asyncio.timeout(TIMEOUT):
             while not server.runner.app[OBSERVERS]:  # noqa: ASYNC110 - a list
                 await asyncio.sleep(0)
+        assert server.runner.server is not None
+        for connection in server.runner.server.connections:
+            assert connection.transport is not None
+            # Or the kernel takes thousands of events before one waits.
+            taken = connection.transport.get_extra_info("socket")
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         await nobody_looks(server)
 
 
-async def test_what_is_too_much_is_left_out(
-    client: ClientSession, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(xray, "MAX_PENDING", 1)
+@limited(max_pending=1)
+async def test_what_is_too_much_is_left_out(client: ClientSession) -> None:
     async with watching(client) as events:
         async with client.get("recipe/log"):
             pass
@@ -319,11 +327,10 @@ async def test_what_is_too_much_is_left_out(
     assert request["id"] == 1
 
 
+@limited(interval=2 * TIMEOUT, max_pending=1)
 async def test_the_end_of_the_server_ends_all_looking(
-    client: ClientSession, server: Server, monkeypatch: pytest.MonkeyPatch
+    client: ClientSession, server: Server
 ) -> None:
-    monkeypatch.setattr(xray, "INTERVAL", 2 * TIMEOUT)
-    monkeypatch.setattr(xray, "MAX_PENDING", 1)
     async with watching(client) as events:
         stop = asyncio.create_task(server.stop())
         assert [event async for event in events] == []

@@ -194,8 +194,12 @@ def difference(hunk: Hunk) -> Markup:
     return Markup("\n".join(lines))  # noqa: S704 - Pygments escapes
 
 
+@cache
 def _highlighted_lines(source: str) -> list[str]:
-    """Return the lines of a source that ends in a newline."""
+    """Return the lines of a source that ends in a newline.
+
+    Pygments takes most of a start, and a source never changes.
+    """
     lexer = PythonLexer(stripnl=False, ensurenl=False)
     text: str = highlight(source, lexer, HtmlFormatter(nowrap=True))
     return text.removesuffix("\n").split("\n")
@@ -285,6 +289,7 @@ def _read_symptoms(file: Path) -> dict[str, dict[str, str]]:
     return tomllib.loads(file.read_text(encoding="utf-8"))
 
 
+@cache
 def _sentences_of(file: Path) -> list[Test]:
     tests = []
     for node in ast.parse(_read_if_there(file) or "").body:

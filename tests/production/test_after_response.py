@@ -373,7 +373,7 @@ async def test_nothing_pending_is_lost_at_sigterm(
             for _ in range(200):
                 tasks.create_task(ping(client, "ping?work=1"))
         assert stored(database) == 0
-        assert await process.end() == 0
+        assert await process.end(within=TIMEOUT) == 0
     assert stored(database) == 200
     assert "Traceback" not in process.log.read_text()
 
