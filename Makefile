@@ -3,51 +3,62 @@ BIN := .venv/bin
 # A worker for each core; one that has no more to do takes tests from another.
 PYTEST := $(BIN)/pytest -n auto --dist worksteal
 
-.PHONY: run test quick check mutations verdicts bench pictures clean
+.PHONY: help run test quick check mutations verdicts bench readme pictures clean
+.PHONY: same-python
 
-run: .venv/run
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+
+run: .venv/run  ## serve all recipes; ARGS=--help lists the options
 	$(BIN)/python app.py $(ARGS)
 
-# `make test ARGS=tests/test_database.py` runs what ARGS tells pytest to run.
-test: .venv/test
+test: .venv/test  ## prove them; ARGS=tests/test_database.py runs a part
 	$(PYTEST) $(or $(ARGS),--cov)
 
-# Without a browser.
-quick: .venv/test
+quick: .venv/test  ## prove them without a browser
 	$(PYTEST) --ignore tests/test_browser.py $(ARGS)
 
-check: .venv/test
+check: .venv/test  ## what has to pass: lint, types, tests, coverage
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(MAKE) test ARGS=
 	$(BIN)/coverage report --fail-under=100
 
-# The tests of the recipes can fail: patches that they have to find.
-mutations: .venv/test
+mutations: .venv/test  ## break the recipes: the tests have to find it
 	$(BIN)/python -m tests.mutations
 
-# The FAQ's claims, on seven releases of aiohttp.
-verdicts: .venv/test
+verdicts: .venv/test  ## measure the FAQ's claims on seven releases of aiohttp
 	$(BIN)/python -m verdicts
 
-bench: .venv/bench
+bench: .venv/bench  ## measure what the pages cost
 	$(BIN)/python benchmarks/pages.py
 
-# Those of the README.
-pictures: .venv/test
+readme: .venv/test  ## write the table of the README
+	$(BIN)/python -m tests.readme
+
+pictures: .venv/test  ## take the pictures of the README
 	$(BIN)/pytest tests/test_browser.py -k picture --pictures docs
 
-clean:
+clean:  ## remove what was installed
 	rm -rf .venv .verdicts
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..."; exit 1; }
-	$(PYTHON) -m venv .venv
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; \
+	    echo "No .venv was made. On Debian: apt install python3-venv"; exit 1; }
+
+# What `make PYTHON=...` names has no effect on a .venv that is there.
+same-python: .venv/bin/python
+ifneq ($(origin PYTHON),file)
+	@show='import sys; print(sys.version)'; \
+	test "$$($(PYTHON) -c "$$show")" = "$$($(BIN)/python -c "$$show")" || \
+	    { echo "The .venv is of another Python than $(PYTHON): make clean"; exit 1; }
+endif
 
 # A stamp each, so that a second `make` neither installs nor asks a network.
-.venv/run: .venv/bin/python pyproject.toml constraints.txt
+.venv/run: .venv/bin/python pyproject.toml constraints.txt | same-python
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
 	@touch $@
 

@@ -28,6 +28,7 @@ from cookbook.player import player
 from cookbook.recipe import Recipe
 from cookbook.source import read_answer, read_header
 from tests.readability import Readability, read_source
+from tests.readme import with_table
 from tests.servers import ROOT, TIMEOUT, Process, running
 
 FAQ = {
@@ -160,15 +161,8 @@ def test_the_machinery_knows_no_recipe() -> None:
 
 
 def test_the_readme_lists_the_recipes() -> None:
-    rows = [
-        f"| {recipe.docs.title} "
-        f"| [recipes/{recipe.file.name}](recipes/{recipe.file.name}) "
-        f"| [{recipe.prefix}](http://localhost:8080{recipe.prefix}) |"
-        for recipe in app.COOKBOOK
-    ]
-    readme = (ROOT / "README.md").read_text().splitlines()
-    start = readme.index("|--|--|--|") + 1
-    assert readme[start : start + len(rows) + 1] == [*rows, ""]
+    readme = (ROOT / "README.md").read_text()
+    assert with_table(readme, app.COOKBOOK) == readme, "make readme"
 
 
 # The header and the docstring

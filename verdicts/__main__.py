@@ -1,9 +1,9 @@
 """Measures the FAQ's claims, and the recipes, on seven releases of aiohttp.
 
 `make verdicts` writes results.json, which the board shows. `--only` measures
-the claims or the recipes, and keeps the other results. With `newest` or `pre`,
-the claims are measured on what the package registry has now, and compared with
-the last column of the board. Nothing is written then.
+the claims or the recipes, and keeps the other results. With `newest`, the
+claims are measured on what the package registry has now, and compared with the
+last column of the board. Nothing is written then.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ Result = dict[str, Any]
 
 
 @click.command(help=__doc__)
-@click.argument("release", required=False, type=click.Choice(["newest", "pre"]))
+@click.argument("release", required=False, type=click.Choice(["newest"]))
 @click.option("--only", type=click.Choice(PARTS), help="Measure this part.")
 def main(release: str | None, only: str | None) -> None:
     if release:
@@ -223,8 +223,6 @@ def compare(release: str) -> int:
     """Measure what is released now; return 1 where a verdict has changed."""
     needed = ("aiohttp", "aiohttp-session", "pytest", "redis", "uvloop")
     packages = ["--upgrade", *needed]
-    if release == "pre":
-        packages.append("--pre")
     python = environment(release, packages)
     claims, column = claims_on(python), RELEASES[-1]
     known = json.loads(RESULTS.read_text(encoding="utf-8"))["claims"]
