@@ -27,7 +27,7 @@ import app
 from cookbook.verdicts import FAQ
 from tests.conftest import missing
 from tests.servers import ROOT, Process, running, serving
-from tests.test_symptoms import SYMPTOMS
+from tests.test_messages import MESSAGES
 
 MODULES = [recipe.name for recipe in app.COOKBOOK]
 
@@ -433,9 +433,10 @@ async def test_the_browser_finds_what_the_server_finds(
 ) -> None:
     await page.goto("/")
     index = await page.locator("#index").text_content()
-    words = re.findall(r"\w+", " ".join(SYMPTOMS["database"].values()))
+    causes = [cause.why for each in MESSAGES for cause in each.causes]
+    words = re.findall(r"\w+", " ".join(causes))
     queries = [
-        *(message for table in SYMPTOMS.values() for message in table),
+        *(message.text for message in MESSAGES),
         *words[:20],
         "hangs",
         "close a websocket",

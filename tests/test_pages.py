@@ -449,7 +449,7 @@ HEADER = """\
 
 
 def make_recipe(name: str, folder: Path) -> Recipe:
-    """Make a recipe in a folder that has neither tests nor symptoms."""
+    """Make a recipe in a folder that has neither tests nor messages."""
     module = ModuleType(
         f"recipes.{name}",
         "What?\n\nThat.\n\nTry it::\n\n    $ curl localhost:8080/\n",
@@ -475,7 +475,7 @@ async def test_a_broken_recipe_is_told_on_its_page_and_in_the_index(
         return app
 
     (tmp_path / "recipes").mkdir()
-    (tmp_path / "recipes" / "symptoms.toml").touch()
+    (tmp_path / "recipes" / "messages.toml").touch()
     root = web.Application()
     protect(root)
     builders = {

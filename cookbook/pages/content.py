@@ -3,10 +3,8 @@
 import ast
 import inspect
 import re
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from pygments.lexers.python import PythonLexer
 
 from cookbook.differences import Hunk, differences
 from cookbook.docs import Docs, Step
+from cookbook.messages import Message, read_messages
 from cookbook.pages.curl import CurlOnlyError, Line, read_line
 from cookbook.recipe import Recipe
 from cookbook.source import Header, read_answer, read_header
@@ -104,7 +103,7 @@ def read_content(
 ) -> Content:
     """Read all that the page of a mounted recipe shows."""
     source, docs = recipe.source, recipe.docs
-    symptoms = _read_symptoms(recipe.file.with_name("symptoms.toml"))
+    messages = read_messages(recipe.file.with_name("messages.toml"))
     return Content(
         number=number,
         module=recipe.name,
@@ -116,8 +115,9 @@ def read_content(
         plays=[_read_play(step) for step in docs.dialogue],
         endpoints=list(_endpoints_of(app)),
         symptoms={
-            message: inline(meaning)
-            for message, meaning in symptoms.get(recipe.name, {}).items()
+            message.text: inline(_meaning_of(message))
+            for message in messages
+            if message.recipe == recipe.name
         },
         header=read_header(source),
         answer_lines=read_answer(source),
@@ -284,9 +284,8 @@ def _opens_websocket(handler: Any) -> bool:
     return "WebSocketResponse" in handler.__code__.co_names
 
 
-@cache
-def _read_symptoms(file: Path) -> dict[str, dict[str, str]]:
-    return tomllib.loads(file.read_text(encoding="utf-8"))
+def _meaning_of(message: Message) -> str:
+    return " ".join(f"{cause.why} {cause.cure}" for cause in message.causes)
 
 
 @cache

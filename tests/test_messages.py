@@ -1,11 +1,10 @@
-"""Proofs for recipes/symptoms.toml: what people paste finds its recipe."""
+"""Proofs for recipes/messages.toml: what people paste finds its recipe."""
 
 import ast
 import asyncio
 import errno
 import os
 import sqlite3
-import tomllib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from socket import create_server
@@ -22,38 +21,12 @@ import redis
 from aiohttp import ClientSession, web
 
 import app
+from cookbook.messages import read_messages
 from tests.conftest import Serve, create_cookbook
 from tests.servers import ROOT
 from tests.test_pages import get, links_of
 
-SYMPTOMS = tomllib.loads((ROOT / "recipes" / "symptoms.toml").read_text())
-
-PLAIN_WORDS = {
-    "handlers in another file answer 404",
-    "404 without the trailing slash",
-    "redirect leaves the prefix",
-    "POST answers 200 instead of 405",
-    "CORS preflight is answered by the catch-all route",
-    "%2F and / give the same match_info",
-    "404 for a path with a newline",
-    "the process does not exit",
-    "session changes are lost after a WebSocket",
-    "the first events are lost",
-    "one slow client stops all others",
-    "close() hangs",
-    "no warning is shown",
-    "a cache sends gzip to clients that cannot read it",
-    "gzip;q=0 is answered with gzip",
-    "server-sent events arrive late",
-    "a cookie of one user is sent for another",
-    "the next request is slow",
-    "the second request hangs",
-    "loop hangs on import",
-}
-"""What readers say who got no message."""
-
-ELSEWHERE = {"ERR_CONTENT_DECODING_FAILED"}
-"""Messages of a browser, which the tests do not run."""
+MESSAGES = read_messages(ROOT / "recipes" / "messages.toml")
 
 
 def bare_method() -> None:
@@ -209,8 +182,6 @@ PROVOKED: dict[str, Callable[[], None]] = {
 }
 """Programs that get a message, most by the cause that its meaning names."""
 
-every_recipe = pytest.mark.parametrize("module", SYMPTOMS)
-
 
 def texts_of(package: Path) -> str:
     """Return all text that a package could print."""
@@ -253,21 +224,19 @@ async def client(
 
 
 def test_every_recipe_explains_messages() -> None:
-    modules = [recipe.name for recipe in app.COOKBOOK]
-    assert list(SYMPTOMS) == modules
-    assert all(SYMPTOMS.values())
+    names = {recipe.name for recipe in app.COOKBOOK}
+    assert {message.recipe for message in MESSAGES} - {None} == names
 
 
-def test_a_message_leads_to_one_recipe() -> None:
-    messages = [each.lower() for table in SYMPTOMS.values() for each in table]
-    assert len(messages) == len(set(messages))
+def test_a_message_leads_to_one_place() -> None:
+    texts = [message.text.lower() for message in MESSAGES]
+    assert len(texts) == len(set(texts))
 
 
-@every_recipe
-def test_a_message_is_what_a_program_prints(module: str, printed: str) -> None:
-    others = PLAIN_WORDS | ELSEWHERE | set(PROVOKED)
-    for message in set(SYMPTOMS[module]) - others:
-        assert message in printed
+def test_a_message_is_what_a_program_prints(printed: str) -> None:
+    for message in MESSAGES:
+        if message.kind not in ("symptom", "browser"):
+            assert message.text in PROVOKED or message.text in printed
 
 
 @pytest.mark.parametrize("message", PROVOKED)
@@ -281,19 +250,20 @@ def test_a_message_is_what_its_program_gets(
     assert message.lower() in said.lower()
 
 
-def test_no_exception_is_for_a_message_that_is_gone() -> None:
-    messages = {each for table in SYMPTOMS.values() for each in table}
-    assert set(PROVOKED) | ELSEWHERE | PLAIN_WORDS <= messages
+def test_no_program_is_for_a_message_that_is_gone() -> None:
+    assert set(PROVOKED) <= {message.text for message in MESSAGES}
 
 
 async def test_every_message_finds_its_recipe_first(
     client: ClientSession,
 ) -> None:
-    for module, table in SYMPTOMS.items():
-        for message in table:
-            async with client.get("/", params={"q": message}) as response:
+    for message in MESSAGES:
+        if message.recipe:
+            params = {"q": message.text}
+            async with client.get("/", params=params) as response:
                 page = await response.text()
-            assert links_of(page)[0] == f"/recipes/{module}", message
+            found = links_of(page)[0]
+            assert found == f"/recipes/{message.recipe}", message.name
 
 
 @pytest.mark.parametrize(
