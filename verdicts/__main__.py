@@ -15,7 +15,6 @@ import subprocess
 import sys
 from collections.abc import Collection
 from pathlib import Path
-from socket import create_server
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -26,6 +25,7 @@ from packaging.version import Version
 import app
 from cookbook.recipe import Recipe
 from cookbook.stage import staged
+from verdicts.older import free_port
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -177,9 +177,7 @@ def run_tests(
 async def play(recipe: Recipe, python: Path) -> str:
     """Return what goes wrong: an error in the log, or a broken promise."""
     # Before 3.14, aiohttp does not show which port the system has chosen.
-    with create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    async with staged(recipe.file, str(python), port) as player:
+    async with staged(recipe.file, str(python), free_port()) as player:
         broken = await player.play(recipe.docs.dialogue)
         errors = [line for line in player.log if "Error: " in line]
         if broken and errors:

@@ -1,14 +1,25 @@
 """Lets the recipes' tests run on older releases: a plugin for pytest.
 
-The tests use what came later (a base URL with a path, the port of a site); the
-recipes that are measured do not.
+The tests use what came later (a base URL with a path, the port of a site, the
+port in the line that `run_app` prints, the type of what a resolver returns);
+the recipes that are measured do not.
 """
 
+from socket import create_server
 from typing import Any
 
 import aiohttp
-from aiohttp import web
+from aiohttp import abc, web
 from yarl import URL
+
+from tests import servers
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 on which nobody listens now."""
+    with create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+    return port
 
 
 def pytest_configure() -> None:
@@ -27,5 +38,8 @@ def pytest_configure() -> None:
         return URL(base).join(URL(url)) if base else URL(url)
 
     session.__init__, session._build_url = take_base, join
+    servers.choose_port = free_port
+    if not hasattr(abc, "ResolveResult"):
+        vars(abc)["ResolveResult"] = dict
     site: Any = web.TCPSite
     site.port = property(lambda self: self._server.sockets[0].getsockname()[1])
