@@ -5,9 +5,9 @@
 """How do I programmatically close a WebSocket server-side?
 
 Keep the open sockets in a registry, and call `close()` on those of the user.
-End the user's sessions first, so that no new socket can open. `close()` waits
-without a limit for a peer that does not read. Abort its connection after a
-second.
+End the user's sessions first, so that no new socket can open. A send waits
+without a limit for a peer that does not read, and so does `close()`. Abort its
+connection after a second.
 
 Try it::
 
@@ -24,35 +24,29 @@ Try it::
 Good to know:
 
 - The FAQ of aiohttp 3.14 does not await `send_str()`. Its echo sends nothing.
-- The logout answers within about a second, whatever the peers do.
-- A reason may have 123 bytes. A longer one ends as a protocol error.
+- The logout answers within about a second, whatever the peers do. A pong is a
+  send, too. Those of aiohttp have no limit: hence `autoping=False`.
 - A page on another port of this host sends the cookie, too. Check `Origin`.
 - Registry and sessions belong to one process. Two processes need a common one.
-- Expiry, limits, peers that stall, and more: production/websocket_logout.py
+- Expiry, limits, messages after a logout: production/websocket_logout.py
 """
 
 import asyncio
 import json
 import os
 import secrets
-from typing import NamedTuple
 
 from aiohttp import WSMsgType, hdrs, web
 
-
-class Socket(NamedTuple):
-    user: str
-    ws: web.WebSocketResponse
-    transport: asyncio.Transport
-
-
-SOCKETS = web.AppKey("SOCKETS", set[Socket])
+# The user behind each open socket.
+SOCKETS = web.AppKey("SOCKETS", dict[web.WebSocketResponse, str])
 # The user behind each cookie, and behind each ticket.
 USERS = web.AppKey("USERS", dict[str, str])
 
 COOKIE = "websocket_logout"
-# Seconds that a peer has to read, before its connection is aborted.
-PATIENCE = 1.0
+# Seconds that a send waits for a peer. Then a timer aborts the connection. In
+# aiohttp 3.14 asyncio.timeout() would cancel a close() that waits, too.
+WAIT = 1.0
 
 routes = web.RouteTableDef()
 
@@ -62,22 +56,26 @@ routes = web.RouteTableDef()
 async def echo(request: web.Request) -> web.StreamResponse:
     """Echo text until the client leaves, or its user logs out."""
     user = authenticate(request, request.query.get("ticket"))
-    ws = web.WebSocketResponse(heartbeat=30)
+    ws = web.WebSocketResponse(heartbeat=30, autoping=False)
     transport = request.transport
-    if transport is None or not ws.can_prepare(request):
+    if transport is None or not is_handshake(request):
         raise json_error(web.HTTPBadRequest, "this is no WebSocket handshake")
-    socket = Socket(user, ws, transport)
     try:
         await ws.prepare(request)
-        request.app[SOCKETS].add(socket)
+        request.app[SOCKETS][ws] = user
         async for message in ws:
+            # Where the peer does not read, a send waits without a limit.
+            timer = asyncio.get_running_loop().call_later(WAIT, transport.abort)
             if message.type is WSMsgType.TEXT:
                 await ws.send_str(message.data)
+            if message.type is WSMsgType.PING:
+                await ws.pong(message.data)
+            timer.cancel()
             await asyncio.sleep(0)  # in a flood, let others run
     except ConnectionError:
         return web.Response()  # the client has left, nobody reads this
     finally:
-        request.app[SOCKETS].discard(socket)
+        request.app[SOCKETS].pop(ws, None)
         transport.abort()  # or a peer that does not read keeps it open
     return ws
 
@@ -85,13 +83,19 @@ async def echo(request: web.Request) -> web.StreamResponse:
 # end of answer
 
 
+def is_handshake(request: web.Request) -> bool:
+    try:
+        return web.WebSocketResponse().can_prepare(request).ok
+    except ValueError:
+        return False  # aiohttp 3.14.5 raises it where a header is not ASCII
+
+
 def authenticate(request: web.Request, ticket: str | None = None) -> str:
     refuse_foreign_origin(request)
-    token = ticket or request.cookies.get(COOKIE, "")
-    user = request.app[USERS].get(token)
-    if user is None:
-        raise json_error(web.HTTPUnauthorized, "log in first")
-    return user
+    try:
+        return request.app[USERS][ticket or request.cookies.get(COOKIE, "")]
+    except KeyError:
+        raise json_error(web.HTTPUnauthorized, "log in first") from None
 
 
 # answer
@@ -99,20 +103,16 @@ def authenticate(request: web.Request, ticket: str | None = None) -> str:
 async def log_out(request: web.Request) -> web.Response:
     """End the user's sessions, and close the user's sockets."""
     user = authenticate(request)
-    for token, owner in list(request.app[USERS].items()):
-        if owner == user:
-            del request.app[USERS][token]
-    mine = {each for each in request.app[SOCKETS] if each.user == user}
-    await close_all(mine, 4001, b"logged out")
-    return web.json_response({"closed": len(mine)})
-
-
-async def close_all(sockets: set[Socket], code: int, reason: bytes) -> None:
-    for socket in sockets:
-        # Where the peer does not read, close() waits without a limit.
-        asyncio.get_running_loop().call_later(PATIENCE, socket.transport.abort)
-    closings = [each.ws.close(code=code, message=reason) for each in sockets]
+    users = request.app[USERS]
+    for token in list(users):
+        if users[token] == user:
+            del users[token]
+    sockets = request.app[SOCKETS]
+    mine = [ws for ws in sockets if sockets[ws] == user]
+    closings = [ws.close(code=4001, message=b"logged out") for ws in mine]
+    # Where the peer does not read, close() waits until the timer aborts.
     await asyncio.gather(*closings)
+    return web.json_response({"closed": len(mine)})
 
 
 # end of answer
@@ -158,18 +158,18 @@ def json_error(kind: type[web.HTTPError], reason: str) -> web.HTTPError:
 @routes.get("/sockets")
 async def count_sockets(request: web.Request) -> web.Response:
     """Count the open sockets, and their users."""
-    sockets = request.app[SOCKETS]
-    users = {socket.user for socket in sockets}
-    return web.json_response({"users": len(users), "sockets": len(sockets)})
+    users = request.app[SOCKETS].values()
+    return web.json_response({"users": len(set(users)), "sockets": len(users)})
 
 
 async def say_goodbye(app: web.Application) -> None:
-    await close_all(app[SOCKETS], 1001, b"shutdown")
+    closings = [ws.close(code=1001, message=b"shutdown") for ws in app[SOCKETS]]
+    await asyncio.gather(*closings)
 
 
 def create_app() -> web.Application:
     app = web.Application()
-    app[SOCKETS] = set()
+    app[SOCKETS] = {}
     app[USERS] = {}
     app.on_shutdown.append(say_goodbye)
     app.add_routes(routes)

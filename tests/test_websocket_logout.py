@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import json
 import logging
 import signal
 import socket
@@ -58,6 +59,13 @@ async def cancelling(
 ) -> Server:
     """A server in either of the ways to treat a lost client's handler."""
     return await serve(application, handler_cancellation=handler_cancellation)
+
+
+@pytest.fixture
+def impatient(recipe: Tier, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a send wait for a fraction of a second only."""
+    [name] = {"WAIT", "SEND_TIMEOUT"} & set(dir(recipe))
+    monkeypatch.setattr(recipe, name, 0.2)
 
 
 @asynccontextmanager
@@ -142,30 +150,53 @@ async def raw_peer(url: URL, ticket: str) -> socket.socket:
 async def deaf_peer(url: URL, ticket: str) -> socket.socket:
     """A peer that sends as much as the server takes, and reads nothing."""
     peer = await raw_peer(url, ticket)
-    with suppress(TimeoutError):
-        async with asyncio.timeout(1):
-            while True:
-                await send_text(peer, 60_000)
+    with suppress(TimeoutError, ConnectionError):
+        await asyncio.wait_for(keep_sending(peer), 0.5)
     return peer
 
 
 async def slow_peer(
-    url: URL, ticket: str, application: web.Application, recipe: Any
+    server: Server, ticket: str
 ) -> tuple[socket.socket, asyncio.Transport]:
     """A peer that left a little unread, and the server's transport to it."""
-    peer = await raw_peer(url, ticket)
-    registry = application[recipe.SOCKETS]
-    # The answer has a set of sockets, production one for each user.
-    if isinstance(registry, dict):
-        [registry] = registry.values()
-    [only] = registry
-    transport = only.transport
+    peer = await raw_peer(server.url, ticket)
+    transport = transport_to(peer, server)
     async with asyncio.timeout(TIMEOUT):
-        while True:
-            if transport.get_write_buffer_size():
-                return peer, transport
+        while not transport.get_write_buffer_size():
             await send_text(peer, 2_000)
             await asyncio.sleep(0)
+    return peer, transport
+
+
+async def stalled_peer(server: Server, ticket: str) -> socket.socket:
+    """A peer that left so much unread that a send to it waits."""
+    peer = await raw_peer(server.url, ticket)
+    transport = transport_to(peer, server)
+    _, limit = transport.get_write_buffer_limits()
+    sending = asyncio.create_task(keep_sending(peer))
+    async with asyncio.timeout(TIMEOUT):
+        # Nothing tells of it.
+        while transport.get_write_buffer_size() <= limit:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+    sending.cancel()
+    await asyncio.wait([sending])
+    return peer
+
+
+async def keep_sending(peer: socket.socket) -> None:
+    while True:
+        await send_text(peer, 60_000)
+
+
+def transport_to(peer: socket.socket, server: Server) -> asyncio.Transport:
+    """Return the server's transport to a peer."""
+    assert server.runner.server is not None
+    for connection in server.runner.server.connections:
+        transport = connection.transport
+        assert transport is not None
+        if transport.get_extra_info("peername") == peer.getsockname():
+            return transport
+    raise LookupError("the server has no such connection")
 
 
 async def send_text(peer: socket.socket, length: int) -> None:
@@ -315,22 +346,23 @@ async def test_the_own_origin_is_not_refused(
         UPGRADE,
         UPGRADE + b"Sec-WebSocket-Key: a\r\n",
         UPGRADE.replace(b": 13", b": 12") + KEY,
+        # With a byte above 127 aiohttp 3.14.5 raises a ValueError.
+        UPGRADE + b"Sec-WebSocket-Key: \xc3\xa9\r\n",
+        UPGRADE.replace(b": 13", b": \xff") + KEY,
     ],
 )
 async def test_what_is_no_upgrade_is_refused(
     server: Server, client: ClientSession, extra: bytes
 ) -> None:
     ticket = await log_in(client)
-    target = b"%becho?ticket=%b" % (
-        server.url.raw_path.encode(),
-        ticket.encode(),
+    target = server.url.raw_path.encode() + b"echo?ticket=" + ticket.encode()
+    headers = (extra or b"Host: localhost\r\n") + b"Connection: close\r\n"
+    answer = await exchange(
+        server, b"GET %b HTTP/1.1\r\n%b\r\n" % (target, headers)
     )
-    headers = extra or b"Host: localhost\r\n"
-    async with asyncio.timeout(TIMEOUT):
-        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-        writer.write(b"GET %b HTTP/1.1\r\n%b\r\n" % (target, headers))
-        assert (await reader.readline()).startswith(b"HTTP/1.1 400 ")
-        writer.close()
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    reason = "this is no WebSocket handshake"
+    assert answer.endswith(json.dumps({"error": reason}).encode())
     async with client.ws_connect(f"echo?ticket={ticket}") as ws:
         assert await echoes(ws)
 
@@ -549,8 +581,8 @@ async def test_a_peer_that_does_not_read_delays_no_logout(
 ) -> None:
     async with user(cancelling.url, "ann") as ann:
         ticket = await log_in(ann)
-        peer = await deaf_peer(cancelling.url, ticket)
         async with ann.ws_connect("echo") as ws:
+            peer = await stalled_peer(cancelling, ticket)
             async with asyncio.timeout(TIMEOUT / 5):
                 assert await log_out(ann) == 2
             assert await sockets(ann) == {"users": 0, "sockets": 0}
@@ -633,7 +665,7 @@ async def test_a_client_that_vanishes_leaves_nothing(
     cancelling: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with user(cancelling.url, "ann") as ann:
-        peer = await deaf_peer(cancelling.url, await log_in(ann))
+        peer = await stalled_peer(cancelling, await log_in(ann))
         peer.setsockopt(
             socket.SOL_SOCKET, socket.SO_LINGER, bytes([1] + [0] * 7)
         )
@@ -643,16 +675,62 @@ async def test_a_client_that_vanishes_leaves_nothing(
 
 
 async def test_a_peer_that_says_goodbye_and_does_not_read_is_aborted(
-    serve: Serve, application: web.Application, recipe: Tier
+    serve: Serve, application: web.Application
 ) -> None:
     server = await serve(application)
     loop = asyncio.get_running_loop()
     async with user(server.url, "ann") as ann:
         ticket = await log_in(ann)
-        peer, _ = await slow_peer(server.url, ticket, application, recipe)
+        peer, _ = await slow_peer(server, ticket)
         await loop.sock_sendall(peer, b"\x88\x80" + bytes(4))
         await emptied(ann)
         await is_reset(peer)
+
+
+# Peers that stall
+
+
+async def test_a_peer_that_does_not_read_is_dropped_without_a_logout(
+    cancelling: Server, impatient: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with user(cancelling.url, "ann") as ann:
+        peer = await stalled_peer(cancelling, await log_in(ann))
+        assert await sockets(ann) == {"users": 1, "sockets": 1}
+        await emptied(ann)
+        await ends(peer)
+        async with ann.ws_connect("echo") as ws:
+            assert await echoes(ws)
+    assert not errors(caplog)
+
+
+async def test_a_peer_that_reads_is_not_dropped_by_the_time_limit_of_a_send(
+    cancelling: Server, impatient: None
+) -> None:
+    async with (
+        user(cancelling.url, "ann") as ann,
+        ann.ws_connect("echo") as ws,
+    ):
+        assert await echoes(ws)
+        with pytest.raises(TimeoutError):
+            await ws.receive(timeout=0.4)
+        assert await sockets(ann) == {"users": 1, "sockets": 1}
+
+
+async def test_a_peer_that_pings_and_does_not_read_is_dropped(
+    cancelling: Server, impatient: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    loop = asyncio.get_running_loop()
+    async with user(cancelling.url, "ann") as ann:
+        peer = await raw_peer(cancelling.url, await log_in(ann))
+        ping = b"\x89\xfd" + bytes(4) + b"x" * 125
+        # It leaves in the end: a server that waits for it could not stop.
+        with peer:
+            with suppress(TimeoutError, ConnectionError):
+                async with asyncio.timeout(TIMEOUT / 5):
+                    while True:
+                        await loop.sock_sendall(peer, ping * 1000)
+            await emptied(ann)
+    assert not errors(caplog)
 
 
 # The end
@@ -668,7 +746,7 @@ async def test_the_end_closes_every_socket_with_1001(
     )
     async with user(server.url, "ann") as ann, user(server.url, "bob") as bob:
         sockets = [await who.ws_connect("echo") for who in [ann, bob] * 5]
-        peer = await deaf_peer(server.url, await log_in(bob))
+        peer = await stalled_peer(server, await log_in(bob))
         async with asyncio.timeout(2):
             await server.stop()
         for ws in sockets:

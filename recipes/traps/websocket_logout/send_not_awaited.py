@@ -24,24 +24,18 @@ import asyncio
 import json
 import os
 import secrets
-from typing import NamedTuple
 
 from aiohttp import WSMsgType, hdrs, web
 
-
-class Socket(NamedTuple):
-    user: str
-    ws: web.WebSocketResponse
-    transport: asyncio.Transport
-
-
-SOCKETS = web.AppKey("SOCKETS", set[Socket])
+# The user behind each open socket.
+SOCKETS = web.AppKey("SOCKETS", dict[web.WebSocketResponse, str])
 # The user behind each cookie, and behind each ticket.
 USERS = web.AppKey("USERS", dict[str, str])
 
 COOKIE = "websocket_logout"
-# Seconds that a peer has to read, before its connection is aborted.
-PATIENCE = 1.0
+# Seconds that a send waits for a peer. Then a timer aborts the connection. In
+# aiohttp 3.14 asyncio.timeout() would cancel a close() that waits, too.
+WAIT = 1.0
 
 routes = web.RouteTableDef()
 
@@ -51,23 +45,27 @@ routes = web.RouteTableDef()
 async def echo(request: web.Request) -> web.StreamResponse:
     """Echo text until the client leaves, or its user logs out."""
     user = authenticate(request, request.query.get("ticket"))
-    ws = web.WebSocketResponse(heartbeat=30)
+    ws = web.WebSocketResponse(heartbeat=30, autoping=False)
     transport = request.transport
-    if transport is None or not ws.can_prepare(request):
+    if transport is None or not is_handshake(request):
         raise json_error(web.HTTPBadRequest, "this is no WebSocket handshake")
-    socket = Socket(user, ws, transport)
     try:
         await ws.prepare(request)
-        request.app[SOCKETS].add(socket)
+        request.app[SOCKETS][ws] = user
         async for message in ws:
+            # Where the peer does not read, a send waits without a limit.
+            timer = asyncio.get_running_loop().call_later(WAIT, transport.abort)
             if message.type is WSMsgType.TEXT:
                 # The type checker finds the mistake, and may not here.
                 ws.send_str(message.data)  # type: ignore[unused-coroutine]
+            if message.type is WSMsgType.PING:
+                await ws.pong(message.data)
+            timer.cancel()
             await asyncio.sleep(0)  # in a flood, let others run
     except ConnectionError:
         return web.Response()  # the client has left, nobody reads this
     finally:
-        request.app[SOCKETS].discard(socket)
+        request.app[SOCKETS].pop(ws, None)
         transport.abort()  # or a peer that does not read keeps it open
     return ws
 
@@ -75,13 +73,19 @@ async def echo(request: web.Request) -> web.StreamResponse:
 # end of answer
 
 
+def is_handshake(request: web.Request) -> bool:
+    try:
+        return web.WebSocketResponse().can_prepare(request).ok
+    except ValueError:
+        return False  # aiohttp 3.14.5 raises it where a header is not ASCII
+
+
 def authenticate(request: web.Request, ticket: str | None = None) -> str:
     refuse_foreign_origin(request)
-    token = ticket or request.cookies.get(COOKIE, "")
-    user = request.app[USERS].get(token)
-    if user is None:
-        raise json_error(web.HTTPUnauthorized, "log in first")
-    return user
+    try:
+        return request.app[USERS][ticket or request.cookies.get(COOKIE, "")]
+    except KeyError:
+        raise json_error(web.HTTPUnauthorized, "log in first") from None
 
 
 # answer
@@ -89,20 +93,16 @@ def authenticate(request: web.Request, ticket: str | None = None) -> str:
 async def log_out(request: web.Request) -> web.Response:
     """End the user's sessions, and close the user's sockets."""
     user = authenticate(request)
-    for token, owner in list(request.app[USERS].items()):
-        if owner == user:
-            del request.app[USERS][token]
-    mine = {each for each in request.app[SOCKETS] if each.user == user}
-    await close_all(mine, 4001, b"logged out")
-    return web.json_response({"closed": len(mine)})
-
-
-async def close_all(sockets: set[Socket], code: int, reason: bytes) -> None:
-    for socket in sockets:
-        # Where the peer does not read, close() waits without a limit.
-        asyncio.get_running_loop().call_later(PATIENCE, socket.transport.abort)
-    closings = [each.ws.close(code=code, message=reason) for each in sockets]
+    users = request.app[USERS]
+    for token in list(users):
+        if users[token] == user:
+            del users[token]
+    sockets = request.app[SOCKETS]
+    mine = [ws for ws in sockets if sockets[ws] == user]
+    closings = [ws.close(code=4001, message=b"logged out") for ws in mine]
+    # Where the peer does not read, close() waits until the timer aborts.
     await asyncio.gather(*closings)
+    return web.json_response({"closed": len(mine)})
 
 
 # end of answer
@@ -148,18 +148,18 @@ def json_error(kind: type[web.HTTPError], reason: str) -> web.HTTPError:
 @routes.get("/sockets")
 async def count_sockets(request: web.Request) -> web.Response:
     """Count the open sockets, and their users."""
-    sockets = request.app[SOCKETS]
-    users = {socket.user for socket in sockets}
-    return web.json_response({"users": len(users), "sockets": len(sockets)})
+    users = request.app[SOCKETS].values()
+    return web.json_response({"users": len(set(users)), "sockets": len(users)})
 
 
 async def say_goodbye(app: web.Application) -> None:
-    await close_all(app[SOCKETS], 1001, b"shutdown")
+    closings = [ws.close(code=1001, message=b"shutdown") for ws in app[SOCKETS]]
+    await asyncio.gather(*closings)
 
 
 def create_app() -> web.Application:
     app = web.Application()
-    app[SOCKETS] = set()
+    app[SOCKETS] = {}
     app[USERS] = {}
     app.on_shutdown.append(say_goodbye)
     app.add_routes(routes)
