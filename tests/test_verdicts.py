@@ -297,9 +297,9 @@ def test_an_answer_is_measured_without_its_production_file(
     both = recipes.format(["answer", "production"]) + test
     (tests / "test_both.py").write_text(both)
     assert failing_test("both", python) == ""
-    wrong = recipes.format(["other", "production"]) + test
+    wrong = recipes.format(["another one", "production"]) + test
     (tests / "test_wrong.py").write_text(wrong)
-    failed = "tests/test_wrong.py::test_recipe[other]"
+    failed = "tests/test_wrong.py::test_recipe[another one]"
     assert failing_test("wrong", python) == failed
     (tests / "test_none.py").write_text(recipes.format(["production"]) + test)
     assert failing_test("none", python) == "its tests cannot be run"

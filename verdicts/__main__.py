@@ -149,7 +149,9 @@ def failing_test(module: str, python: Path) -> str:
         return "its tests hang"
     if ended.returncode == 0:
         return ""
-    found = re.search(r"^(?:FAILED|ERROR) (\S+)", ended.stdout, re.MULTILINE)
+    # An id may have spaces in it. The message comes after it.
+    line = r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$"
+    found = re.search(line, ended.stdout, re.MULTILINE)
     return found[1] if found else "its tests cannot be run"
 
 
