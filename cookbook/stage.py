@@ -68,7 +68,7 @@ async def staged(
             "PYTHONUNBUFFERED": "1",
             **DEMONSTRATION,
         }
-        source = program.read_text("utf-8")  # noqa: ASYNC240 - it is short
+        source = await asyncio.to_thread(program.read_text, "utf-8")
         if "REDIS_URL" in source:
             url = await stack.enter_async_context(in_thread(redis_server()))
             environment["REDIS_URL"] = url

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from aiohttp import ClientResponse, ClientSession, CookieJar
+from aiohttp import ClientResponse, ClientSession, CookieJar, web
 
-from cookbook import stage
+import app
 from cookbook.pages import shows
 from tests.conftest import Serve, create_cookbook
 from tests.servers import TIMEOUT, Server, children
@@ -26,6 +26,34 @@ async def server(serve: Serve, tmp_path: Path, redis_url: str) -> Server:
 async def client(server: Server) -> AsyncIterator[ClientSession]:
     async with visitor(server) as session:
         yield session
+
+
+@pytest.fixture
+async def impatient(
+    request: pytest.FixtureRequest, serve: Serve
+) -> AsyncIterator[ClientSession]:
+    """A client of a server that shows one trap, with limits of its own."""
+    root = web.Application()
+    limited = shows.Shows(root, **request.param)
+    (slow,) = [
+        trap
+        for recipe in app.COOKBOOK
+        for trap in recipe.traps
+        if f"{recipe.page}/traps/{trap.name}" == SLOW
+    ]
+
+    async def show(request: web.Request) -> web.StreamResponse:
+        return await limited.stream(request, slow)
+
+    root.router.add_post(SLOW, show)
+    async with visitor(await serve(root)) as session:
+        yield session
+
+
+def limits(**knobs: float) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize(
+        "impatient", [knobs], ids=["limited"], indirect=True
+    )
 
 
 def visitor(server: Server) -> ClientSession:
@@ -129,24 +157,22 @@ async def test_the_end_of_the_server_ends_a_show(
     assert await children() == before
 
 
+@limits(show_timeout=1.0)
 async def test_a_show_that_takes_too_long_is_ended(
-    client: ClientSession, monkeypatch: pytest.MonkeyPatch
+    impatient: ClientSession,
 ) -> None:
     before = await children()
-    monkeypatch.setattr(shows, "SHOW_TIMEOUT", 1.0)
-    async with client.post(SLOW) as response, asyncio.timeout(TIMEOUT):
+    async with impatient.post(SLOW) as response, asyncio.timeout(TIMEOUT):
         events = await events_of(response)
     assert events[-1] == {"error": "ended after 1 s"}
     await until_children_are(before)
 
 
+@limits(start_timeout=0.0)
 async def test_a_show_that_fails_is_told(
-    client: ClientSession,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    impatient: ClientSession, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(stage, "START_TIMEOUT", 0)
-    async with client.post(SHOW) as response:
+    async with impatient.post(SLOW) as response:
         events = await events_of(response)
     assert events == [{"error": "it failed: the server's log tells why"}]
     assert "a show failed" in caplog.text

@@ -11,7 +11,7 @@ from typing import Any
 
 from aiohttp import hdrs, web
 
-from cookbook.stage import staged
+from cookbook.stage import START_TIMEOUT, staged
 from cookbook.traps import Trap
 
 MAX_SHOWS = 4
@@ -28,9 +28,21 @@ Queue = asyncio.Queue[dict[str, Any] | None]
 
 
 class Shows:
-    """All shows of an application: one for each visitor, four at a time."""
+    """All shows of an application: one for each visitor, four at a time.
 
-    def __init__(self, root: web.Application) -> None:
+    `show_timeout` bounds a show, `start_timeout` each program that it starts,
+    in seconds.
+    """
+
+    def __init__(
+        self,
+        root: web.Application,
+        *,
+        show_timeout: float = SHOW_TIMEOUT,
+        start_timeout: float = START_TIMEOUT,
+    ) -> None:
+        self._show_timeout = show_timeout
+        self._start_timeout = start_timeout
         self._running: dict[str, asyncio.Task[None]] = {}
         root.on_shutdown.append(self._stop)
 
@@ -50,7 +62,7 @@ class Shows:
         if len(self._running) >= MAX_SHOWS:
             return _refuse(503, "all stages are taken: try it in a minute")
         queue: Queue = asyncio.Queue()
-        show = asyncio.create_task(_perform(trap, queue))
+        show = asyncio.create_task(self._perform(trap, queue))
         self._running[visitor] = show
         try:
             response = web.StreamResponse()
@@ -60,7 +72,7 @@ class Shows:
                 COOKIE, visitor, path="/recipes", httponly=True, samesite="Lax"
             )
             await response.prepare(request)
-            async with asyncio.timeout(SHOW_TIMEOUT + WRITE_TIMEOUT):
+            async with asyncio.timeout(self._show_timeout + WRITE_TIMEOUT):
                 await _send(response, queue)
         except (ConnectionError, TimeoutError):
             pass
@@ -69,6 +81,34 @@ class Shows:
             await asyncio.gather(show, return_exceptions=True)
             del self._running[visitor]
         return response
+
+    async def _perform(self, trap: Trap, queue: Queue) -> None:
+        async def play(side: str, program: Path) -> None:
+            async with staged(
+                program, start_timeout=self._start_timeout
+            ) as player:
+                for at, step in enumerate(trap.docs.dialogue):
+                    start = time.perf_counter()
+                    printed = await player.take(step)
+                    seconds = round(time.perf_counter() - start, 1)
+                    text = printed[:MAX_PRINTED]
+                    event = {"side": side, "at": at, "printed": text}
+                    queue.put_nowait({**event, "seconds": seconds})
+
+        try:
+            async with (
+                asyncio.timeout(self._show_timeout),
+                asyncio.TaskGroup() as group,
+            ):
+                group.create_task(play("wrong", trap.file))
+                group.create_task(play("right", trap.pair))
+        except TimeoutError:
+            queue.put_nowait({"error": f"ended after {self._show_timeout:g} s"})
+        except Exception:
+            logger.exception("a show failed")
+            queue.put_nowait({"error": "it failed: the server's log tells why"})
+        finally:
+            queue.put_nowait(None)
 
     async def _stop(self, root: web.Application) -> None:
         for show in self._running.values():
@@ -89,30 +129,6 @@ async def _send(response: web.StreamResponse, queue: Queue) -> None:
             line = json.dumps(event).encode()
         async with asyncio.timeout(WRITE_TIMEOUT):
             await response.write(line + b"\n")
-
-
-async def _perform(trap: Trap, queue: Queue) -> None:
-    async def play(side: str, program: Path) -> None:
-        async with staged(program) as player:
-            for at, step in enumerate(trap.docs.dialogue):
-                start = time.perf_counter()
-                printed = await player.take(step)
-                seconds = round(time.perf_counter() - start, 1)
-                text = printed[:MAX_PRINTED]
-                event = {"side": side, "at": at, "printed": text}
-                queue.put_nowait({**event, "seconds": seconds})
-
-    try:
-        async with asyncio.timeout(SHOW_TIMEOUT), asyncio.TaskGroup() as group:
-            group.create_task(play("wrong", trap.file))
-            group.create_task(play("right", trap.pair))
-    except TimeoutError:
-        queue.put_nowait({"error": f"ended after {SHOW_TIMEOUT:g} s"})
-    except Exception:
-        logger.exception("a show failed")
-        queue.put_nowait({"error": "it failed: the server's log tells why"})
-    finally:
-        queue.put_nowait(None)
 
 
 def _refuse(status: int, reason: str) -> web.Response:
