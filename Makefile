@@ -31,8 +31,9 @@ mutations: .venv/test  ## break the recipes: the tests have to find it
 verdicts: .venv/test  ## measure the FAQ's claims on seven releases of aiohttp
 	$(BIN)/python -m verdicts
 
-bench: .venv/bench  ## measure what the pages cost
-	$(BIN)/python benchmarks/pages.py
+bench: .venv/bench  ## measure what the house and the pages cost
+	$(BIN)/python -m benchmarks.house
+	$(BIN)/python -m benchmarks.pages
 
 readme: .venv/test  ## write the table of the README
 	$(BIN)/python -m tests.readme
@@ -59,7 +60,7 @@ endif
 
 # A stamp each, so that a second `make` neither installs nor asks a network.
 .venv/run: .venv/bin/python pyproject.toml constraints.txt | same-python
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[fast]'
 	@touch $@
 
 .venv/bench: .venv/run

@@ -9,6 +9,7 @@ where they are used, and `tests/test_connection.py` holds each of them.
 
 import asyncio
 import json
+import logging
 import re
 from functools import partial
 from typing import Any, NamedTuple, cast
@@ -17,6 +18,7 @@ from aiohttp import StreamReader, hdrs, web, web_fileresponse
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import HttpVersion11, RawRequestMessage
 from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.log import access_logger
 from aiohttp.web_protocol import _ErrInfo
 from yarl import URL
 
@@ -72,8 +74,10 @@ class Runner(web.AppRunner):
         silence_timeout: float = SILENCE_TIMEOUT,
         body_timeout: float = BODY_TIMEOUT,
         unread_timeout: float = UNREAD_TIMEOUT,
+        access_log: logging.Logger = access_logger,
     ) -> None:
         super().__init__(app, shutdown_timeout=shutdown_timeout)
+        self._access_log = access_log
         self._headers_timeout = headers_timeout
         self._limits = Limits(silence_timeout, body_timeout, unread_timeout)
 
@@ -105,6 +109,7 @@ class Runner(web.AppRunner):
             manager,
             limits=self._limits,
             loop=asyncio.get_running_loop(),
+            access_log=self._access_log,
             access_log_class=AccessLogger,
             keepalive_timeout=self._headers_timeout,
         )

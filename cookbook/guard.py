@@ -204,16 +204,13 @@ class AccessLogger(AbstractAccessLogger):
         response: web.StreamResponse,
         time: float,
     ) -> None:
-        self.logger.info(
-            '%s "%s %s" %d %d %.3fs%s',
-            request.remote,
-            request.method,
-            _escape(request.rel_url.raw_path),
-            response.status,
-            response.body_length,
-            time,
-            _escape(f" {response.headers.get('X-Request-ID', '')}").rstrip(),
+        path = _escape(request.rel_url.raw_path)
+        request_id = _escape(response.headers.get("X-Request-ID", ""))
+        line = (
+            f'{request.remote} "{request.method} {path}" {response.status}'
+            f" {response.body_length} {time:.3f}s {request_id}"
         )
+        self.logger.info(line.rstrip())
 
 
 def _escape(text: str) -> str:

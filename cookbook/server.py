@@ -5,8 +5,9 @@ import errno
 import logging
 import os
 import signal
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stderr, suppress
 from pathlib import Path
 
 import click
@@ -14,9 +15,20 @@ from aiohttp import web
 from redis import Redis
 
 from cookbook.connection import Runner
+from cookbook.log import AccessLog, BackgroundStream, count_refused_connections
 from cookbook.recipe import Recipe
 from cookbook.redis_server import redis_server
 from cookbook.temporary import temporary_folder
+
+LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
+    "asyncio": asyncio.new_event_loop
+}
+"""Makers of event loops, the quickest last."""
+
+with suppress(ImportError):
+    import uvloop
+
+    LOOPS["uvloop"] = uvloop.new_event_loop
 
 SHUTDOWN_TIMEOUT = 5.0
 """Seconds that aiohttp waits, twice, before it cancels a request in flight."""
@@ -74,6 +86,13 @@ def command(
         is_flag=True,
         help="Believe X-Forwarded-Proto: a proxy in front sets it.",
     )
+    @click.option(
+        "--loop",
+        show_envvar=True,
+        type=click.Choice(list(LOOPS)),
+        default=list(LOOPS)[-1],
+        help="The event loop; uvloop is quicker, where it is installed.",
+    )
     def serve(
         host: str,
         port: int,
@@ -82,15 +101,14 @@ def command(
         session_key: str,
         allow_hosts: tuple[str, ...],
         trust_proxy: bool,
+        loop: str,
     ) -> None:
         """Serve the aiohttp cookbook."""
         # Until the loop listens: what was opened is closed, as at Ctrl-C.
         for number in _signals():
             signal.signal(number, signal.default_int_handler)
-        logging.basicConfig(
-            level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
-        )
         with ExitStack() as stack:
+            log = stack.enter_context(_logging())
             if data_dir is None:
                 folder = temporary_folder("cookbook-")
                 data_dir = stack.enter_context(folder)
@@ -107,16 +125,39 @@ def command(
                 allow_hosts=allow_hosts,
                 trust_proxy=trust_proxy,
             )
-            asyncio.run(_serve(app, host, port, recipes))
+            runner = Runner(
+                app,
+                shutdown_timeout=SHUTDOWN_TIMEOUT,
+                access_log=AccessLog(log),
+            )
+            with asyncio.Runner(loop_factory=LOOPS[loop]) as loop_runner:
+                loop_runner.run(_serve(runner, host, port, recipes))
 
     return serve
 
 
+@contextmanager
+def _logging() -> Iterator[BackgroundStream]:
+    """Log to standard error, without a wait; warnings and the like, too."""
+    if sys.stderr is None:
+        # Its descriptor is closed, and may be a socket's by now.
+        descriptor = os.open(os.devnull, os.O_WRONLY)
+    else:
+        descriptor = sys.stderr.fileno()
+    with BackgroundStream(descriptor) as log, redirect_stderr(log):
+        logging.basicConfig(
+            stream=log,
+            level=logging.INFO,
+            format="%(asctime)s %(levelname)s %(message)s",
+        )
+        yield log
+
+
 async def _serve(
-    app: web.Application, host: str, port: int, recipes: Sequence[Recipe]
+    runner: Runner, host: str, port: int, recipes: Sequence[Recipe]
 ) -> None:
     told_to_end = _listen_to_signals()
-    runner = Runner(app, shutdown_timeout=SHUTDOWN_TIMEOUT)
+    count_refused_connections(asyncio.get_running_loop())
     try:
         await runner.setup()
         try:

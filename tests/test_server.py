@@ -48,6 +48,7 @@ def create_app(
                 "key": session_key,
                 "hosts": allow_hosts,
                 "proxy": trust_proxy,
+                "loop": type(asyncio.get_running_loop()).__module__,
             }
         )
 
@@ -100,6 +101,11 @@ def script(tmp_path: Path) -> Path:
     return script
 
 
+@pytest.fixture(params=["asyncio", "uvloop"])
+def loop(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 async def told(process: Process) -> dict[str, str]:
     """Return the knobs that the application was built with."""
     url = f"http://localhost:{process.port}/told"
@@ -121,10 +127,14 @@ async def test_the_first_signal_ends_it_in_order(
     script: Path,
     tmp_path: Path,
     environment: dict[str, str],
+    loop: str,
     number: signal.Signals,
 ) -> None:
-    async with running(script, cwd=tmp_path, **environment) as process:
+    async with running(
+        script, "--loop", loop, cwd=tmp_path, **environment
+    ) as process:
         knobs = await told(process)
+        assert knobs["loop"].startswith(loop)
         assert listens(knobs["redis"])
         assert Path(knobs["data"]).is_dir()
         assert await process.end(number) == 0
@@ -147,19 +157,23 @@ def test_a_signal_while_it_starts_leaves_nothing(
 
 
 async def test_nohup_is_respected(
-    script: Path, tmp_path: Path, environment: dict[str, str]
+    script: Path, tmp_path: Path, environment: dict[str, str], loop: str
 ) -> None:
     script.write_text(SCRIPT.replace("signal.SIG_DFL", "signal.SIG_IGN"))
-    async with running(script, cwd=tmp_path, **environment) as process:
+    async with running(
+        script, "--loop", loop, cwd=tmp_path, **environment
+    ) as process:
         process.process.send_signal(signal.SIGHUP)
         assert await told(process)
         assert await process.end() == 0
 
 
 async def test_the_second_signal_ends_it_at_once(
-    script: Path, tmp_path: Path, environment: dict[str, str]
+    script: Path, tmp_path: Path, environment: dict[str, str], loop: str
 ) -> None:
-    async with running(script, cwd=tmp_path, **environment) as process:
+    async with running(
+        script, "--loop", loop, cwd=tmp_path, **environment
+    ) as process:
         url = f"http://localhost:{process.port}/slow"
         async with ClientSession() as client, client.get(url) as response:
             assert await response.content.readexactly(9) == b"in flight"
@@ -180,9 +194,11 @@ async def until_it_stops_listening(port: int) -> None:
 
 
 async def test_nothing_is_left_of_it_even_when_it_is_killed(
-    script: Path, tmp_path: Path, environment: dict[str, str]
+    script: Path, tmp_path: Path, environment: dict[str, str], loop: str
 ) -> None:
-    async with running(script, cwd=tmp_path, **environment) as process:
+    async with running(
+        script, "--loop", loop, cwd=tmp_path, **environment
+    ) as process:
         with Redis.from_url((await told(process))["redis"]) as client:
             redis = client.info()["process_id"]
         assert await process.end(signal.SIGKILL) == -signal.SIGKILL
@@ -206,6 +222,7 @@ async def test_options_come_from_the_environment_too(
             "data": str(tmp_path),
             "key": "a key",
             "hosts": ["one", "two"],
+            "loop": "uvloop",
             "proxy": True,
         }
 
@@ -234,6 +251,29 @@ async def test_a_variable_of_another_program_is_no_option(
     }
     async with running(script, cwd=tmp_path, **environment) as process:
         assert "redis.example" not in (await told(process))["redis"]
+
+
+async def test_without_uvloop_it_runs_on_asyncio(
+    script: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    (tmp_path / "uvloop.py").write_text("raise ImportError")
+    async with running(script, cwd=tmp_path, **environment) as process:
+        assert (await told(process))["loop"].startswith("asyncio")
+
+
+def test_a_loop_that_is_not_installed_is_refused(
+    script: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    (tmp_path / "uvloop.py").write_text("raise ImportError")
+    ended = subprocess.run(
+        [sys.executable, script, "--loop", "uvloop"],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert ended.returncode == 2
+    assert "Invalid value for '--loop'" in ended.stderr
 
 
 def refusal(redis_url: str, *arguments: str, code: int = 1) -> str:

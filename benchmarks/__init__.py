@@ -1,0 +1,1 @@
+"""The programs behind the figures; `make bench` runs them."""

@@ -1,0 +1,239 @@
+"""What all benchmarks share: a server, a load, a figure and where it is kept.
+
+A server is a process of its own, on the first core; the load is this process,
+on the last. The main figure is the server's CPU time for a request: it depends
+less on the machine's other work than requests per second do.
+"""
+
+import asyncio
+import json
+import os
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import psutil
+from yarl import URL
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results.json"
+PACKAGES = ("aiohttp", "uvloop", "starlette", "uvicorn", "httptools")
+
+CLIENTS = 64
+"""Connections that send a request each as soon as the last is answered."""
+
+TIMEOUT = 60.0
+"""Seconds for a server's start, its end, or a load."""
+
+
+class Load(NamedTuple):
+    """What a load has cost: CPU seconds a request, and 99 of 100 latencies."""
+
+    cpu: float
+    p99: float
+
+
+class Ratio(NamedTuple):
+    """The median of the rounds' ratios, with the least and the greatest."""
+
+    median: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.median:.2f} ({self.low:.2f} to {self.high:.2f})"
+
+
+class Server(NamedTuple):
+    """A process that serves, and its address."""
+
+    process: psutil.Process
+    address: URL
+
+
+@contextmanager
+def serving(*arguments: str, pinned: bool = True) -> Iterator[Server]:
+    """Run a Python program that serves until the block ends.
+
+    It prints its address, to either stream, when it listens. What it logs goes
+    to a file, as in production. Its children inherit that it is `pinned`.
+    """
+    with tempfile.TemporaryFile() as log, tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(
+            [sys.executable, "-u", *arguments],
+            cwd=ROOT,
+            stdout=output,
+            stderr=log,
+        )
+        try:
+            server = psutil.Process(process.pid)
+            if pinned:
+                pin(server, 0)
+            yield Server(server, _find_address(process, [output, log]))
+        finally:
+            process.terminate()
+            process.wait(TIMEOUT)
+
+
+def _find_address(process: subprocess.Popen[bytes], files: list[Any]) -> URL:
+    deadline = time.monotonic() + TIMEOUT
+    while process.poll() is None and time.monotonic() < deadline:
+        for file in files:
+            text = os.pread(file.fileno(), 10_000, 0).decode()
+            if match := re.search(r"http://[^:\s]+:(\d+)", text):
+                return URL(f"http://127.0.0.1:{match[1]}")
+        time.sleep(0.002)
+    text = os.pread(files[1].fileno(), 10_000, 0).decode()
+    raise RuntimeError(f"it does not serve: {process.args!r}: {text}")
+
+
+def pin(process: psutil.Process, core: int) -> None:
+    """Keep a process on one core, where the system can do that."""
+    if hasattr(process, "cpu_affinity"):
+        cores = process.cpu_affinity()
+        process.cpu_affinity([cores[core]])
+
+
+async def measure(
+    server: Server, path: str, requests: int, *, status: int = 200
+) -> Load:
+    """Load a server with `requests` of a path, and tell what they cost."""
+    before = cpu_time(server.process)
+    latencies = await load(server.address / path, requests, status)
+    used = cpu_time(server.process) - before
+    return Load(used / requests, quantile(latencies, 0.99))
+
+
+def cpu_time(process: psutil.Process) -> float:
+    """Return the seconds of CPU that a process has had."""
+    if sys.platform == "linux":
+        # clock_getcpuclockid(3): what psutil reads is rounded to 10 ms.
+        return time.clock_gettime(~process.pid << 3 | 2)
+    times = process.cpu_times()
+    return times.user + times.system
+
+
+async def load(
+    url: URL, requests: int, status: int = 200, clients: int = CLIENTS
+) -> list[float]:
+    """Send requests on a few connections; return the seconds each has taken."""
+    request = f"GET {url.raw_path_qs} HTTP/1.1\r\nHost: {url.authority}\r\n\r\n"
+    count, latencies = iter(range(requests)), list[float]()
+    start = f"HTTP/1.1 {status} ".encode()
+    async with asyncio.timeout(TIMEOUT), asyncio.TaskGroup() as group:
+        for _ in range(clients):
+            client = _Client(request.encode(), start, count, latencies)
+            group.create_task(client.run(str(url.host), url.port or 80))
+    return latencies
+
+
+class _Client(asyncio.Protocol):
+    """A connection that costs this process little: it reads no header twice."""
+
+    def __init__(
+        self,
+        request: bytes,
+        start: bytes,
+        count: Iterator[int],
+        latencies: list[float],
+    ) -> None:
+        self._request, self._start = request, start
+        self._count, self._latencies = count, latencies
+        self._size = 0
+        self._buffer = b""
+
+    async def run(self, host: str, port: int) -> None:
+        loop = asyncio.get_running_loop()
+        self._ended = loop.create_future()
+        transport, _ = await loop.create_connection(lambda: self, host, port)
+        try:
+            await self._ended
+        finally:
+            transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # That of uvloop is one by its methods only.
+        self._transport = cast(asyncio.Transport, transport)
+        self._send()
+
+    def _send(self) -> None:
+        if next(self._count, None) is None:
+            self._ended.set_result(None)
+        else:
+            self._sent = time.perf_counter()
+            self._transport.write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        # The answers to one request are of one size.
+        if not self._size and b"\r\n\r\n" in self._buffer:
+            head, _, _ = self._buffer.partition(b"\r\n\r\n")
+            length = re.search(rb"(?i)\r\ncontent-length: (\d+)", head)
+            assert length, head
+            self._size = len(head) + 4 + int(length[1])
+        if not self._buffer.startswith(self._start[: len(self._buffer)]):
+            error = RuntimeError(f"it answers {self._buffer[:100]!r}")
+            self._ended.set_exception(error)
+            self._transport.abort()
+        elif self._size and len(self._buffer) >= self._size:
+            self._latencies.append(time.perf_counter() - self._sent)
+            self._buffer = self._buffer[self._size :]
+            self._send()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self._ended.done():
+            self._ended.set_exception(error or ConnectionError("it hung up"))
+
+
+def quantile(values: Iterable[float], share: float) -> float:
+    """Return the value that `share` of the others do not exceed."""
+    ordered = sorted(values)
+    return ordered[min(int(len(ordered) * share), len(ordered) - 1)]
+
+
+def ratio(ours: Iterable[float], theirs: Iterable[float]) -> Ratio:
+    """Compare what was measured in rounds that took turns."""
+    ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
+    return Ratio(statistics.median(ratios), min(ratios), max(ratios))
+
+
+def record(name: str, figures: dict[str, Any]) -> None:
+    """Write figures to `results.json`, with what they were measured on."""
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--exclude=*"],  # noqa: S607
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    results[name] = {
+        "commit": commit.stdout.strip(),
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "machine": {
+            "cpu": _cpu(),
+            "cores": os.cpu_count(),
+            "system": platform.system(),
+            "python": platform.python_version(),
+        },
+        "versions": {package: version(package) for package in PACKAGES},
+        **figures,
+    }
+    RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+
+
+def _cpu() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        match = re.search(r"model name\s*: (.+)", cpuinfo.read_text())
+        if match:
+            return match[1]
+    return platform.processor() or platform.machine()

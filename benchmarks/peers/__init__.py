@@ -1,0 +1,1 @@
+"""Servers that the cookbook is compared with."""
