@@ -182,6 +182,10 @@ def _explain(refusal: web.HTTPException, reason: str) -> web.HTTPException:
 
 
 async def _complete(request: web.Request, response: web.StreamResponse) -> None:
+    if isinstance(response, web.HTTPException):
+        # It would keep the request until the garbage collector runs: see
+        # docs/upstream/unmatched_cycles.md.
+        response.__traceback__ = None
     if request.content.exception() is not None:
         # aiohttp closes the connection where the rest of a body cannot be
         # read, without a word in the answer: the next request would be lost.

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import gc
 import logging
 import os
 import signal
@@ -169,6 +170,8 @@ async def _serve(
             if error.errno == errno.EADDRINUSE:
                 reason = f"port {port} of {host} is in use"
             raise click.ClickException(reason) from error
+        # What is there by now stays: the collector need not look at it again.
+        gc.freeze()
         _print_contents(runner.addresses[0][1], recipes)
         if host in EVERY_ADDRESS:
             click.echo("It goes by localhost. Other names need --allow-host.")

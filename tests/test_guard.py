@@ -1,13 +1,16 @@
 """Proofs for cookbook/guard.py: what is refused, added and logged."""
 
 import asyncio
+import gc
 import logging
+import weakref
 
 import pytest
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from cookbook.connection import Runner
-from cookbook.guard import protect
+from cookbook.guard import OBSERVERS, protect
 from tests.conftest import Serve
 from tests.servers import TIMEOUT, Server, exchange
 
@@ -231,3 +234,29 @@ async def test_a_request_is_logged_as_one_line_of_ascii(
 async def test_a_runner_of_the_guard_stops(guarded: Server) -> None:
     await guarded.stop()
     assert guarded.runner.server is None
+
+
+async def test_a_404_leaves_no_request_to_the_garbage_collector(
+    serve: Serve,
+) -> None:
+    seen = list[weakref.ref[web.Request]]()
+
+    @web.middleware
+    async def observe(
+        request: web.Request, handler: Handler
+    ) -> web.StreamResponse:
+        seen.append(weakref.ref(request))
+        return await handler(request)
+
+    app = web.Application()
+    protect(app)
+    app[OBSERVERS].append(observe)
+    server = await serve(app, runner_class=Runner)
+    gc.disable()
+    try:
+        assert "404" in await ask(server, "GET /nowhere HTTP/1.1")
+        async with asyncio.timeout(TIMEOUT):
+            while seen[0]() is not None:  # noqa: ASYNC110 - nothing tells
+                await asyncio.sleep(0.01)
+    finally:
+        gc.enable()
