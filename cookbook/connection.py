@@ -11,13 +11,15 @@ import asyncio
 import json
 import logging
 import re
+import socket
+import struct
 from functools import partial
 from typing import Any, NamedTuple, cast
 
 from aiohttp import StreamReader, hdrs, web, web_fileresponse
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import HttpVersion11, RawRequestMessage
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_exceptions import BadHttpMessage, HttpProcessingError
 from aiohttp.log import access_logger
 from aiohttp.web_protocol import _ErrInfo
 from yarl import URL
@@ -37,12 +39,16 @@ BODY_TIMEOUT = 60.0
 UNREAD_TIMEOUT = 30.0
 """Seconds in which a peer has to accept a byte of what is written to it."""
 
+DROP_UNSENT = struct.pack("ii", 1, 0)
+"""The value of SO_LINGER: on, for no second."""
+
 BODY_ERRORS = (
+    ConnectionError,
     HttpProcessingError,
     web.HTTPRequestTimeout,
     web.RequestPayloadError,
 )
-"""What reading a body raises when the body is at fault."""
+"""What reading a body raises when the body, or its sender, is at fault."""
 
 
 class Limits(NamedTuple):
@@ -196,7 +202,7 @@ class _Connection(web.RequestHandler):
     """
 
     __slots__ = (
-        "_began",
+        "_body_seconds",
         "_is_broken",
         "_limits",
         "_next_look",
@@ -224,7 +230,7 @@ class _Connection(web.RequestHandler):
     ) -> None:
         """Watch how the next request is read and answered."""
         self._payload, self._writer = payload, writer
-        self._began: float | None = None
+        self._silence: _Stopwatch | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -246,12 +252,18 @@ class _Connection(web.RequestHandler):
         now = self._loop.time()
         if self._seconds_unread(now) > self._limits.unread:
             self.logger.info("cut off %s: it does not read", self.peername)
-            self._wire.abort()
+            self._abort()
             return
         payload = self._payload
         if payload and not payload.is_eof() and not payload.exception():
             self._look_at_body(payload, now)
         self._look_again()
+
+    def _abort(self) -> None:
+        """End the connection now, without what the kernel has yet to send."""
+        wire = self._wire.get_extra_info("socket")
+        wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, DROP_UNSENT)
+        self._wire.abort()
 
     def _seconds_unread(self, now: float) -> float:
         unsent = self._wire.get_write_buffer_size()
@@ -261,15 +273,18 @@ class _Connection(web.RequestHandler):
         return self._unread.measure(written - unsent if unsent else now, now)
 
     def _look_at_body(self, payload: StreamReader, now: float) -> None:
-        if self._began is None:
-            self._began = now
+        if self._silence is None:
             self._silence = _Stopwatch(now)
-        # Where we do not read, the peer cannot send.
-        is_reading = self._wire.is_reading()
-        received = payload.total_raw_bytes if is_reading else now
+            self._body_seconds = 0.0
+        # Where we do not read, the peer cannot send: its time stands still.
+        received: float = now
+        if self._wire.is_reading():
+            received = payload.total_raw_bytes
+            self._body_seconds += self._limits.interval
         silence = self._silence.measure(received, now)
-        if silence > self._limits.silence or (
-            is_reading and now - self._began > self._limits.body
+        if (
+            silence > self._limits.silence
+            or self._body_seconds > self._limits.body
         ):
             reason = "the body does not come"
             self._break_off(
@@ -315,7 +330,7 @@ class _Connection(web.RequestHandler):
         # A body that breaks off or cannot be decoded is no error of ours: the
         # access log has its line.
         error = kw.get("exc_info")
-        left = self.transport is None and isinstance(error, ConnectionError)
+        left = isinstance(error, ConnectionError) and self._wire.is_closing()
         if not left and not self._is_of_body(error):
             super().log_exception(*args, **kw)
 
@@ -327,8 +342,11 @@ class _Connection(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         if status == 400 and isinstance(exc, HttpProcessingError):
-            # What follows the first words repeats bytes of the request.
-            reason = re.split("[:\n]", exc.message)[0]
+            # Other messages, and what follows the first words of this one,
+            # repeat bytes of the request.
+            reason = type(exc).__name__
+            if type(exc) is BadHttpMessage:
+                reason = re.split("[:\n]", exc.message)[0]
             return _complete(web.Response(status=400, text=reason))
         if self._is_of_body(exc):
             # No handler has caught it.
