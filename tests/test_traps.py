@@ -23,7 +23,10 @@ MAX_LINES = 14
 LARGER: dict[str, int] = {}
 """Traps whose mistake cannot be shown in less, and what they need."""
 
-SINCE = {"client_session/family_in_the_connector": "aiohttp>=3.10,<4"}
+SINCE = {
+    "after_response/lost_follow_up": "aiohttp>=3.10,<4",
+    "client_session/family_in_the_connector": "aiohttp>=3.10,<4",
+}
 """Traps that show on a newer aiohttp than their pair needs."""
 
 every_trap = pytest.mark.parametrize("trap", TRAPS.values(), ids=TRAPS)

@@ -1,6 +1,6 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["aiohttp>=3.9,<4", "aiojobs>=1.3"]
+# dependencies = ["aiohttp>=3.10,<4", "aiojobs>=1.3"]
 # ///
 """The end of the server cancels work that no scheduler owns.
 
