@@ -12,9 +12,13 @@ from typing import Any
 import click
 import pytest
 from click.testing import CliRunner
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 import app
 from cookbook.pages import templates
+from cookbook.recipe import Recipe
+from cookbook.source import read_header
 from cookbook.verdicts import (
     EDITION,
     FAQ,
@@ -32,6 +36,18 @@ from verdicts.claim import CLAIMS
 FOLDER = ROOT / "verdicts"
 RESULTS = json.loads((FOLDER / "results.json").read_text())
 RELEASES = ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14"]
+OLDEST = "3.9"
+"""The release that no header goes below: it brought `web.AppKey`."""
+
+HIGHER = {"parallel_events"}
+"""Recipes whose dialogue comes true on an older aiohttp than they ask for.
+
+On 3.9, with the redis-py of its time, a test of an outage fails.
+"""
+
+every_recipe = pytest.mark.parametrize(
+    "recipe", app.COOKBOOK, ids=lambda recipe: recipe.name
+)
 
 
 def claims() -> dict[str, dict[str, Any]]:
@@ -41,6 +57,19 @@ def claims() -> dict[str, dict[str, Any]]:
         for name, test in vars(test_claims).items()
         if name.startswith("test_")
     }
+
+
+def lowest_aiohttp(recipe: Recipe) -> Version:
+    """Return the lowest aiohttp that a recipe's header allows."""
+    header = read_header(recipe.source)
+    [lowest] = [
+        Version(specifier.version)
+        for requirement in map(Requirement, header.packages)
+        if requirement.name == "aiohttp"
+        for specifier in requirement.specifier
+        if specifier.operator == ">="
+    ]
+    return lowest
 
 
 def test_every_claim_has_a_result_and_every_result_a_claim() -> None:
@@ -84,6 +113,33 @@ def test_every_recipe_was_played_on_every_release() -> None:
     for releases in RESULTS["recipes"].values():
         assert list(releases) == RELEASES
         assert releases["3.14"] == {"verdict": "passes its tests"}
+
+
+@every_recipe
+def test_a_recipe_fails_or_runs_or_passes_its_tests_on_each_release(
+    recipe: Recipe,
+) -> None:
+    for cell in RESULTS["recipes"][recipe.name].values():
+        assert cell["verdict"] in {"fails", "runs", "passes its tests"}
+        # What it fails at, and which test does not pass.
+        assert ("transcript" in cell) == (cell["verdict"] != "passes its tests")
+
+
+@every_recipe
+def test_the_header_names_the_lowest_aiohttp_on_which_the_dialogue_came_true(
+    recipe: Recipe,
+) -> None:
+    board = read_verdicts(FOLDER)
+    since = board.runs_from(recipe.name, "runs", "passes its tests")
+    first = max(since, OLDEST, key=Version)
+    before = RELEASES[: RELEASES.index(first)]
+    lowest = lowest_aiohttp(recipe)
+    if recipe.name in HIGHER:
+        assert lowest > Version(board.versions[first]), "it is lowest now"
+        return
+    # It may lie between two releases that were measured.
+    assert lowest <= Version(board.versions[first])
+    assert all(Version(board.versions[each]) < lowest for each in before)
 
 
 def test_no_transcript_tells_of_a_machine() -> None:
@@ -292,8 +348,11 @@ def test_an_answer_is_measured_without_its_production_file(
     tests.mkdir()
     monkeypatch.setattr(program, "ROOT", tmp_path)
     python = Path(sys.executable)
-    recipes = "import pytest\n\n\n@pytest.mark.parametrize('recipe', {})\n"
-    test = "def test_recipe(recipe):\n    assert recipe == 'answer'\n"
+    recipes = "import logging, pytest\n\n"
+    recipes += "@pytest.mark.parametrize('recipe', {})\n"
+    test = "def test_recipe(recipe):\n"
+    test += "    logging.error('a line of the log')\n"
+    test += "    assert recipe == 'answer'\n"
     both = recipes.format(["answer", "production"]) + test
     (tests / "test_both.py").write_text(both)
     assert failing_test("both", python) == ""

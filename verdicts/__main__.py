@@ -150,7 +150,7 @@ def failing_test(module: str, python: Path) -> str:
     if ended.returncode == 0:
         return ""
     # An id may have spaces in it. The message comes after it.
-    line = r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$"
+    line = r"^(?:FAILED|ERROR) (\S.*?)(?: - .*)?$"
     found = re.search(line, ended.stdout, re.MULTILINE)
     return found[1] if found else "its tests cannot be run"
 
