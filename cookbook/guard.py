@@ -130,15 +130,11 @@ def protect(
     app[UNAVAILABLE], app[OBSERVERS] = {}, []
     names = LOOPBACK_NAMES.union(map(str.lower, allow_hosts))
     app[SITES] = Sites(names, trust_proxy=trust_proxy)
-    app.middlewares.append(_gate(app[SITES], app[UNAVAILABLE], app[OBSERVERS]))
+    app.middlewares.append(_gate(app[SITES], app[OBSERVERS]))
     app.on_response_prepare.append(_complete)
 
 
-def _gate(
-    sites: Sites,
-    unavailable: dict[web.Application, str],
-    observers: list[Middleware],
-) -> Middleware:
+def _gate(sites: Sites, observers: list[Middleware]) -> Middleware:
     @web.middleware
     async def gate(
         request: web.Request, handler: Handler
@@ -165,9 +161,6 @@ def _gate(
             or hdrs.UPGRADE in request.headers
         ):
             sites.refuse_others(request)
-        for app, reason in unavailable.items():
-            if app in found.apps:
-                raise _explain(web.HTTPServiceUnavailable(), reason)
         for observe in observers:
             handler = partial(observe, handler=handler)
         return await handler(request)

@@ -1,27 +1,48 @@
 """Mounts a recipe under its prefix, so that its failure stays its own.
 
 The signals of mounted applications run one after another, and the first that
-raises ends the rest (aiohttp#4799). Here the root's cleanup contexts run them,
-one for each recipe, and contain what they raise: a recipe that cannot be built
-or started answers 503, one that fails to close keeps no other open, and the
-last that was started is the first to be closed.
+raises ends the rest (aiohttp#4799). Here each recipe has a task of its own,
+which starts it and closes it. All recipes start at the same time, and what they
+raise is contained. A recipe that cannot be built or started answers 503. One
+that could not be started tries again, until it is or the cookbook ends. One
+that fails to close keeps no other open.
 """
 
 import asyncio
+import json
 import logging
+import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import suppress
+from typing import NamedTuple
 
 from aiohttp import hdrs, web
 from aiosignal import Signal
 
 from cookbook.guard import UNAVAILABLE
 
-SIGNAL_TIMEOUT = 10.0
-"""Seconds for a recipe's start, and for each callback that closes it."""
-
 logger = logging.getLogger(__name__)
 
 Callback = Callable[[web.Application], Awaitable[object]]
+
+
+class Waits(NamedTuple):
+    """How long the lifetime of a recipe waits, in seconds."""
+
+    signal: float = 10.0
+    """For a start, and for each callback that closes the recipe."""
+
+    first_pause: float = 1.0
+    """Before the second try to start: most locks are gone by then.
+
+    Each further pause is twice as long.
+    """
+
+    longest_pause: float = 30.0
+    """Between two tries: the log then has two lines a minute."""
+
+
+WAITS = Waits()
 
 
 def mount(
@@ -29,6 +50,8 @@ def mount(
     prefix: str,
     create_app: Callable[[], web.Application],
     page: str,
+    *,
+    waits: Waits = WAITS,
 ) -> None:
     """Build a recipe's application and mount it on `root`, a guarded one.
 
@@ -41,7 +64,15 @@ def mount(
         app = create_app()
     except Exception:
         app = web.Application()
-        _give_up(root, app, f"{prefix} could not be built")
+        what = f"{prefix} could not be built"
+        logger.exception("%s; the other recipes are served without it", what)
+        root[UNAVAILABLE][app] = f"{what}: the server's log tells why"
+    else:
+        root[UNAVAILABLE][app] = f"{prefix} is not started yet"
+        if LIFETIMES not in root:
+            root[LIFETIMES] = []
+            root.cleanup_ctx.append(_live)
+        root[LIFETIMES].append(_Lifetime(app, prefix, root[UNAVAILABLE], waits))
     home = page
     if "/" in (resource.canonical for resource in app.router.resources()):
         home = f"{prefix}/"
@@ -53,59 +84,158 @@ def mount(
         raise web.HTTPPermanentRedirect(str(location))
 
     root.router.add_route(hdrs.METH_ANY, prefix, redirect)
-    root.cleanup_ctx.append(_contain(app, prefix))
+    # Before the recipe: what comes first is asked first.
+    root.router.register_resource(_Outage(app, prefix, root[UNAVAILABLE]))
     root.add_subapp(prefix, app)
 
 
-def _contain(
-    app: web.Application, prefix: str
-) -> Callable[[web.Application], AsyncIterator[None]]:
-    """Return a context for the root that runs the signals of `app`."""
-    startup, shutdown, cleanup = map(
-        _take, (app.on_startup, app.on_shutdown, app.on_cleanup)
-    )
+class _Outage(web.DynamicResource):
+    """Takes the requests for a recipe as long as it is not available.
 
-    async def shut_down(app: web.Application) -> None:
-        await _send_all(shutdown, app)
+    The recipe's application is no part of them. Or aiohttp would send its
+    signal `on_response_prepare`, which may need what could not be started.
+    """
 
-    app.on_shutdown.append(shut_down)
+    def __init__(
+        self,
+        app: web.Application,
+        prefix: str,
+        unavailable: dict[web.Application, str],
+    ) -> None:
+        super().__init__(f"{prefix}/{{path:(?s:.*)}}")
+        self._app = app
+        self._unavailable = unavailable
+        self.add_route(hdrs.METH_ANY, self._refuse)
 
-    async def lifetime(root: web.Application) -> AsyncIterator[None]:
+    async def resolve(
+        self, request: web.Request
+    ) -> tuple[web.UrlMappingMatchInfo | None, set[str]]:
+        if self._app in self._unavailable:
+            return await super().resolve(request)
+        return None, set()
+
+    async def _refuse(self, request: web.Request) -> web.Response:
+        body = json.dumps({"error": self._unavailable[self._app]})
+        raise web.HTTPServiceUnavailable(
+            text=body, content_type="application/json"
+        )
+
+
+class _Lifetime:
+    """Starts a recipe as soon as that is possible, and closes it at the end.
+
+    `unavailable` holds the recipe's application as long as it is not started.
+    """
+
+    def __init__(
+        self,
+        app: web.Application,
+        prefix: str,
+        unavailable: dict[web.Application, str],
+        waits: Waits,
+    ) -> None:
+        self.tried = asyncio.Event()
+        """Set once the first try to start has worked or failed."""
+        self._app = app
+        self._prefix = prefix
+        self._unavailable = unavailable
+        self._waits = waits
+        self._failures = 0
+        self._ending = asyncio.Event()
+        self._limit: asyncio.Timeout | None = None
+        self._startup = _take(app.on_startup)
+        self._shutdown = _take(app.on_shutdown)
+        self._cleanup = _take(app.on_cleanup)
+        app.on_shutdown.append(self._shut_down)
+
+    async def live(self) -> None:
+        """Start the recipe, wait for `end()`, and close it.
+
+        All in one task: what is entered here is left here.
+        """
+        pause = self._waits.first_pause
+        while not await self._start():
+            self.tried.set()
+            # The try may have opened something before it failed.
+            await self._send_all(self._cleanup)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._ending.wait()
+                return
+            pause = min(2 * pause, self._waits.longest_pause)
+        self.tried.set()
+        await self._ending.wait()
+        await self._send_all(self._cleanup)
+
+    def end(self) -> None:
+        """Let `live()` end, even in the middle of a try."""
+        self._ending.set()
+        if self._limit is not None and not self._limit.expired():
+            self._limit.reschedule(0)
+
+    async def _start(self) -> bool:
+        """Try to start, and tell whether that worked."""
         try:
-            async with asyncio.timeout(SIGNAL_TIMEOUT):
-                for callback in startup:
-                    await callback(app)
-        except Exception:
-            _give_up(root, app, f"{prefix} could not be started")
-            shutdown.clear()
-            await _send_all(cleanup, app)
-            yield
-        else:
-            try:
-                yield
-            finally:
-                await _send_all(cleanup, app)
+            async with asyncio.timeout(self._waits.signal) as self._limit:
+                for callback in self._startup:
+                    await callback(self._app)
+        except Exception as error:
+            if not self._ending.is_set():
+                self._report(error)
+            return False
+        finally:
+            self._limit = None
+        if self._failures:
+            logger.warning("%s is served after all", self._prefix)
+        del self._unavailable[self._app]
+        return True
 
-    return lifetime
+    def _report(self, error: Exception) -> None:
+        self._failures += 1
+        what = f"{self._prefix} could not be started"
+        if self._failures > 1:
+            logger.warning("%s: %r", what, error)
+            return
+        logger.exception("%s; the other recipes are served without it", what)
+        self._unavailable[self._app] = f"{what}: the server's log tells why"
+        # aiohttp warns of state that is set after the start of the root. Here
+        # no request has seen any state yet.
+        warnings.filterwarnings(
+            "ignore", "Changing state of started", DeprecationWarning
+        )
+
+    async def _shut_down(self, app: web.Application) -> None:
+        if app not in self._unavailable:
+            await self._send_all(self._shutdown)
+
+    async def _send_all(self, callbacks: Iterable[Callback]) -> None:
+        for callback in callbacks:
+            try:
+                async with asyncio.timeout(self._waits.signal):
+                    await callback(self._app)
+            except Exception:
+                logger.exception("%s failed to close", self._prefix)
+
+
+LIFETIMES = web.AppKey("LIFETIMES", list[_Lifetime])
+"""Those of all recipes that are mounted on an application."""
+
+
+async def _live(root: web.Application) -> AsyncIterator[None]:
+    """Start all recipes at the same time, and close them at the end."""
+    lifetimes = root[LIFETIMES]
+    tasks = [asyncio.create_task(each.live()) for each in lifetimes]
+    try:
+        for lifetime in lifetimes:
+            await lifetime.tried.wait()
+        yield
+    finally:
+        for lifetime in lifetimes:
+            lifetime.end()
+        await asyncio.wait(tasks)
 
 
 def _take(signal: Signal[web.Application]) -> list[Callback]:
     callbacks = list(signal)
     signal.clear()
     return callbacks
-
-
-async def _send_all(
-    callbacks: Iterable[Callback], app: web.Application
-) -> None:
-    for callback in callbacks:
-        try:
-            async with asyncio.timeout(SIGNAL_TIMEOUT):
-                await callback(app)
-        except Exception:
-            logger.exception("a recipe failed to close")
-
-
-def _give_up(root: web.Application, app: web.Application, what: str) -> None:
-    logger.exception("%s; the other recipes are served without it", what)
-    root[UNAVAILABLE][app] = f"{what}: the server's log tells why"

@@ -1,21 +1,28 @@
 """Proofs for cookbook/mount.py: a recipe's failure stays its own."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
+from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from aiohttp import ClientSession, web
 from yarl import URL
 
-from cookbook import mount as mounting
 from cookbook.guard import protect
-from cookbook.mount import mount
+from cookbook.mount import Waits, mount
+from recipes import database, subapp_database
 from tests.conftest import Serve
 from tests.servers import ROOT, TIMEOUT, Server, exchange, running
 
 Event = tuple[str, str]
+
+IMPATIENT = Waits(signal=0.2, first_pause=0.02, longest_pause=0.1)
+"""Waits of a fraction of a second."""
 
 
 @pytest.fixture
@@ -56,8 +63,15 @@ def make_recipe(
     return app
 
 
-def put(root: web.Application, prefix: str, app: web.Application) -> None:
-    mount(root, prefix, lambda: app, page="/recipes/page")
+def put(
+    root: web.Application,
+    prefix: str,
+    app: web.Application,
+    waits: Waits | None = None,
+) -> None:
+    mount(
+        root, prefix, lambda: app, page="/recipes/page", waits=waits or Waits()
+    )
 
 
 async def fail(app: web.Application) -> None:
@@ -74,22 +88,96 @@ async def get(server: Server, path: str) -> tuple[int, str]:
         return response.status, await response.text()
 
 
-async def test_what_is_started_last_is_closed_first(
+async def until_served(server: Server, path: str) -> None:
+    """Wait until a recipe has come back."""
+    async with asyncio.timeout(TIMEOUT):
+        # Nothing tells of it.
+        while (await get(server, path))[0] == 503:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
+class Fickle:
+    """A start that fails for as long as it is told to."""
+
+    def __init__(self, *, fails: bool = True) -> None:
+        self.fails = fails
+        self.tries: list[float] = []
+        self.tried = asyncio.Condition()
+
+    async def start(self, app: web.Application) -> None:
+        async with self.tried:
+            self.tries.append(asyncio.get_running_loop().time())
+            self.tried.notify_all()
+        if self.fails:
+            raise OSError("a secret")
+
+    async def until(self, tries: int) -> None:
+        async with asyncio.timeout(TIMEOUT), self.tried:
+            await self.tried.wait_for(lambda: len(self.tries) >= tries)
+
+
+async def test_what_is_opened_last_is_closed_first(
     root: web.Application, events: list[Event], serve: Serve
 ) -> None:
-    for name in ("one", "two"):
-        put(root, f"/{name}", make_recipe(name, events))
+    @asynccontextmanager
+    async def inner(app: web.Application) -> AsyncIterator[None]:
+        events.append(("open", "inner"))
+        yield
+        events.append(("close", "inner"))
+
+    recipe = make_recipe("outer", events)
+    recipe.cleanup_ctx.append(inner)
+    put(root, "/one", recipe)
     server = await serve(root)
-    assert await get(server, "/two/") == (200, '{"recipe": "two"}')
+    assert await get(server, "/one/") == (200, '{"recipe": "outer"}')
     await server.stop()
     assert events == [
-        ("open", "one"),
-        ("open", "two"),
-        ("shut down", "one"),
-        ("shut down", "two"),
-        ("close", "two"),
-        ("close", "one"),
+        ("open", "outer"),
+        ("open", "inner"),
+        ("shut down", "outer"),
+        ("close", "inner"),
+        ("close", "outer"),
     ]
+
+
+async def test_recipes_start_and_close_at_the_same_time(
+    root: web.Application, serve: Serve
+) -> None:
+    starts = asyncio.Barrier(3)
+    ends = asyncio.Barrier(3)
+
+    async def meet(app: web.Application) -> AsyncIterator[None]:
+        # One after another, the first would wait for ever.
+        await starts.wait()
+        yield
+        await ends.wait()
+
+    for name in ("one", "two", "three"):
+        recipe = web.Application()
+        recipe.cleanup_ctx.append(meet)
+        put(root, f"/{name}", recipe)
+    async with asyncio.timeout(TIMEOUT / 2):
+        server = await serve(root)
+        assert (await get(server, "/one/"))[0] == 404
+        await server.stop()
+    assert not starts.n_waiting
+    assert not ends.n_waiting
+
+
+async def test_recipes_that_hang_cost_the_start_one_time_limit(
+    root: web.Application, events: list[Event], serve: Serve
+) -> None:
+    waits = Waits(signal=0.5)
+    for number in range(6):
+        recipe = make_recipe(str(number), events)
+        recipe.on_startup.append(hang)
+        put(root, f"/{number}", recipe, waits)
+    put(root, "/good", make_recipe("good", events))
+    async with asyncio.timeout(2):
+        server = await serve(root)
+    for number in range(6):
+        assert (await get(server, f"/{number}/"))[0] == 503
+    assert (await get(server, "/good/"))[0] == 200
 
 
 async def test_a_recipe_that_cannot_be_built_answers_503(
@@ -114,7 +202,11 @@ async def test_a_recipe_that_cannot_start_answers_503_and_is_closed(
     put(root, "/broken", broken)
     put(root, "/good", make_recipe("good", events))
     server = await serve(root)
-    assert events == [("open", "broken"), ("close", "broken"), ("open", "good")]
+    assert sorted(events) == [
+        ("close", "broken"),
+        ("open", "broken"),
+        ("open", "good"),
+    ]
     reason = "/broken could not be started: the server's log tells why"
     assert await get(server, "/broken/") == (503, f'{{"error": "{reason}"}}')
     assert await get(server, "/good/") == (200, '{"recipe": "good"}')
@@ -123,17 +215,13 @@ async def test_a_recipe_that_cannot_start_answers_503_and_is_closed(
 
 
 async def test_a_recipe_that_hangs_is_given_up(
-    root: web.Application,
-    events: list[Event],
-    serve: Serve,
-    monkeypatch: pytest.MonkeyPatch,
+    root: web.Application, events: list[Event], serve: Serve
 ) -> None:
-    monkeypatch.setattr(mounting, "SIGNAL_TIMEOUT", 0.01)
     at_start, at_end = make_recipe("1", events), make_recipe("2", events)
     at_start.on_startup.append(hang)
     at_end.on_cleanup.append(hang)
-    put(root, "/start", at_start)
-    put(root, "/end", at_end)
+    put(root, "/start", at_start, IMPATIENT)
+    put(root, "/end", at_end, IMPATIENT)
     server = await serve(root)
     assert (await get(server, "/start/"))[0] == 503
     assert (await get(server, "/end/"))[0] == 200
@@ -159,12 +247,220 @@ async def test_a_recipe_that_fails_to_close_keeps_no_other_open(
         "two",
         "three",
     ]
-    assert [name for event, name in events if event == "close"] == [
-        "three",
-        "two",
-        "one",
+    closed = {name for event, name in events if event == "close"}
+    assert closed == {"one", "two", "three"}
+    for name in closed:
+        assert caplog.text.count(f"/{name} failed to close") == 2
+
+
+# A start that is tried again
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[sqlite3.Connection]:
+    """Another process that writes, as far as SQLite knows."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        yield other
+
+
+@pytest.mark.parametrize(
+    ("recipe", "path"), [(database, "/x/answer"), (subapp_database, "/x/sub/")]
+)
+async def test_a_recipe_that_starts_under_a_foreign_lock_is_served_after_it(
+    root: web.Application,
+    serve: Serve,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    handler_cancellation: bool,
+    recipe: ModuleType,
+    path: str,
+) -> None:
+    before = threading.active_count()
+    file = tmp_path / "file.db"
+    put(
+        root,
+        "/x",
+        recipe.create_app(database=file),
+        IMPATIENT._replace(signal=5),
+    )
+    with locked(file):
+        server = await serve(root, handler_cancellation=handler_cancellation)
+        assert (await get(server, path))[0] == 503
+        async with asyncio.timeout(TIMEOUT):
+            while len(messages(caplog)) < 3:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        assert (await get(server, path))[0] == 503
+    await until_served(server, path)
+    assert (await get(server, path))[0] == 200
+    first, *others, last = messages(caplog)
+    assert first == (
+        "/x could not be started; the other recipes are served without it"
+    )
+    cause = "OperationalError('database is locked')"
+    assert set(others) == {f"/x could not be started: {cause}"}
+    assert last == "/x is served after all"
+    assert caplog.text.count("Traceback") == 1
+    await server.stop()
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread():
+            thread.join(0.1)
+    assert threading.active_count() <= before
+
+
+def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [
+        record.getMessage()
+        for record in caplog.records
+        if record.name == "cookbook.mount"
     ]
-    assert caplog.text.count("a recipe failed to close") == 6
+
+
+async def test_each_failed_try_closes_what_it_has_opened(
+    root: web.Application, events: list[Event], serve: Serve
+) -> None:
+    fickle = Fickle()
+    recipe = make_recipe("one", events)
+    recipe.on_startup.append(fickle.start)
+    put(root, "/one", recipe, IMPATIENT)
+    server = await serve(root)
+    await fickle.until(3)
+    fickle.fails = False
+    await until_served(server, "/one/")
+    pair = [("open", "one"), ("close", "one")]
+    assert events == pair * (len(fickle.tries) - 1) + pair[:1]
+    await server.stop()
+    assert events[-2:] == [("shut down", "one"), ("close", "one")]
+    assert events.count(("close", "one")) == len(fickle.tries)
+
+
+async def test_the_pause_between_two_tries_grows_to_a_limit(
+    root: web.Application, serve: Serve
+) -> None:
+    fickle = Fickle()
+    recipe = web.Application()
+    recipe.on_startup.append(fickle.start)
+    put(root, "/one", recipe, Waits(1, 0.05, 0.1))
+    await serve(root)
+    await fickle.until(7)
+    pauses = [after - before for before, after in pairwise(fickle.tries)]
+    assert pauses[0] >= 0.05
+    assert all(pause >= 0.1 for pause in pauses[1:])
+    # Doubled without a limit they would be 3.15 s.
+    assert sum(pauses[:6]) < 2
+
+
+async def test_a_recipe_that_could_not_be_built_is_not_tried_again(
+    root: web.Application, serve: Serve
+) -> None:
+    builds = 0
+
+    def create_app() -> web.Application:
+        nonlocal builds
+        builds += 1
+        raise ValueError("a secret")
+
+    fickle = Fickle()
+    recipe = web.Application()
+    recipe.on_startup.append(fickle.start)
+    mount(root, "/unbuilt", create_app, page="/", waits=IMPATIENT)
+    put(root, "/other", recipe, IMPATIENT)
+    server = await serve(root)
+    await fickle.until(3)
+    assert builds == 1
+    status, body = await get(server, "/unbuilt/")
+    assert (status, "could not be built" in body) == (503, True)
+
+
+async def test_the_end_does_not_wait_for_a_pause(
+    root: web.Application, serve: Serve
+) -> None:
+    fickle = Fickle()
+    recipe = web.Application()
+    recipe.on_startup.append(fickle.start)
+    put(root, "/one", recipe, Waits(first_pause=60))
+    server = await serve(root)
+    async with asyncio.timeout(2):
+        await server.stop()
+    assert len(fickle.tries) == 1
+
+
+async def test_the_end_interrupts_a_try(
+    root: web.Application,
+    events: list[Event],
+    serve: Serve,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    hanging = asyncio.Event()
+
+    async def fail_and_hang(app: web.Application) -> None:
+        if len(events) == 1:
+            raise OSError("a secret")
+        hanging.set()
+        await asyncio.Event().wait()
+
+    recipe = make_recipe("one", events)
+    recipe.on_startup.append(fail_and_hang)
+    put(root, "/one", recipe, Waits(first_pause=0.01, signal=60))
+    server = await serve(root)
+    async with asyncio.timeout(TIMEOUT):
+        await hanging.wait()
+    async with asyncio.timeout(2):
+        await server.stop()
+    assert events == [("open", "one"), ("close", "one")] * 2
+    assert len(messages(caplog)) == 1
+
+
+async def test_a_start_of_the_cookbook_that_is_given_up_closes_its_recipes(
+    root: web.Application, events: list[Event]
+) -> None:
+    hanging = asyncio.Event()
+
+    async def announce_and_hang(app: web.Application) -> None:
+        hanging.set()
+        await asyncio.Event().wait()
+
+    slow = make_recipe("slow", events)
+    slow.on_startup.append(announce_and_hang)
+    put(root, "/good", make_recipe("good", events))
+    put(root, "/slow", slow, Waits(signal=60))
+    runner = web.AppRunner(root)
+    starting = asyncio.create_task(runner.setup())
+    async with asyncio.timeout(TIMEOUT):
+        await hanging.wait()
+        starting.cancel()
+        await asyncio.wait([starting])
+        await runner.cleanup()
+    assert events[:2] == [("open", "good"), ("open", "slow")]
+    assert sorted(events[2:]) == [("close", "good"), ("close", "slow")]
+
+
+async def test_a_503_sends_no_signal_of_the_recipe_that_did_not_start(
+    root: web.Application, events: list[Event], serve: Serve
+) -> None:
+    async def note(request: web.Request, response: web.StreamResponse) -> None:
+        events.append(("prepare", request.path))
+
+    fickle = Fickle()
+    inner = make_recipe("inner", [])
+    inner.on_response_prepare.append(note)
+    recipe = web.Application()
+    recipe.on_startup.append(fickle.start)
+    recipe.on_response_prepare.append(note)
+    recipe.add_subapp("/inner", inner)
+    put(root, "/one", recipe, IMPATIENT)
+    server = await serve(root)
+    for path in ("/one/", "/one/inner/", "/one/a%0Ab", "/one//"):
+        assert (await get(server, path))[0] == 503
+    assert not events
+    fickle.fails = False
+    await until_served(server, "/one/inner/")
+    events.clear()
+    assert await get(server, "/one/inner/") == (200, '{"recipe": "inner"}')
+    assert events == [("prepare", "/one/inner/")] * 2
+
+
+# Addresses
 
 
 async def test_the_bare_prefix_leads_to_the_recipe(
