@@ -36,6 +36,9 @@ SECURE_SCHEMES = frozenset({"https", "wss"})
 """What a proxy that ends TLS writes: nginx the first, Traefik for a WebSocket
 the second."""
 
+PLAIN = re.compile(r"[ -!#-\[\]-~]*")
+"""Printable ASCII without a quote and a backslash: nothing to escape."""
+
 FROM_OUR_PAGES = frozenset({"same-origin", "none"})
 """`Sec-Fetch-Site` of a request that no other site has made."""
 
@@ -211,4 +214,6 @@ class AccessLogger(AbstractAccessLogger):
 
 
 def _escape(text: str) -> str:
+    if PLAIN.fullmatch(text):
+        return text
     return text.encode("unicode_escape").decode().replace('"', r"\"")

@@ -118,13 +118,14 @@ class AccessLog(logging.Logger):
 
 def now() -> str:
     """Return the local time as `logging` writes it."""
-    seconds, fraction = divmod(time.time(), 1)
-    return f"{_format(seconds)},{int(1000 * fraction):03}"
+    return _format(int(1000 * time.time()))
 
 
 @lru_cache(maxsize=1)
-def _format(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+def _format(milliseconds: int) -> str:
+    seconds, rest = divmod(milliseconds, 1000)
+    text = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+    return f"{text},{rest:03}"
 
 
 def count_refused_connections(loop: asyncio.AbstractEventLoop) -> None:
