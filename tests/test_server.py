@@ -225,6 +225,7 @@ async def test_options_come_from_the_environment_too(
             "loop": "uvloop",
             "proxy": True,
         }
+        assert await process.end() == 0
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])
@@ -238,6 +239,7 @@ async def test_a_start_on_all_interfaces_says_what_other_names_need(
         assert process.process.stdout is not None
         line = await process.process.stdout.readline()
         assert b"--allow-host" in line
+        assert await process.end() == 0
 
 
 async def test_a_variable_of_another_program_is_no_option(
