@@ -1,9 +1,10 @@
 """What differs between two programs of `recipes/`, hunk by hunk."""
 
-import ast
 from dataclasses import dataclass
 from difflib import unified_diff
 from itertools import groupby
+
+from cookbook.source import split_docstring
 
 CONTEXT = 1
 """Lines that are shown before and after a difference."""
@@ -22,7 +23,8 @@ class Hunk:
 
 def differences(old: str, new: str) -> list[Hunk]:
     """Compare the code of two sources, without their module docstrings."""
-    diff = unified_diff(_code_of(old), _code_of(new), lineterm="", n=CONTEXT)
+    before, after = (split_docstring(source)[1] for source in (old, new))
+    diff = unified_diff(before, after, lineterm="", n=CONTEXT)
     parts = groupby(list(diff)[2:], lambda line: line.startswith("@@"))
     return [_hunk(list(lines)) for is_heading, lines in parts if not is_heading]
 
@@ -31,11 +33,6 @@ def count_lines(hunks: list[Hunk]) -> int:
     """Return how many lines the hunks add and remove."""
     lines = [line for hunk in hunks for line in hunk.lines]
     return sum(not line.startswith(" ") for line in lines)
-
-
-def _code_of(source: str) -> list[str]:
-    docstring, *_ = ast.parse(source).body
-    return source.splitlines()[docstring.end_lineno :]
 
 
 def _hunk(lines: list[str]) -> Hunk:

@@ -1,11 +1,12 @@
 """What a docstring in the form of a recipe's says, and the lines it shows."""
 
-import ast
 import re
 from dataclasses import dataclass, replace
 from inspect import cleandoc
 from itertools import dropwhile, takewhile
 from typing import Literal, Self
+
+from cookbook.source import split_docstring
 
 Kind = Literal["run", "open", "send", "receive", "closed", "log"]
 
@@ -78,7 +79,7 @@ class Docs:
     @classmethod
     def of_source(cls, source: str) -> Self:
         """Read the docstring of a program, which is not run."""
-        return cls.parse(ast.get_docstring(ast.parse(source)) or "")
+        return cls.parse(split_docstring(source)[0])
 
 
 def _read_dialogue(lines: list[str]) -> list[Step]:

@@ -1,8 +1,11 @@
-"""What can be read from the source of a recipe, beside its docstring."""
+"""What can be read from the source of a program, which is not run."""
 
 import re
 import tomllib
+from ast import literal_eval
 from dataclasses import dataclass
+from io import StringIO
+from tokenize import COMMENT, NL, STRING, generate_tokens
 
 
 @dataclass(frozen=True)
@@ -30,3 +33,17 @@ def read_answer(source: str) -> list[str]:
     """Return what stands between `# answer` and `# end of answer`."""
     marked = r"(?ms)^# answer\n(.*?)^# end of answer$"
     return [part.strip("\n") for part in re.findall(marked, source)]
+
+
+def split_docstring(source: str) -> tuple[str, list[str]]:
+    """Return the docstring, or "", and the lines of code below it.
+
+    No more than the docstring is read: a page does this for ten programs.
+    """
+    for token in generate_tokens(StringIO(source).readline):
+        if token.type == STRING:
+            code = source.splitlines()[token.end[0] :]
+            return literal_eval(token.string), code
+        if token.type not in {COMMENT, NL}:
+            break
+    return "", source.splitlines()

@@ -8,7 +8,12 @@ from aiohttp import web
 
 from cookbook.docs import Docs, Step
 from cookbook.player import player
-from cookbook.source import Header, read_answer, read_header
+from cookbook.source import (
+    Header,
+    read_answer,
+    read_header,
+    split_docstring,
+)
 from tests.conftest import Serve
 
 DOCSTRING = """What is it?
@@ -58,9 +63,27 @@ def test_a_docstring_may_lack_a_dialogue() -> None:
 
 
 def test_the_docstring_of_a_source_is_read_and_the_source_is_not_run() -> None:
-    docs = Docs.of_source(f'"""{DOCSTRING}"""\nraise SystemExit\n')
-    assert docs.title == "What is it?"
-    assert Docs.of_source("raise SystemExit\n") == Docs.parse("")
+    docs = Docs.of_source(f'# One.\n\nr"""{DOCSTRING}"""\nraise SystemExit\n')
+    assert docs == Docs.parse(DOCSTRING)
+
+
+@pytest.mark.parametrize(
+    ("source", "docstring", "code"),
+    [
+        (
+            '# /// script\n\n"""Two\nlines."""\n\nx = 1\n',
+            "Two\nlines.",
+            ["", "x = 1"],
+        ),
+        ("x = 'no docstring'\n", "", ["x = 'no docstring'"]),
+        ("# only a comment\n", "", ["# only a comment"]),
+        ("", "", []),
+    ],
+)
+def test_a_docstring_is_split_from_the_code_below_it(
+    source: str, docstring: str, code: list[str]
+) -> None:
+    assert split_docstring(source) == (docstring, code)
 
 
 SOURCE = """\

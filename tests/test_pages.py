@@ -4,6 +4,8 @@ import asyncio
 import html
 import json
 import re
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import ModuleType
@@ -14,7 +16,7 @@ from aiohttp import ClientSession, web
 
 import app
 from cookbook.differences import differences
-from cookbook.guard import protect
+from cookbook.guard import UNAVAILABLE, protect
 from cookbook.mount import mount
 from cookbook.pages import add_pages
 from cookbook.pages.content import first_sentence
@@ -79,6 +81,49 @@ def text_of(markup: str) -> str:
 
 def links_of(page: str) -> list[str]:
     return re.findall('<h2><a href="([^"]*)">', page)
+
+
+async def test_every_page_renders(client: ClientSession) -> None:
+    index = await get(client, "/")
+    board = await get(client, "/verdicts")
+    links = set(re.findall('(?:href|src)="(/[^"#?]*)', index + board))
+    assert links >= {recipe.page for recipe in app.COOKBOOK}
+    releases = {link for link in links if link.startswith("/verdicts/")}
+    assert len(releases) == len(list((ROOT / "verdicts").rglob("*/3.*.txt")))
+    for link in links:
+        await get(client, link)
+
+
+async def test_a_release_that_was_not_measured_is_not_found(
+    client: ClientSession,
+) -> None:
+    async with client.get("/verdicts/0.1") as response:
+        assert response.status == 404
+
+
+def test_an_import_reads_no_page_and_no_library_that_makes_them() -> None:
+    program = (
+        "import sys\n"
+        "opened = []\n"
+        "sys.addaudithook(\n"
+        "    lambda name, args: name == 'open' and opened.append(args[0])\n"
+        ")\n"
+        "import app\n"
+        "print([each for each in map(str, opened)\n"
+        "       if each.startswith(sys.argv[1])\n"
+        "       and not each.endswith(('.py', '.pyc'))\n"
+        "       and '__pycache__' not in each and '.venv' not in each])\n"
+        "heavy = {'jinja2', 'markdown_it', 'pygments'}\n"
+        "print(heavy.intersection(sys.modules))\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program, str(ROOT)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert ended.stdout == "[]\nset()\n", ended.stderr
 
 
 async def test_the_index_lists_every_question_with_its_answer(
@@ -498,6 +543,48 @@ async def test_a_broken_recipe_is_told_on_its_page_and_in_the_index(
         async with client.get("/recipes/good/tests") as response:
             assert response.status == 404
             assert await response.text() == "the tests are not installed"
+
+
+async def test_a_page_that_cannot_be_rendered_is_a_500_of_its_own(
+    serve: Serve, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "messages.toml").touch()
+    root = web.Application()
+    protect(root)
+    recipes = [make_recipe(name, tmp_path) for name in ("good", "bad")]
+    for recipe in recipes:
+        mount(root, recipe.prefix, web.Application, page=recipe.page)
+    add_pages(root, recipes)
+    recipes[1].file.write_text('"""It has no header."""\n')
+    server = await serve(root)
+    async with ClientSession(server.url) as client:
+        async with client.get("/recipes/bad") as response:
+            assert response.status == 500
+            assert "metadata" not in await response.text()
+        assert "a recipe begins with its script metadata" in caplog.text
+        for page in ("/", "/recipes/good"):
+            await get(client, page)
+
+
+async def test_a_page_tells_of_a_recipe_that_is_served_again(
+    serve: Serve, tmp_path: Path
+) -> None:
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "messages.toml").touch()
+    root, recipe = web.Application(), make_recipe("one", tmp_path)
+    protect(root)
+    mount(root, recipe.prefix, web.Application, page=recipe.page)
+    add_pages(root, [recipe])
+    (mounted,) = root._subapps
+    server = await serve(root)
+    async with ClientSession(server.url) as client:
+        for page in ("/", "/recipes/one"):
+            assert "Not served" not in await get(client, page)
+            root[UNAVAILABLE][mounted] = "it is away"
+            assert "Not served: it is away" in await get(client, page)
+            del root[UNAVAILABLE][mounted]
+            assert "Not served" not in await get(client, page)
 
 
 def test_no_script_grows_out_of_hand() -> None:

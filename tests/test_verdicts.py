@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 import app
-from cookbook.pages import templates
+from cookbook.pages.rendering import render
 from cookbook.recipe import Recipe
 from cookbook.source import read_header
 from cookbook.verdicts import (
@@ -460,7 +460,8 @@ def test_a_question_has_its_address_in_the_faq() -> None:
 
 
 def test_the_board_shows_apart_what_the_faq_does_not_say() -> None:
-    page = templates.get_template("verdicts.html").render(
+    page = render(
+        "verdicts.html",
         verdicts=Verdicts(
             "3.11",
             {"3.14": "3.14.5"},

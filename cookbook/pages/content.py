@@ -5,27 +5,22 @@ import inspect
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from aiohttp import hdrs, web
 from aiohttp.abc import AbstractView
-from markdown_it import MarkdownIt
 from markupsafe import Markup
-from pygments import highlight
-from pygments.formatters import HtmlFormatter
-from pygments.lexers.python import PythonLexer
 
 from cookbook.differences import Hunk, differences
 from cookbook.docs import Docs, Step
 from cookbook.messages import Message, read_messages
 from cookbook.pages.curl import CurlOnlyError, Line, read_line
+from cookbook.pages.markup import block, inline
 from cookbook.recipe import Recipe
 from cookbook.source import Header, read_answer, read_header
 from cookbook.traps import Trap
-
-_markdown = MarkdownIt("commonmark", {"html": False})
 
 
 @dataclass(frozen=True)
@@ -68,26 +63,52 @@ class Production:
 
 @dataclass(frozen=True)
 class Content:
-    """A recipe as its page shows it; `broken` says why it is not served."""
+    """A mounted recipe as its page shows it, each part read when it is needed.
+
+    `number` counts from 1. `unavailable` names the applications that are not
+    served, and why.
+    """
 
     number: int
-    module: str
-    prefix: str
-    question: str
-    summary: Markup
-    answer: Markup
-    details: Markup
-    plays: list[Play]
-    endpoints: list[Endpoint]
-    symptoms: dict[str, Markup]
-    header: Header
-    answer_lines: list[str]
-    source: str
-    starter_test: str | None
-    tests: list[Test]
-    production: Production | None
-    traps: list[Trap]
-    broken: str | None
+    recipe: Recipe
+    app: web.Application
+    unavailable: dict[web.Application, str]
+
+    @property
+    def broken(self) -> str | None:
+        """Why the recipe is not served at the moment, or None."""
+        return self.unavailable.get(self.app)
+
+    @property
+    def module(self) -> str:
+        return self.recipe.name
+
+    @property
+    def prefix(self) -> str:
+        return self.recipe.prefix
+
+    @property
+    def question(self) -> str:
+        return self.recipe.docs.title
+
+    @property
+    def summary(self) -> Markup:
+        """The first sentence of the answer."""
+        return inline(first_sentence(self.recipe.docs.text))
+
+    @cached_property
+    def answer(self) -> Markup:
+        return block(self.recipe.docs.text)
+
+    @cached_property
+    def details(self) -> Markup:
+        """What is good to know."""
+        return block(_without_heading(self.recipe.docs.details))
+
+    @cached_property
+    def plays(self) -> list[Play]:
+        """The dialogue."""
+        return [_read_play(step) for step in self.recipe.docs.dialogue]
 
     @property
     def has_tickets(self) -> bool:
@@ -98,112 +119,63 @@ class Content:
         """
         return any("ticket=$" in play.step.text for play in self.plays)
 
+    @cached_property
+    def endpoints(self) -> list[Endpoint]:
+        return list(_endpoints_of(self.app))
 
-def read_content(
-    number: int, recipe: Recipe, app: web.Application, broken: str | None
-) -> Content:
-    """Read all that the page of a mounted recipe shows."""
-    source, docs = recipe.source, recipe.docs
-    messages = read_messages(recipe.file.with_name("messages.toml"))
-    return Content(
-        number=number,
-        module=recipe.name,
-        prefix=recipe.prefix,
-        question=docs.title,
-        summary=inline(first_sentence(docs.text)),
-        answer=_block(docs.text),
-        details=_block(_without_heading(docs.details)),
-        plays=[_read_play(step) for step in docs.dialogue],
-        endpoints=list(_endpoints_of(app)),
-        symptoms={
+    @cached_property
+    def symptoms(self) -> dict[str, Markup]:
+        """The error messages that the recipe explains, and what they mean."""
+        messages = read_messages(self.recipe.file.with_name("messages.toml"))
+        return {
             message.text: inline(_meaning_of(message))
             for message in messages
-            if message.recipe == recipe.name
-        },
-        header=read_header(source),
-        answer_lines=read_answer(source),
-        source=source,
-        starter_test=_read_if_there(recipe.starter_test),
-        tests=_sentences_of(recipe.tests),
-        production=_read_production(recipe, source),
-        traps=recipe.traps,
-        broken=broken,
-    )
+            if message.recipe == self.module
+        }
+
+    @cached_property
+    def source(self) -> str:
+        return self.recipe.source
+
+    @property
+    def header(self) -> Header:
+        return read_header(self.source)
+
+    @property
+    def answer_lines(self) -> list[str]:
+        """The lines that answer the question, in their parts."""
+        return read_answer(self.source)
+
+    @property
+    def starter_test(self) -> str | None:
+        return _read_if_there(self.recipe.starter_test)
+
+    @property
+    def tests(self) -> list[Test]:
+        return _sentences_of(self.recipe.tests)
+
+    @cached_property
+    def production(self) -> Production | None:
+        source = _read_if_there(self.recipe.production_file)
+        if source is None:
+            return None
+        docs = Docs.of_source(source)
+        return Production(
+            prefix=f"/production{self.prefix}",
+            summary=block(docs.text),
+            details=block(_without_heading(docs.details)),
+            hunks=differences(self.source, source),
+            tests=_sentences_of(self.recipe.production_tests),
+        )
+
+    @property
+    def traps(self) -> list[Trap]:
+        return self.recipe.traps
 
 
 def first_sentence(text: str) -> str:
     """Return the first sentence of a Markdown text, on one line."""
     return re.split(r"(?<=[.!?])\s", " ".join(text.split()), maxsplit=1)[0]
-
-
-def inline(text: str) -> Markup:
-    """Return a line of Markdown in HTML."""
-    return Markup(_markdown.renderInline(text))  # noqa: S704 - made by Markdown
-
-
-def highlighted(source: str) -> Markup:
-    """Return Python source in HTML; its text is the source, byte for byte.
-
-    Each line is a `span` with the id `L-` and its number.
-    """
-    return _numbered(_highlighted_lines(source), 1)
-
-
-def folded(source: str) -> Markup:
-    """Return a recipe's source as `highlighted` does, the beginning folded.
-
-    The beginning is the header, the docstring and the imports.
-    """
-    lines = _highlighted_lines(source)
-    last = 0
-    for node in ast.parse(source).body:
-        if not isinstance(node, ast.Expr | ast.Import | ast.ImportFrom):
-            break
-        last = node.end_lineno or last
-    beginning = _numbered(lines[:last], 1)
-    rest = _numbered(lines[last:], last + 1)
-    return Markup(
-        '<details><summary aria-label="Docstring and imports"></summary>'
-        "<pre><code>{}</code></pre></details><pre><code>{}</code></pre>"
-    ).format(beginning, rest)
-
-
-def code(source: str) -> Markup:
-    """Return a few lines of Python in HTML."""
-    text = "\n".join(_highlighted_lines(f"{source}\n"))
-    return Markup(text)  # noqa: S704 - Pygments escapes
-
-
-def _numbered(lines: list[str], first: int) -> Markup:
-    spans = [
-        f'<span id="L-{number}" data-line="{number}">{line}</span>\n'
-        for number, line in enumerate(lines, first)
-    ]
-    return Markup("".join(spans))  # noqa: S704 - Pygments escapes
-
-
-def difference(hunk: Hunk) -> Markup:
-    """Return a hunk in HTML, with what it adds and removes marked."""
-    marks = {" ": "{}", "-": "<del>{}</del>", "+": "<ins>{}</ins>"}
-    source = "".join(f"{line[1:]}\n" for line in hunk.lines)
-    lines = [
-        marks[line[0]].format(f"{line[0]} {shown}")
-        for line, shown in zip(
-            hunk.lines, _highlighted_lines(source), strict=True
-        )
-    ]
-    return Markup("\n".join(lines))  # noqa: S704 - Pygments escapes
-
-
-@cache
-def _highlighted_lines(source: str) -> list[str]:
-    """Return the lines of a source that ends in a newline.
-
-    Pygments takes most of a start, and a source never changes.
-    """
-    lexer = PythonLexer(stripnl=False, ensurenl=False)
-    text: str = highlight(source, lexer, HtmlFormatter(nowrap=True))
-    return text.removesuffix("\n").split("\n")
 
 
 def api_names(source: str) -> set[str]:
@@ -217,20 +189,6 @@ def api_names(source: str) -> set[str]:
     return names
 
 
-def _read_production(recipe: Recipe, answer_source: str) -> Production | None:
-    source = _read_if_there(recipe.production_file)
-    if source is None:
-        return None
-    docs = Docs.of_source(source)
-    return Production(
-        prefix=f"/production{recipe.prefix}",
-        summary=_block(docs.text),
-        details=_block(_without_heading(docs.details)),
-        hunks=differences(answer_source, source),
-        tests=_sentences_of(recipe.production_tests),
-    )
-
-
 def _read_if_there(file: Path) -> str | None:
     return file.read_text(encoding="utf-8") if file.exists() else None
 
@@ -238,10 +196,6 @@ def _read_if_there(file: Path) -> str | None:
 def _without_heading(text: str) -> str:
     text = text.removeprefix("Good to know:").strip()
     return text[:1].upper() + text[1:]
-
-
-def _block(text: str) -> Markup:
-    return Markup(_markdown.render(text))  # noqa: S704 - made by Markdown
 
 
 def _read_play(step: Step) -> Play:
@@ -289,14 +243,13 @@ def _meaning_of(message: Message) -> str:
     return " ".join(f"{cause.why} {cause.cure}" for cause in message.causes)
 
 
-@cache
 def _sentences_of(file: Path) -> list[Test]:
     tests = []
-    for node in ast.parse(_read_if_there(file) or "").body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            mark, _, words = node.name.partition("test_")
-            if not mark and words:
-                sentence = words.replace("_", " ")
-                sentence = sentence[0].upper() + sentence[1:]
-                tests.append(Test(sentence, node.lineno))
+    source = _read_if_there(file) or ""
+    for number, line in enumerate(source.splitlines(), 1):
+        # Parsing a file of tests takes longer than all else on the page.
+        if match := re.match(r"(?:async )?def test_(\w+)\(", line):
+            sentence = match[1].replace("_", " ")
+            sentence = sentence[0].upper() + sentence[1:]
+            tests.append(Test(sentence, number))
     return tests

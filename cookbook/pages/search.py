@@ -6,6 +6,7 @@
 import math
 import re
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import TypedDict
 
 from markupsafe import Markup
@@ -27,7 +28,7 @@ class Index(TypedDict):
     messages: list[tuple[str, int]]
 
 
-def make_index(contents: list[Content]) -> Index:
+def make_index(contents: Sequence[Content]) -> Index:
     """Weigh the words of all pages: a word on every page tells nothing."""
     weights: dict[str, dict[int, float]] = defaultdict(dict)
     for at, content in enumerate(contents):

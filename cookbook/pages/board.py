@@ -1,0 +1,54 @@
+"""The board of verdicts, and what was seen on each release."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from aiohttp import web
+
+from cookbook.pages.documents import Document
+from cookbook.pages.rendering import render
+from cookbook.recipe import Recipe
+from cookbook.verdicts import Verdicts
+
+
+class Board:
+    """The pages under `/verdicts`; `read` returns what they show."""
+
+    def __init__(
+        self, recipes: Sequence[Recipe], read: Callable[[], Verdicts]
+    ) -> None:
+        self._recipes = recipes
+        self._read = read
+        self._board = Document(self._render_board)
+        self._transcripts: dict[str, Document] = {}
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes of the board and of the transcripts."""
+        return [
+            web.get("/verdicts", self._board.respond),
+            web.get("/verdicts/{release}", self.transcripts),
+        ]
+
+    async def transcripts(self, request: web.Request) -> web.Response:
+        """Send what the tests printed on a release."""
+        release = request.match_info["release"]
+        verdicts = await asyncio.to_thread(self._read)
+        if release not in verdicts.versions:
+            raise web.HTTPNotFound
+        if release not in self._transcripts:
+            transcripts = partial(self._render_transcripts, release)
+            self._transcripts[release] = Document(transcripts)
+        return await self._transcripts[release].respond(request)
+
+    def _render_board(self) -> str:
+        return render(
+            "verdicts.html",
+            verdicts=self._read(),
+            questions=[recipe.docs.title for recipe in self._recipes],
+        )
+
+    def _render_transcripts(self, release: str) -> str:
+        return render(
+            "transcripts.html", verdicts=self._read(), release=release
+        )

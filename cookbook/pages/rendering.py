@@ -1,0 +1,36 @@
+"""Fills the templates."""
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from cookbook.pages import markup
+from cookbook.pages.assets import assets_path
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+def render(template: str, **values: Any) -> str:
+    """Return a page; a value that a template lacks is an error."""
+    return _templates().get_template(template).render(values)
+
+
+@cache
+def _templates() -> "Environment":
+    # Imported with the first page: it does not delay the start.
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    templates = Environment(
+        loader=PackageLoader("cookbook.pages"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.globals["static"] = assets_path()
+    templates.filters["highlighted"] = markup.highlighted
+    templates.filters["difference"] = markup.difference
+    templates.filters["folded"] = markup.folded
+    templates.filters["code"] = markup.code
+    templates.filters["inline"] = markup.inline
+    return templates

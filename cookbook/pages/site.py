@@ -1,0 +1,50 @@
+"""All pages, put together."""
+
+import asyncio
+from collections.abc import Sequence
+from functools import cache, partial
+from pathlib import Path
+
+from aiohttp import web
+
+from cookbook.guard import UNAVAILABLE
+from cookbook.pages.assets import asset_routes
+from cookbook.pages.board import Board
+from cookbook.pages.content import Content
+from cookbook.pages.documents import RENDERING
+from cookbook.pages.index import IndexPage
+from cookbook.pages.recipe_page import RecipePage
+from cookbook.pages.shows import Shows
+from cookbook.recipe import Recipe
+from cookbook.verdicts import read_verdicts
+from cookbook.xray import XRay
+
+VERDICTS = Path(__file__).parents[2] / "verdicts"
+
+
+def add_pages(app: web.Application, recipes: Sequence[Recipe]) -> None:
+    """Serve the index at `/`, and a page for each recipe, all mounted before.
+
+    A page is rendered when it is first asked for. It shows which recipe is not
+    served.
+    """
+    app[RENDERING] = asyncio.Lock()
+    mounted = _mounted_on(app)
+    contents = [
+        Content(number, recipe, mounted[recipe.prefix], app[UNAVAILABLE])
+        for number, recipe in enumerate(recipes, 1)
+    ]
+    verdicts = cache(partial(read_verdicts, VERDICTS))
+    x_ray, shows = XRay(app), Shows(app)
+    app.add_routes(IndexPage(contents).routes())
+    for number in range(1, len(recipes) + 1):
+        page = RecipePage(number, contents, verdicts, x_ray, shows)
+        app.add_routes(page.routes())
+    app.add_routes(Board(recipes, verdicts).routes())
+    app.add_routes(asset_routes())
+
+
+def _mounted_on(app: web.Application) -> dict[str, web.Application]:
+    """Return the applications mounted on `app`, by their prefixes."""
+    infos = (resource.get_info() for resource in app.router.resources())
+    return {info["prefix"]: info["app"] for info in infos if "app" in info}
