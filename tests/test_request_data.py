@@ -457,7 +457,8 @@ async def test_a_foreign_origin_is_refused_against_csrf(
             path, json={"user": "bob"}, headers={"Origin": origin}
         ) as response:
             assert response.status == 403
-            assert await response.json() == {"error": "the Origin is foreign"}
+            # Mounted, the guard around all recipes answers first.
+            assert "Origin" in (await response.json())["error"]
             assert not response.cookies
     async with client.get("me") as response:
         assert await response.json() == {"user": "ann"}
@@ -465,16 +466,16 @@ async def test_a_foreign_origin_is_refused_against_csrf(
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 async def test_the_own_origin_may_log_in_and_out(
-    client: ClientSession, server: Server, scheme: str
+    serve: Serve, application: web.Application, scheme: str
 ) -> None:
+    server = await serve(application)
     # A proxy that ends TLS keeps Host, and the browser's Origin has https.
     origin = {"Origin": f"{scheme}://{server.url.authority}"}
-    async with client.post(
-        "login", json={"user": "ann"}, headers=origin
-    ) as response:
-        assert response.status == 200
-    async with client.post("logout", headers=origin) as response:
-        assert response.status == 204
+    async with ClientSession(server.url, headers=origin) as client:
+        async with client.post("login", json={"user": "ann"}) as response:
+            assert response.status == 200
+        async with client.post("logout") as response:
+            assert response.status == 204
 
 
 async def test_two_clients_are_two_users(
