@@ -18,7 +18,7 @@ test: .venv/test  ## prove them; ARGS=tests/test_database.py runs a part
 quick: .venv/test  ## prove them without a browser
 	$(PYTEST) --ignore tests/test_browser.py $(ARGS)
 
-check: .venv/test  ## what has to pass: lint, types, tests, coverage
+check: .venv/test .venv/bench  ## what has to pass: lint, types, tests, coverage
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
