@@ -1,0 +1,13 @@
+import asyncio
+
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+
+async def main():
+    app = web.Application()
+    async with TestServer(app):
+        app.add_subapp("/inner", web.Application())
+
+
+asyncio.run(main())

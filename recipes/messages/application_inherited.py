@@ -1,0 +1,6 @@
+from aiohttp import web
+
+
+class MyApplication(web.Application):
+    # cure: class MyApplication:
+    pass

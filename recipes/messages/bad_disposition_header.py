@@ -1,0 +1,4 @@
+from aiohttp.multipart import parse_content_disposition
+
+print(parse_content_disposition("attachment; filename"))
+# cure: print(parse_content_disposition("attachment; filename=notes.txt"))

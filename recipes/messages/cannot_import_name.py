@@ -1,0 +1,2 @@
+from aiohttp import ClientSessions
+# cure: from aiohttp import ClientSession

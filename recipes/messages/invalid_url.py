@@ -1,0 +1,11 @@
+import asyncio
+
+from aiohttp import ClientSession
+
+
+async def main():
+    async with ClientSession() as session:
+        await session.get("/path")
+
+
+asyncio.run(main())

@@ -1,0 +1,4 @@
+import aioredis
+# cure: from redis import asyncio as aioredis
+
+print(aioredis.Redis)

@@ -1,0 +1,4 @@
+from aiohttp import web
+
+web.HTTPFound("")
+# cure: web.HTTPFound("/")

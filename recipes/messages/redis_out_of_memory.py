@@ -1,0 +1,21 @@
+import asyncio
+
+from redis.asyncio import Redis
+
+ERROR = b"-OOM command not allowed when used memory > 'maxmemory'.\r\n"
+
+
+async def refuse(reader, writer):
+    while await reader.read(1000):
+        writer.write(ERROR)
+    writer.close()
+
+
+async def main():
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    async with server, Redis(host=host, port=port, protocol=2) as client:
+        await client.execute_command("SET", "name", "Ann")
+
+
+asyncio.run(main())

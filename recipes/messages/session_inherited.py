@@ -1,0 +1,6 @@
+from aiohttp import ClientSession
+
+
+class MySession(ClientSession):
+    # cure: class MySession:
+    pass
