@@ -1,9 +1,7 @@
 """A real Redis for those who have none running: started here, ended here."""
 
 import logging
-import os
 import shutil
-import signal
 import socket
 import subprocess
 import time
@@ -12,6 +10,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
+from cookbook.processes import kill_group
 from cookbook.temporary import temporary_folder
 
 START_TIMEOUT = 10.0
@@ -131,7 +130,7 @@ def stop_redis(
     try:
         process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
+        kill_group(process.pid)
         process.wait()
 
 

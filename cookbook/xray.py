@@ -26,11 +26,16 @@ from aiohttp.typedefs import Handler
 from cookbook.guard import OBSERVERS
 
 MAX_WATCHERS = 16
+"""Pages that look at a time: each is told of every request."""
+
 MAX_PENDING = 500
 """Events kept for a page that reads slowly; further ones are not shown."""
+
 INTERVAL = 1.0
 """Seconds between two looks at the process."""
+
 WRITE_TIMEOUT = 5.0
+"""Seconds in which a page has to take an event."""
 
 Event = dict[str, Any]
 Put = Callable[[Event], object]

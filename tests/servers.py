@@ -18,7 +18,7 @@ from typing import Any
 from aiohttp import web
 from yarl import URL
 
-from cookbook.stage import DEMONSTRATION
+from cookbook.sandbox import DEMO_SECRETS
 
 ROOT = Path(__file__).parent.parent
 TIMEOUT = 10.0
@@ -142,7 +142,7 @@ async def running(
                 "PORT": port,
                 "COOKBOOK_PORT": port,
                 "PYTHONUNBUFFERED": "1",
-                **DEMONSTRATION,
+                **DEMO_SECRETS,
                 **environment,
             },
             stdout=asyncio.subprocess.PIPE,

@@ -24,8 +24,8 @@ from packaging.requirements import Requirement
 from yarl import URL
 
 import app
-from cookbook.player import player
 from cookbook.recipe import Recipe
+from cookbook.runner import dialogue_runner
 from cookbook.source import read_answer, read_header
 from tests.readability import Readability, read_source
 from tests.readme import with_table
@@ -372,7 +372,7 @@ async def play_alone(
     recipe: Recipe, script: Path, folder: Path, redis_url: str
 ) -> None:
     async with running(script, cwd=folder, REDIS_URL=redis_url) as process:
-        async with player(process.port, "", folder) as shell:
+        async with dialogue_runner(process.port, "", folder) as shell:
             assert not await shell.play(recipe.docs.dialogue)
         assert await process.end() == 0
         assert "Traceback" not in process.log.read_text()
@@ -393,7 +393,7 @@ async def cookbook(
 async def test_the_dialogue_is_true_where_the_recipe_is_mounted(
     recipe: Recipe, tmp_path: Path, cookbook: Process
 ) -> None:
-    async with player(cookbook.port, recipe.prefix, tmp_path) as shell:
+    async with dialogue_runner(cookbook.port, recipe.prefix, tmp_path) as shell:
         assert not await shell.play(recipe.docs.dialogue)
 
 

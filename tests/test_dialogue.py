@@ -1,4 +1,4 @@
-"""Proofs for cookbook/docs.py and the player: a wrong docstring is red."""
+"""Proofs for cookbook/docs.py and runner.py: a wrong docstring is red."""
 
 from pathlib import Path
 from textwrap import indent
@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 
 from cookbook.docs import Docs, Step
-from cookbook.player import player
+from cookbook.runner import dialogue_runner
 from cookbook.source import (
     Header,
     read_answer,
@@ -146,7 +146,7 @@ async def port(serve: Serve) -> int:
 
 async def play(port: int, folder: Path, lines: str, prefix: str = "") -> str:
     docs = Docs.parse(f"What?\n\nTry it::\n\n{indent(lines, ' ' * 4)}")
-    async with player(port, prefix, folder) as shell:
+    async with dialogue_runner(port, prefix, folder) as shell:
         return await shell.play(docs.dialogue)
 
 

@@ -130,7 +130,7 @@ async def test_four_shows_run_at_a_time(server: Server) -> None:
     answers = [await each.post(SLOW) for each in visitors]
     statuses = [answer.status for answer in answers]
     assert statuses == [200] * shows.MAX_SHOWS + [503]
-    assert "stages are taken" in (await answers[-1].json())["error"]
+    assert "too many shows run" in (await answers[-1].json())["error"]
     for answer, each in zip(answers, visitors, strict=True):
         answer.close()
         await each.close()

@@ -7,8 +7,8 @@ import pytest
 
 import app
 from cookbook.differences import count_lines
+from cookbook.sandbox import sandboxed
 from cookbook.source import read_header
-from cookbook.stage import staged
 from cookbook.traps import Trap
 from tests.servers import ROOT
 
@@ -36,8 +36,8 @@ every_trap = pytest.mark.parametrize("trap", TRAPS.values(), ids=TRAPS)
 async def test_a_trap_fails_as_told_and_only_so(trap: Trap) -> None:
     async def play(side: str) -> str:
         program = trap.file if side == "trap" else trap.pair
-        async with staged(program) as player:
-            return await player.play(trap.docs.dialogue)
+        async with sandboxed(program) as runner:
+            return await runner.play(trap.docs.dialogue)
 
     wrong, right = await asyncio.gather(play("trap"), play("pair"))
     assert not wrong

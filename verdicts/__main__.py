@@ -24,7 +24,7 @@ from packaging.version import Version
 
 import app
 from cookbook.recipe import Recipe
-from cookbook.stage import staged
+from cookbook.sandbox import sandboxed
 from verdicts.older import free_port
 
 HERE = Path(__file__).parent
@@ -179,9 +179,9 @@ def run_tests(
 async def play(recipe: Recipe, python: Path) -> str:
     """Return what goes wrong: an error in the log, or a broken promise."""
     # Before 3.14, aiohttp does not show which port the system has chosen.
-    async with staged(recipe.file, str(python), free_port()) as player:
-        broken = await player.play(recipe.docs.dialogue)
-        errors = [line for line in player.log if "Error: " in line]
+    async with sandboxed(recipe.file, str(python), free_port()) as runner:
+        broken = await runner.play(recipe.docs.dialogue)
+        errors = [line for line in runner.log if "Error: " in line]
         if broken and errors:
             # The path of the file is that of this machine.
             return errors[-1].partition(" (/")[0]

@@ -17,6 +17,8 @@ MAX_WORDS = 60
 """A pasted traceback is longer; its first words are looked up."""
 
 MESSAGE_SCORE = 100.0
+"""Of a message that is found: as much as nine words that are on one page."""
+
 FLOOR = 0.25
 """What scores less than this share of the best is not shown."""
 

@@ -11,15 +11,24 @@ from typing import Any
 
 from aiohttp import hdrs, web
 
-from cookbook.stage import START_TIMEOUT, staged
+from cookbook.sandbox import START_TIMEOUT, sandboxed
 from cookbook.traps import Trap
 
 MAX_SHOWS = 4
+"""Shows at a time, each of two programs: they share the machine with us."""
+
 SHOW_TIMEOUT = 30.0
-BEAT = 0.5
+"""Seconds for a show: three steps that come to no end."""
+
+HEARTBEAT = 0.5
 """Seconds between two signs of life: they tell whether a visitor has left."""
+
 WRITE_TIMEOUT = 5.0
+"""Seconds in which a visitor has to take a line."""
+
 MAX_PRINTED = 2000
+"""Characters that are sent of what a step printed: more would fill the page."""
+
 COOKIE = "visitor"
 
 logger = logging.getLogger(__name__)
@@ -60,7 +69,7 @@ class Shows:
         if visitor in self._running:
             return _refuse(429, "one at a time: another show still runs")
         if len(self._running) >= MAX_SHOWS:
-            return _refuse(503, "all stages are taken: try it in a minute")
+            return _refuse(503, "too many shows run: try it in a minute")
         queue: Queue = asyncio.Queue()
         show = asyncio.create_task(self._perform(trap, queue))
         self._running[visitor] = show
@@ -84,12 +93,12 @@ class Shows:
 
     async def _perform(self, trap: Trap, queue: Queue) -> None:
         async def play(side: str, program: Path) -> None:
-            async with staged(
+            async with sandboxed(
                 program, start_timeout=self._start_timeout
-            ) as player:
+            ) as runner:
                 for at, step in enumerate(trap.docs.dialogue):
                     start = time.perf_counter()
-                    printed = await player.take(step)
+                    printed = await runner.run(step)
                     seconds = round(time.perf_counter() - start, 1)
                     text = printed[:MAX_PRINTED]
                     event = {"side": side, "at": at, "printed": text}
@@ -119,7 +128,7 @@ async def _send(response: web.StreamResponse, queue: Queue) -> None:
     while True:
         line = b""
         try:
-            async with asyncio.timeout(BEAT):
+            async with asyncio.timeout(HEARTBEAT):
                 event = await queue.get()
         except TimeoutError:
             pass

@@ -1,33 +1,39 @@
-"""Plays the dialogue of a docstring with a real shell and real WebSockets."""
+"""Runs the dialogue of a docstring: a real shell, and real WebSockets."""
 
 import asyncio
-import os
 import re
-import signal
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.frames import Close
 
 from cookbook.docs import NOTHING, Step
+from cookbook.processes import process_group
 
-PATIENCE = 10.0
-"""Seconds for a step."""
+STEP_TIMEOUT = 10.0
+"""Seconds for a step: twice what curl waits for an answer."""
+
+CURL_TIMEOUT = 5
+"""Seconds after which curl gives up, so that a line shows what hangs."""
+
+LOG_INTERVAL = 0.02
+"""Seconds between two looks at the log: nothing tells of a new line."""
 
 SILENCE = 1.0
 """Seconds without a frame, or a line in the log, that count as nothing."""
 
 END = "end-of-output"
+"""What the shell prints behind the output of each command."""
 
 
-class Player:
-    """Plays steps against localhost:`port`, where `prefix` is the mount's.
+class DialogueRunner:
+    """Runs steps against localhost:`port`, where `prefix` is the mount's.
 
-    What a step printed is told in the reader's terms: port 8080, no prefix.
+    What a step printed is returned as a reader would see it, who runs the
+    recipe alone: on port 8080, without a prefix.
     """
 
     def __init__(
@@ -36,23 +42,23 @@ class Player:
         port: int,
         prefix: str,
         log: Collection[str],
-        patience: float,
+        step_timeout: float,
     ) -> None:
         self._shell = shell
         self._address = f"localhost:{port}{prefix}"
         self._prefix = prefix
         self.log = log
-        self._patience = patience
+        self._patience = step_timeout
         self._websocket: ClientConnection | None = None
 
-    async def take(self, step: Step) -> str:
-        """Take a step and return what it printed.
+    async def run(self, step: Step) -> str:
+        """Run a step and return what it printed.
 
-        Where it cannot be taken, that is told in brackets.
+        Where it cannot be run, the reason is returned in brackets.
         """
         try:
             async with asyncio.timeout(self._patience):
-                printed = await self._take(step)
+                printed = await self._run(step)
         except TimeoutError:
             return f"(no end within {self._patience:g} s)"
         printed = printed.replace("\r", "")
@@ -62,21 +68,21 @@ class Player:
         return printed
 
     async def play(self, steps: list[Step]) -> str:
-        """Take steps up to the first that breaks its promise; return how."""
+        """Run steps up to the first that breaks its promise; return how."""
         for step in steps:
-            printed = await self.take(step)
+            printed = await self.run(step)
             if not step.pattern.fullmatch(printed):
                 return f"{step.text}: {printed!r}, not {step.promised!r}"
         return ""
 
-    async def _take(self, step: Step) -> str:
+    async def _run(self, step: Step) -> str:
         if step.kind == "run":
-            return await self._run(step.text)
+            return await self._run_command(step.text)
         if step.kind == "log":
             return await self._look_for(step.pattern)
         if step.kind == "open":
             await self.leave()
-            url = await self._run(f'echo "{step.text}"')
+            url = await self._run_command(f'echo "{step.text}"')
             try:
                 self._websocket = await connect(url, proxy=None, max_queue=None)
             except (InvalidHandshake, OSError) as error:
@@ -97,7 +103,7 @@ class Player:
             close = error.rcvd or error.sent or Close(1006, "")
             return f"Connection closed: {close}."
 
-    async def _run(self, command: str) -> str:
+    async def _run_command(self, command: str) -> str:
         assert self._shell.stdin is not None  # noqa: S101 - it is a pipe
         assert self._shell.stdout is not None  # noqa: S101 - so is this
         command = command.replace("localhost:8080", self._address)
@@ -111,7 +117,7 @@ class Player:
                 while True:
                     if match := pattern.search("\n".join(self.log)):
                         return match[0]
-                    await asyncio.sleep(0.02)
+                    await asyncio.sleep(LOG_INTERVAL)
         return "(nothing in the log)"
 
     async def leave(self) -> None:
@@ -121,22 +127,24 @@ class Player:
 
 
 @asynccontextmanager
-async def player(
+async def dialogue_runner(
     port: int,
     prefix: str,
     folder: Path,
     *,
     log: Collection[str] = (),
     server: int | None = None,
-    patience: float = PATIENCE,
-) -> AsyncIterator[Player]:
-    """A player whose shell works in `folder`, where cookie jars end up.
+    step_timeout: float = STEP_TIMEOUT,
+) -> AsyncIterator[DialogueRunner]:
+    """Start a shell that works in `folder`, where cookie jars end up.
 
     `log` are the lines that the server has written so far, `server` is its
     process: a line of the dialogue may send signals to `$SERVER`. A step is
-    given up after `patience` seconds.
+    given up after `step_timeout` seconds.
     """
-    (folder / ".curlrc").write_text("silent\nshow-error\nmax-time = 5\n")
+    (folder / ".curlrc").write_text(
+        f"silent\nshow-error\nmax-time = {CURL_TIMEOUT}\n"
+    )
     group = process_group(
         "/bin/sh",
         cwd=folder,
@@ -150,32 +158,8 @@ async def player(
         stderr=asyncio.subprocess.STDOUT,
     )
     async with group as shell:
-        player = Player(shell, port, prefix, log, patience)
+        runner = DialogueRunner(shell, port, prefix, log, step_timeout)
         try:
-            yield player
+            yield runner
         finally:
-            await player.leave()
-
-
-@asynccontextmanager
-async def process_group(
-    *command: str, **options: Any
-) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Start a process with a group of its own, and kill the group at the end.
-
-    A shell alone would leave behind what it has started. What serves comes
-    first: the group has the lowest priority.
-    """
-    starting = asyncio.ensure_future(
-        asyncio.create_subprocess_exec(
-            *("nice", "-n", "19", *command), start_new_session=True, **options
-        )
-    )
-    try:
-        yield await asyncio.shield(starting)
-    finally:
-        # Also if we were cancelled: asyncio itself would kill the leader only.
-        process = await starting
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
+            await runner.leave()

@@ -14,22 +14,32 @@ from contextlib import (
 from pathlib import Path
 from typing import TypeVar
 
-from cookbook.player import PATIENCE, Player, player, process_group
+from cookbook.processes import process_group
 from cookbook.redis_server import redis_server
+from cookbook.runner import STEP_TIMEOUT, DialogueRunner, dialogue_runner
 from cookbook.temporary import temporary_folder
 
 T = TypeVar("T")
 
 START_TIMEOUT = 10.0
-DEMONSTRATION = {"SESSION_KEY": "random", "TOKEN": "ann-demo-token"}
+"""Seconds until a program listens or ends: eight may start at a time."""
+
+DEMO_SECRETS = {"SESSION_KEY": "random", "TOKEN": "ann-demo-token"}
 """Secrets that have no default in a recipe; a dialogue may show them."""
 
 MAX_LINES = 1000
-"""Lines kept of what a program writes."""
+"""Lines kept of what a program writes: a dialogue looks for the last few."""
 
-# No core, 10 MB a file, 512 descriptors, 20 s of CPU, 2 GiB of addresses; macOS
-# lacks the last. The kernel closes our end of the pipe however this process
-# ends, and the shell then kills its group, which is all that it started.
+MAX_LINE = 2**20
+"""Bytes of a line: asyncio fails at a longer one, by itself at 64 KiB."""
+
+NO_PORT = 1
+"""Where nobody listens: the port of a program that has ended."""
+
+# No core, 10 MB a file, 512 descriptors, 20 s of CPU, 2 GiB of addresses (macOS
+# lacks the last): a machine bears eight of them. The kernel closes our end of
+# the pipe however this process ends, and the shell then kills its group, which
+# is all that it started.
 CONFINED = """
 for limit in '-c 0' '-f 20480' '-n 512' '-t 20' '-v 2097152'; do
     ulimit $limit 2>/dev/null
@@ -41,22 +51,22 @@ kill -KILL 0
 
 
 @asynccontextmanager
-async def staged(
+async def sandboxed(
     program: Path,
     python: str = sys.executable,
     port: int = 0,
     *,
     start_timeout: float = START_TIMEOUT,
     max_lines: int = MAX_LINES,
-    patience: float = PATIENCE,
-) -> AsyncIterator[Player]:
-    """Run a program alone, in a new folder, and yield a player for it.
+    step_timeout: float = STEP_TIMEOUT,
+) -> AsyncIterator[DialogueRunner]:
+    """Run a program alone, in a new folder, and yield what runs its dialogue.
 
     `python` is its interpreter. With `port` 0 the system chooses one; aiohttp
     tells which since 3.14. It has nothing of our environment, and a Redis of
     its own if it needs one. A program that ends before it listens is played
     too: it refuses. Raises TimeoutError for one that does neither within
-    `start_timeout` seconds. A step may take `patience` seconds.
+    `start_timeout` seconds. A step may take `step_timeout` seconds.
     """
     async with AsyncExitStack() as stack:
         temporary = in_thread(temporary_folder("cookbook-show-"))
@@ -66,7 +76,7 @@ async def staged(
             "HOME": str(folder),
             "PORT": str(port),
             "PYTHONUNBUFFERED": "1",
-            **DEMONSTRATION,
+            **DEMO_SECRETS,
         }
         source = await asyncio.to_thread(program.read_text, "utf-8")
         if "REDIS_URL" in source:
@@ -80,7 +90,7 @@ async def staged(
             env=environment,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            limit=2**20,
+            limit=MAX_LINE,
         )
         process = await stack.enter_async_context(group)
         started: asyncio.Event = asyncio.Event()
@@ -91,16 +101,15 @@ async def staged(
         text = "\n".join(log)
         number = re.search(r"^pid (\d+)$", text, re.MULTILINE)
         address = re.search(r"Running on http://[^:]+:(\d+)", text)
-        scene = player(
-            # Nobody listens on port 1.
-            int(address[1]) if address else 1,
+        runner = dialogue_runner(
+            int(address[1]) if address else NO_PORT,
             "",
             folder,
             log=log,
             server=int(number[1]) if number else None,
-            patience=patience,
+            step_timeout=step_timeout,
         )
-        yield await stack.enter_async_context(scene)
+        yield await stack.enter_async_context(runner)
 
 
 @asynccontextmanager

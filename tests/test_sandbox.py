@@ -1,4 +1,4 @@
-"""Proofs for cookbook/stage.py: what runs there harms nobody."""
+"""Proofs for cookbook/sandbox.py: what runs there harms nobody."""
 
 import asyncio
 import os
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cookbook.docs import Docs, Step
-from cookbook.stage import staged
+from cookbook.sandbox import sandboxed
 from tests.servers import (
     ROOT,
     TIMEOUT,
@@ -42,8 +42,8 @@ def program(tmp_path: Path) -> Callable[[str], Path]:
 
 
 async def log_of(program: Path, text: str, **limits: Any) -> str:
-    async with staged(program, **limits) as player:
-        return await player.take(Step("log", text))
+    async with sandboxed(program, **limits) as runner:
+        return await runner.run(Step("log", text))
 
 
 async def test_a_program_knows_nothing_of_our_environment(
@@ -60,8 +60,8 @@ async def test_a_dialogue_knows_nothing_of_our_environment(
     program: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SECRET", "tea")
-    async with staged(program("")) as player:
-        known = await player.take(Step("run", "env"))
+    async with sandboxed(program("")) as runner:
+        known = await runner.run(Step("run", "env"))
     assert "SERVER=" in known
     assert "SECRET" not in known
 
@@ -96,9 +96,9 @@ async def test_nothing_of_a_program_is_left(
         "print('child', subprocess.Popen(['sleep', '60']).pid, '.')\n"
         "print('self', os.getpid(), '.')\n"
     )
-    async with staged(file) as player:
+    async with sandboxed(file) as runner:
         lines = [
-            await player.take(Step("log", f"{who} ... ."))
+            await runner.run(Step("log", f"{who} ... ."))
             for who in ("child", "self")
         ]
         processes = [int(line.split()[1]) for line in lines]
@@ -144,10 +144,10 @@ async def test_nothing_is_left_if_we_are_killed(
         "import asyncio, sys\n"
         "from pathlib import Path\n"
         "from cookbook.docs import Step\n"
-        "from cookbook.stage import staged\n"
+        "from cookbook.sandbox import sandboxed\n"
         "async def main():\n"
-        "    async with staged(Path(sys.argv[1])) as player:\n"
-        "        print(await player.take(Step('log', 'self ... .')))\n"
+        "    async with sandboxed(Path(sys.argv[1])) as runner:\n"
+        "        print(await runner.run(Step('log', 'self ... .')))\n"
         "        await asyncio.Event().wait()\n"
         "asyncio.run(main())\n"
     )
@@ -205,14 +205,14 @@ async def test_what_a_program_writes_is_bounded(
 async def test_a_program_that_ends_is_played_too(
     program: Callable[[str], Path],
 ) -> None:
-    async with staged(program("raise SystemExit(3)")) as player:
-        assert await player.take(Step("log", "ended with 3"))
-        printed = await player.take(Step("run", "curl localhost:8080/ 2>&1"))
+    async with sandboxed(program("raise SystemExit(3)")) as runner:
+        assert await runner.run(Step("log", "ended with 3"))
+        printed = await runner.run(Step("run", "curl localhost:8080/ 2>&1"))
         assert "Failed to connect" in printed
-        refused = await player.take(Step("open", "ws://localhost:8080/"))
+        refused = await runner.run(Step("open", "ws://localhost:8080/"))
         assert refused.startswith("(")
         for kind in ("send", "receive", "closed"):
-            printed = await player.take(Step(kind, "x"))
+            printed = await runner.run(Step(kind, "x"))
             assert printed == "(no WebSocket is open)"
 
 
@@ -227,8 +227,8 @@ async def test_a_program_that_does_not_start_is_given_up(
 async def test_a_step_that_does_not_end_is_given_up(
     program: Callable[[str], Path],
 ) -> None:
-    async with staged(program(""), patience=0.5) as player:
-        assert await player.take(Step("run", "sleep 60")) == (
+    async with sandboxed(program(""), step_timeout=0.5) as runner:
+        assert await runner.run(Step("run", "sleep 60")) == (
             "(no end within 0.5 s)"
         )
 
@@ -239,5 +239,5 @@ async def test_the_dialogue_may_end_the_server(
     docs = Docs.parse(
         "What?\n\nTry it::\n\n    $ kill $SERVER\n    Log: ended with 0\n"
     )
-    async with staged(program("")) as player:
-        assert not await player.play(docs.dialogue)
+    async with sandboxed(program("")) as runner:
+        assert not await runner.play(docs.dialogue)
