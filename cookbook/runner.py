@@ -11,7 +11,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.frames import Close
 
 from cookbook.docs import NOTHING, Step
-from cookbook.processes import process_group
+from cookbook.processes import Process, process_group
 
 STEP_TIMEOUT = 10.0
 """Seconds for a step: twice what curl waits for an answer."""
@@ -38,7 +38,7 @@ class DialogueRunner:
 
     def __init__(
         self,
-        shell: asyncio.subprocess.Process,
+        shell: Process,
         port: int,
         prefix: str,
         log: Collection[str],
@@ -104,11 +104,9 @@ class DialogueRunner:
             return f"Connection closed: {close}."
 
     async def _run_command(self, command: str) -> str:
-        assert self._shell.stdin is not None  # noqa: S101 - it is a pipe
-        assert self._shell.stdout is not None  # noqa: S101 - so is this
         command = command.replace("localhost:8080", self._address)
-        self._shell.stdin.write(f"{command}\necho; echo {END}\n".encode())
-        output = await self._shell.stdout.readuntil(f"\n{END}\n".encode())
+        self._shell.input.write(f"{command}\necho; echo {END}\n".encode())
+        output = await self._shell.output.readuntil(f"\n{END}\n".encode())
         return output.decode().removesuffix(f"\n{END}\n").rstrip("\n")
 
     async def _look_for(self, pattern: re.Pattern[str]) -> str:
@@ -153,9 +151,6 @@ async def dialogue_runner(
             "HOME": str(folder),
             "SERVER": str(server or ""),
         },
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
     )
     async with group as shell:
         runner = DialogueRunner(shell, port, prefix, log, step_timeout)

@@ -6,20 +6,13 @@ import re
 import sys
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import (
-    AbstractContextManager,
-    AsyncExitStack,
-    asynccontextmanager,
-)
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TypeVar
 
-from cookbook.processes import process_group
+from cookbook.processes import Process, in_thread, process_group
 from cookbook.redis_server import redis_server
 from cookbook.runner import STEP_TIMEOUT, DialogueRunner, dialogue_runner
 from cookbook.temporary import temporary_folder
-
-T = TypeVar("T")
 
 START_TIMEOUT = 10.0
 """Seconds until a program listens or ends: eight may start at a time."""
@@ -88,8 +81,6 @@ async def sandboxed(
             *("-c", CONFINED, "sh", python, str(program)),
             cwd=folder,
             env=environment,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
             limit=MAX_LINE,
         )
         process = await stack.enter_async_context(group)
@@ -112,23 +103,10 @@ async def sandboxed(
         yield await stack.enter_async_context(runner)
 
 
-@asynccontextmanager
-async def in_thread(context: AbstractContextManager[T]) -> AsyncIterator[T]:
-    """Enter and leave a context in a thread, so that the loop goes on."""
-    entering = asyncio.ensure_future(asyncio.to_thread(context.__enter__))
-    try:
-        yield await asyncio.shield(entering)
-    finally:
-        # Also if we were cancelled: its thread has gone on.
-        await entering
-        await asyncio.to_thread(context.__exit__, None, None, None)
-
-
 async def _read(
-    process: asyncio.subprocess.Process, log: deque[str], started: asyncio.Event
+    process: Process, log: deque[str], started: asyncio.Event
 ) -> None:
-    assert process.stdout is not None  # noqa: S101 - it is a pipe
-    async for line in process.stdout:
+    async for line in process.output:
         log.append(line.decode(errors="replace").rstrip("\n"))
         if log[-1].startswith(("======== Running on", "ended with ")):
             started.set()

@@ -1,8 +1,11 @@
-"""Proofs for cookbook/processes.py: a group ends with all that it started."""
+"""Proofs for cookbook/processes.py: a group is off the loop, and ends whole."""
 
 import asyncio
 import os
-import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,23 +26,31 @@ async def has_ended(pid: int) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_the_end_of_a_group_ends_what_its_leader_has_left_behind() -> (
-    None
-):
+starters = list[threading.Thread]()
+
+
+def note(event: str, _: Any) -> None:
+    if event == "subprocess.Popen":
+        starters.append(threading.current_thread())
+
+
+async def test_the_end_of_a_group_ends_what_its_leader_has_left_behind(
+    tmp_path: Path,
+) -> None:
     async with process_group(
-        *("/bin/sh", "-c", LEAVE_BEHIND), stdout=asyncio.subprocess.PIPE
+        *("/bin/sh", "-c", LEAVE_BEHIND), cwd=tmp_path, env={}
     ) as leader:
-        assert leader.stdout is not None
-        child = int(await leader.stdout.readline())
+        child = int(await leader.output.readline())
         os.kill(child, 0)
         assert os.getpgid(child) == leader.pid
-        assert os.getpriority(os.PRIO_PROCESS, child) == 19
     await has_ended(child)
 
 
-async def test_a_group_is_killed_where_its_start_was_cancelled() -> None:
+async def test_a_group_is_killed_where_its_start_was_cancelled(
+    tmp_path: Path,
+) -> None:
     async def start() -> None:
-        async with process_group("sleep", "60"):
+        async with process_group("sleep", "60", cwd=tmp_path, env={}):
             raise AssertionError("it was cancelled before")
 
     starting = asyncio.create_task(start())
@@ -50,8 +61,32 @@ async def test_a_group_is_killed_where_its_start_was_cancelled() -> None:
             await starting
 
 
-async def test_a_group_that_has_ended_by_itself_is_no_error() -> None:
-    async with process_group("true") as leader:
-        assert await leader.wait() == 0
+async def test_a_group_that_has_ended_by_itself_is_no_error(
+    tmp_path: Path,
+) -> None:
+    async with process_group("true", cwd=tmp_path, env={}) as leader:
+        assert await leader.output.read() == b""
     kill_group(leader.pid)
-    assert leader.returncode != -signal.SIGKILL
+
+
+async def test_a_group_is_started_off_the_event_loop(tmp_path: Path) -> None:
+    # It stays until the end of the tests: Python cannot take it back.
+    sys.addaudithook(note)
+    starters.clear()
+    async with process_group("cat", cwd=tmp_path, env={}) as cat:
+        cat.input.write(b"a line\n")
+        assert await cat.output.readline() == b"a line\n"
+    assert starters
+    assert threading.main_thread() not in starters
+
+
+async def test_a_group_gives_way_to_who_started_it(tmp_path: Path) -> None:
+    async with process_group("cat", cwd=tmp_path, env={}) as cat:
+        assert os.getpgid(cat.pid) == cat.pid
+        # In another session its niceness would not count.
+        assert os.getsid(cat.pid) == os.getsid(0)
+        cat.input.write(b"it runs\n")
+        await cat.output.readline()
+        ours = os.getpriority(os.PRIO_PROCESS, 0)
+        theirs = os.getpriority(os.PRIO_PROCESS, cat.pid)
+        assert theirs == min(ours + 10, 19)
