@@ -76,8 +76,8 @@ class Sites:
         if is_foreign:
             raise _explain(
                 web.HTTPForbidden(),
-                "not from a page of another site: the Origin must be the one "
-                "that this server is asked by",
+                "the Origin is foreign: this is for pages of this server, by "
+                "the name, port and scheme that it is asked by",
             )
 
     def _origins(self, request: web.Request) -> set[str]:

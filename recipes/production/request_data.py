@@ -20,7 +20,7 @@ Try it::
     $ curl -b jar localhost:8080/me
     {"user": "ann"}
     $ curl -b jar -H "Origin: http://evil.example" -d "" localhost:8080/logout
-    {"error": "the Origin is foreign"}
+    {"error": "the Origin is foreign..."}
     $ curl -b "REQUEST_DATA_PRODUCTION=$(printf '\\377')" localhost:8080/me
     {"error": "log in first"}
 
