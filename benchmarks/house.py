@@ -226,7 +226,7 @@ async def main() -> None:
             await benchmark(lambda: bar.update(1))
     record("house", house.figures)
     for name, figure in house.figures.items():
-        print(f"{name:44} {figure}")
+        click.echo(f"{name:44} {figure}")
 
 
 if __name__ == "__main__":

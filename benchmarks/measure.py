@@ -104,11 +104,18 @@ def pin(process: psutil.Process, core: int) -> None:
 
 
 async def measure(
-    server: Server, path: str, requests: int, *, status: int = 200
+    server: Server,
+    path: str,
+    requests: int,
+    *,
+    status: int = 200,
+    encoding: str = "identity",
 ) -> Load:
     """Load a server with `requests` of a path, and tell what they cost."""
     before = cpu_time(server.process)
-    latencies = await load(server.address / path, requests, status)
+    latencies = await load(
+        server.address / path, requests, status=status, encoding=encoding
+    )
     used = cpu_time(server.process) - before
     return Load(used / requests, quantile(latencies, 0.99))
 
@@ -123,10 +130,18 @@ def cpu_time(process: psutil.Process) -> float:
 
 
 async def load(
-    url: URL, requests: int, status: int = 200, clients: int = CLIENTS
+    url: URL,
+    requests: int,
+    *,
+    status: int = 200,
+    encoding: str = "identity",
+    clients: int = CLIENTS,
 ) -> list[float]:
     """Send requests on a few connections; return the seconds each has taken."""
-    request = f"GET {url.raw_path_qs} HTTP/1.1\r\nHost: {url.authority}\r\n\r\n"
+    request = (
+        f"GET {url.raw_path_qs} HTTP/1.1\r\nHost: {url.authority}\r\n"
+        f"Accept-Encoding: {encoding}\r\n\r\n"
+    )
     count, latencies = iter(range(requests)), list[float]()
     start = f"HTTP/1.1 {status} ".encode()
     async with asyncio.timeout(TIMEOUT), asyncio.TaskGroup() as group:

@@ -14,7 +14,7 @@ from cookbook.redis_server import redis_server
 from cookbook.runner import STEP_TIMEOUT, DialogueRunner, dialogue_runner
 from cookbook.temporary import temporary_folder
 
-START_TIMEOUT = 10.0
+START_TIMEOUT = 20.0
 """Seconds until a program listens or ends: eight may start at a time."""
 
 DEMO_SECRETS = {"SESSION_KEY": "random", "TOKEN": "ann-demo-token"}
