@@ -140,9 +140,8 @@ async def dialogue_runner(
     process: a line of the dialogue may send signals to `$SERVER`. A step is
     given up after `step_timeout` seconds.
     """
-    (folder / ".curlrc").write_text(
-        f"silent\nshow-error\nmax-time = {CURL_TIMEOUT}\n"
-    )
+    settings = f"silent\nshow-error\nmax-time = {CURL_TIMEOUT}\n"
+    await asyncio.to_thread((folder / ".curlrc").write_text, settings)
     group = process_group(
         "/bin/sh",
         cwd=folder,

@@ -10,6 +10,7 @@ from typing import Any, NoReturn, Protocol, cast
 
 import pytest
 from aiohttp import ClientSession, ClientTimeout, CookieJar, web
+from blockbuster import BlockBuster, blockbuster_ctx
 
 from cookbook.guard import protect
 from cookbook.mount import mount
@@ -27,6 +28,23 @@ for name in ("DATABASE", "DATA_DIR", "REDIS_URL", "SESSION_KEY", "TOKEN"):
 for name in list(os.environ):
     if name.startswith("COOKBOOK_"):
         del os.environ[name]
+
+
+MAY_BLOCK = {
+    # The whole is built before a loop runs.
+    "app.py": {"create_app"},
+    "cookbook/pages/site.py": {"add_pages"},
+    # It is closed when the loop has ended, but in its tests.
+    "cookbook/log.py": {"close"},
+    # /dev/fd is no disk.
+    "cookbook/xray.py": {"_look_at_process"},
+    # A connection to Redis reads which version of redis-py it is.
+    "redis/utils.py": {"get_lib_version"},
+    # A test has nobody else to keep waiting.
+    "tests/conftest.py": {"start", "stop"},
+    "tests/production/test_after_response.py": {"write"},
+}
+"""Functions, by the ends of their files, that may keep a loop waiting."""
 
 
 class Serve(Protocol):
@@ -86,6 +104,34 @@ def missing(reason: str) -> NoReturn:
     if "CI" in os.environ:
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def blockbuster() -> Iterator[BlockBuster]:
+    """Raise BlockingError where the code under test would stop the loop."""
+    with blockbuster_ctx(["cookbook", "recipes"]) as blockbuster:
+        for function in blockbuster.functions.values():
+            for file, names in MAY_BLOCK.items():
+                function.can_block_in(file, names)
+        yield blockbuster
+
+
+@pytest.fixture
+def plain_sqlite_errors(blockbuster: BlockBuster) -> Iterator[None]:
+    """Leave SQLite alone: in a thread an error would have a second traceback.
+
+    It is that of the look for a running loop.
+    """
+    functions = [
+        function
+        for name, function in blockbuster.functions.items()
+        if name.startswith("sqlite3.")
+    ]
+    for function in functions:
+        function.deactivate()
+    yield
+    for function in functions:
+        function.activate()
 
 
 @pytest.fixture

@@ -410,6 +410,11 @@ async def test_a_recipe_ends_when_it_is_told_to(
         assert await process.end(number) == 0
 
 
+@pytest.mark.xfail(
+    strict=True,
+    reason="a stalled peer cancels the goodbyes of parallel_events (exit code "
+    "1); on uvloop it and production/websocket_logout keep the process",
+)
 async def test_sigterm_ends_the_cookbook_within_2_s_whoever_is_connected(
     tmp_path: Path, redis_url: str
 ) -> None:
@@ -434,16 +439,23 @@ async def test_sigterm_ends_the_cookbook_within_2_s_whoever_is_connected(
         assert await process.end() == 0
 
 
-@every_websocket
-async def test_sigterm_ends_a_recipe_whose_peers_stalled_before_a_heartbeat(
-    recipe: Recipe, tmp_path: Path, redis_url: str
-) -> None:
+@pytest.fixture
+def with_fast_heartbeat(recipe: Recipe, tmp_path: Path) -> Path:
+    """A copy of a recipe that pings after 0.2 s."""
     source, heartbeats = re.subn(
         r"(?i)\b(heartbeat ?= ?)\d[\d.]*", r"\g<1>0.2", recipe.source
     )
     assert heartbeats == 1
     script = tmp_path / "recipe.py"
     script.write_text(source)
+    return script
+
+
+@every_websocket
+async def test_sigterm_ends_a_recipe_whose_peers_stalled_before_a_heartbeat(
+    recipe: Recipe, with_fast_heartbeat: Path, tmp_path: Path, redis_url: str
+) -> None:
+    script = with_fast_heartbeat
     async with running(script, cwd=tmp_path, REDIS_URL=redis_url) as process:
         url = URL(f"http://127.0.0.1:{process.port}")
         with (

@@ -267,6 +267,7 @@ def locked(path: Path) -> Iterator[sqlite3.Connection]:
 @pytest.mark.parametrize(
     ("recipe", "path"), [(database, "/x/answer"), (subapp_database, "/x/sub/")]
 )
+@pytest.mark.usefixtures("plain_sqlite_errors")
 async def test_a_recipe_that_starts_under_a_foreign_lock_is_served_after_it(
     root: web.Application,
     serve: Serve,

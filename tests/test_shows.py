@@ -10,6 +10,7 @@ from aiohttp import ClientResponse, ClientSession, CookieJar, web
 
 import app
 from cookbook.pages import shows
+from cookbook.traps import Trap
 from tests.conftest import Serve, create_cookbook
 from tests.servers import TIMEOUT, Server, children
 
@@ -29,21 +30,26 @@ async def client(server: Server) -> AsyncIterator[ClientSession]:
 
 
 @pytest.fixture
-async def impatient(
-    request: pytest.FixtureRequest, serve: Serve
-) -> AsyncIterator[ClientSession]:
-    """A client of a server that shows one trap, with limits of its own."""
-    root = web.Application()
-    limited = shows.Shows(root, **request.param)
-    (slow,) = [
+def slow_trap() -> Trap:
+    (found,) = [
         trap
         for recipe in app.COOKBOOK
         for trap in recipe.traps
         if f"{recipe.page}/traps/{trap.name}" == SLOW
     ]
+    return found
+
+
+@pytest.fixture
+async def impatient(
+    request: pytest.FixtureRequest, serve: Serve, slow_trap: Trap
+) -> AsyncIterator[ClientSession]:
+    """A client of a server that shows one trap, with limits of its own."""
+    root = web.Application()
+    limited = shows.Shows(root, **request.param)
 
     async def show(request: web.Request) -> web.StreamResponse:
-        return await limited.stream(request, slow)
+        return await limited.stream(request, slow_trap)
 
     root.router.add_post(SLOW, show)
     async with visitor(await serve(root)) as session:

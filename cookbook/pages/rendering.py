@@ -26,6 +26,8 @@ def _templates() -> "Environment":
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        # Or each search would look on disk whether a template has changed.
+        auto_reload=False,
     )
     templates.globals["static"] = assets_path()
     templates.filters["highlighted"] = markup.highlighted
