@@ -66,6 +66,11 @@ async def test_a_group_that_has_ended_by_itself_is_no_error(
 ) -> None:
     async with process_group("true", cwd=tmp_path, env={}) as leader:
         assert await leader.output.read() == b""
+        # The loop sees then that nobody reads our end of its input.
+        async with asyncio.timeout(TIMEOUT):
+            while not leader.input.is_closing():  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0)
     kill_group(leader.pid)
 
 
@@ -89,4 +94,4 @@ async def test_a_group_gives_way_to_who_started_it(tmp_path: Path) -> None:
         await cat.output.readline()
         ours = os.getpriority(os.PRIO_PROCESS, 0)
         theirs = os.getpriority(os.PRIO_PROCESS, cat.pid)
-        assert theirs == min(ours + 10, 19)
+        assert theirs == min(ours + 5, 19)
