@@ -309,14 +309,14 @@ class _Connection(web.RequestHandler):
             # The parser has lost its way: this could pass for a request.
             return
         super().data_received(data)
-        # The parser's errors are requests of their own, in aiohttp's queue. It
-        # forgets the body in which one came up, and its handler waits for ever.
+        # The parser's errors are requests of their own, in aiohttp's queue. The
+        # body in which one came up is forgotten, and its handler would wait
+        # for ever. It answers instead, so the error is never served.
         if self._messages and self._messages[-1][0].__class__ is _ErrInfo:
             payload = self._payload
             if len(self._messages) > 1:
                 payload = self._messages[-2][1]
             if payload and not payload.is_eof():
-                self._messages.pop()
                 self._break_off(payload, web.RequestPayloadError("broken"))
 
     def _is_of_body(self, error: object) -> bool:

@@ -201,6 +201,24 @@ async def test_a_body_of_which_nothing_comes_is_a_408(
     assert answer.endswith(b'{"error": "the body does not come"}')
 
 
+async def test_each_body_of_a_connection_has_its_own_time(
+    serve_with: ServeWith,
+) -> None:
+    server = await serve_with(silence_timeout=SHORT, body_timeout=2 * SHORT)
+    async with asyncio.timeout(TIMEOUT):
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        for _ in range(4):
+            # Each is looked at when it has three bytes.
+            writer.write(b"POST /read HTTP/1.1\r\n" + HOST)
+            writer.write(b"Content-Length: 6\r\n\r\nabc")
+            await asyncio.sleep(SHORT / 2)
+            writer.write(b"def")
+            answer = await reader.readuntil(b"}")
+            assert statuses(answer) == [200]
+            await asyncio.sleep(SHORT)
+        writer.close()
+
+
 async def test_a_body_that_trickles_has_an_end(serve_with: ServeWith) -> None:
     server = await serve_with(body_timeout=SHORT)
     start = b"POST /read HTTP/1.1\r\n" + HOST + b"Content-Length: 9999\r\n\r\n"
@@ -378,6 +396,16 @@ async def test_a_chunked_body_that_breaks_is_a_400(
     lines = [line for line in access_log(caplog) if "/ignore" not in line]
     assert len(lines) == 1
     assert not [r for r in caplog.records if r.levelno >= logging.ERROR]
+
+
+async def test_what_follows_a_broken_body_is_no_request(
+    serve_with: ServeWith,
+) -> None:
+    server = await serve_with()
+    head = b"POST /read_late HTTP/1.1\r\n" + CHUNKED
+    smuggled = b"0\r\n\r\n" + IGNORED
+    answer = await send_in_parts(server, head, b"zz\r\n", smuggled)
+    assert statuses(answer) == [400]
 
 
 async def test_a_broken_body_ends_an_answer_that_has_begun(
