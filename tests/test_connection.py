@@ -48,6 +48,14 @@ async def read_late(request: web.Request) -> web.Response:
     return await read(request)
 
 
+async def recover(request: web.Request) -> web.Response:
+    await asyncio.sleep(5 * SHORT)
+    try:
+        return await read(request)
+    except web.RequestPayloadError:
+        return web.Response(status=400)
+
+
 async def ignore(request: web.Request) -> web.Response:
     return web.Response(text="ignored")
 
@@ -93,7 +101,7 @@ def application(tmp_path: Path) -> web.Application:
     protect(app)
     app.router.add_get("/file", send_file)
     for handler in [
-        *(read, read_late, ignore, stream_body),
+        *(read, read_late, recover, ignore, stream_body),
         *(send_much, stream_much, echo),
     ]:
         app.router.add_route("*", f"/{handler.__name__}", handler)
@@ -402,7 +410,7 @@ async def test_what_follows_a_broken_body_is_no_request(
     serve_with: ServeWith,
 ) -> None:
     server = await serve_with()
-    head = b"POST /read_late HTTP/1.1\r\n" + CHUNKED
+    head = b"POST /recover HTTP/1.1\r\n" + CHUNKED
     smuggled = b"0\r\n\r\n" + IGNORED
     answer = await send_in_parts(server, head, b"zz\r\n", smuggled)
     assert statuses(answer) == [400]
@@ -497,6 +505,7 @@ async def test_a_client_that_leaves_costs_no_traceback(
     assert "Traceback" not in caplog.text
     assert not [r for r in caplog.records if r.levelno >= logging.ERROR]
     assert len(caplog.records) <= len(cuts) + 1
+    assert not [line for line in access_log(caplog) if '" 500 ' in line]
 
 
 PARSER_IN_PYTHON = "AIOHTTP_NO_EXTENSIONS"

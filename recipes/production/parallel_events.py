@@ -26,8 +26,9 @@ Try it::
 
 Good to know:
 
-- A client may leave 512 KiB unread, and send messages of 64 KiB. An event has
-  64 KiB. A larger one that another program publishes is skipped, and logged.
+- A client may leave 512 KiB unread, and send 1000 messages a second (else it
+  is closed with 1008), each of 64 KiB. An event has 64 KiB. A larger one that
+  another program publishes is skipped, and logged.
 - `ready` comes again after an outage: what was published in between is lost.
 - A publisher gets 503 with `Retry-After` while Redis is away, and while this
   process is not subscribed: its own clients would miss the event.
@@ -42,8 +43,10 @@ import json
 import logging
 import os
 import re
+import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -63,6 +66,9 @@ MAX_UNREAD = 2**19
 
 MAX_WRITTEN = 2**20
 """Bytes from which on aiohttp would wait: see `open_socket`."""
+
+MAX_RATE = 1000
+"""Messages that a client may send in a second."""
 
 HEARTBEAT = 20.0
 """Seconds of silence after which a client is asked whether it is there."""
@@ -98,6 +104,22 @@ class Socket(NamedTuple):
     channel: str
     ws: web.WebSocketResponse
     transport: asyncio.Transport
+
+
+@dataclass
+class Meter:
+    """Counts the messages of a client, second by second."""
+
+    second: int = 0
+    count: int = 0
+
+    def is_too_fast(self) -> bool:
+        second = int(time.monotonic())
+        if second != self.second:
+            self.second = second
+            self.count = 0
+        self.count += 1
+        return self.count > MAX_RATE
 
 
 REDIS = web.AppKey("REDIS", Redis)
@@ -209,9 +231,12 @@ async def listen(request: web.Request) -> web.WebSocketResponse:
     # No event comes before `ready`: nothing waits from here to the loop.
     sockets = request.app[SOCKETS].setdefault(socket.channel, set())
     sockets.add(socket)
+    meter = Meter()
     try:
         await send([socket], type="ready", channel=socket.channel)
         async for message in ws:
+            if meter.is_too_fast():
+                await say_goodbye(socket, WSCloseCode.POLICY_VIOLATION)
             if message.type is WSMsgType.TEXT:
                 await send([socket], type="echo", data=message.data)
             elif message.type is WSMsgType.PING and may_send(socket):
@@ -401,15 +426,19 @@ def open_redis(url: str) -> Redis:
 
 async def close_sockets(app: web.Application) -> None:
     """Say goodbye to all clients at once, and wait a second at most."""
-    loop = asyncio.get_running_loop()
     goodbyes = []
     for sockets in app[SOCKETS].values():
         for socket in sockets:
-            # close() waits for the client's part, up to 10 s.
-            loop.call_later(GOODBYE_TIMEOUT, socket.transport.abort)
-            goodbye = socket.ws.close(code=WSCloseCode.GOING_AWAY)
+            goodbye = say_goodbye(socket, WSCloseCode.GOING_AWAY)
             goodbyes.append(goodbye)
     await asyncio.gather(*goodbyes)
+
+
+async def say_goodbye(socket: Socket, code: WSCloseCode) -> None:
+    # close() waits for the client's part, up to 10 s.
+    loop = asyncio.get_running_loop()
+    loop.call_later(GOODBYE_TIMEOUT, socket.transport.abort)
+    await socket.ws.close(code=code)
 
 
 def create_app(*, redis_url: str = "redis://localhost") -> web.Application:

@@ -37,6 +37,7 @@ Good to know:
   nginx set `proxy_set_header Host $http_host`: `$host` lacks the port. No
   `X-Forwarded-Proto` is needed, as http and https are both ours.
 - Behind https call `create_app(secure=True)`.
+- A client that sends more than 1000 messages in a second is closed with 1008.
 - All sessions and sockets are in this process, and end with it.
 """
 
@@ -45,6 +46,7 @@ import json
 import logging
 import os
 import secrets
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -77,6 +79,9 @@ MAX_USER_NAME = 64
 MAX_MESSAGE = 65_537
 """Bytes of a message that is too long by one."""
 
+MAX_RATE = 1000
+"""Messages that a client may send in a second."""
+
 HEARTBEAT = 30.0
 """Seconds of silence before a ping. The peer has half of that to answer."""
 
@@ -105,6 +110,7 @@ class Goodbye(NamedTuple):
 LOGGED_OUT = Goodbye(4001, b"logged out")
 SHUTDOWN = Goodbye(WSCloseCode.GOING_AWAY, b"shutdown")
 TOO_SLOW = Goodbye(WSCloseCode.POLICY_VIOLATION, b"you do not read")
+TOO_FAST = Goodbye(WSCloseCode.POLICY_VIOLATION, b"too many messages")
 
 
 @dataclass(eq=False)
@@ -129,6 +135,22 @@ class Socket:
         default_factory=partial(asyncio.timeout, None)
     )
     goodbye: Goodbye = TOO_SLOW
+
+
+@dataclass
+class Meter:
+    """Counts the messages of a client, second by second."""
+
+    second: int = 0
+    count: int = 0
+
+    def is_too_fast(self) -> bool:
+        second = int(time.monotonic())
+        if second != self.second:
+            self.second = second
+            self.count = 0
+        self.count += 1
+        return self.count > MAX_RATE
 
 
 @dataclass
@@ -273,9 +295,13 @@ def remove_socket(app: web.Application, socket: Socket) -> None:
 
 
 async def echo_messages(socket: Socket) -> None:
+    meter = Meter()
     async for message in socket.ws:
         if socket.session.is_over:
             # It came before the interruption. Nothing may follow a logout.
+            return
+        if meter.is_too_fast():
+            socket.goodbye = TOO_FAST
             return
         async with asyncio.timeout(SEND_TIMEOUT):
             if message.type is WSMsgType.TEXT:

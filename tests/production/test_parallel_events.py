@@ -21,6 +21,7 @@ from tests.servers import ROOT, TIMEOUT, Server, running
 from tests.test_parallel_events import (
     UPGRADE,
     Join,
+    Peer,
     connect_peer,
     frame,
     hear,
@@ -383,3 +384,41 @@ def test_a_redis_url_may_have_a_query() -> None:
     pool = redis.connection_pool
     assert pool.max_connections == 7
     assert pool.connection_kwargs["decode_responses"] is False
+
+
+# Clients that send too much
+
+
+async def test_a_flood_of_messages_is_closed_with_1008(
+    client: ClientSession, server: Server
+) -> None:
+    peer = await connect_peer(server, CHANNEL)
+    await until_sockets(client, 1)
+    # Two seconds may share them.
+    peer.writer.write(2 * parallel_events.MAX_RATE * frame(1, b""))
+    peer.send(1, b"one more")
+    await read_up_to(peer, b"\x88\x02" + struct.pack("!H", 1008))
+    peer.send(8, struct.pack("!H", 1008))
+    peer.writer.close()
+    await until_sockets(client, 0)
+
+
+async def test_as_many_messages_as_allowed_are_answered(
+    client: ClientSession, server: Server
+) -> None:
+    peer = await connect_peer(server, CHANNEL)
+    most = parallel_events.MAX_RATE - 1
+    peer.writer.write(most * frame(1, b"") + frame(1, b"end"))
+    await read_up_to(peer, b'"end"')
+    peer.writer.close()
+    await until_sockets(client, 0)
+
+
+async def read_up_to(peer: Peer, end: bytes) -> None:
+    """Read all echoes up to these bytes."""
+    tail = b""
+    async with asyncio.timeout(TIMEOUT):
+        while end not in tail:
+            part = await peer.reader.read(2**16)
+            assert part, "it was closed"
+            tail = tail[-len(end) :] + part

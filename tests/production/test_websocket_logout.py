@@ -384,3 +384,30 @@ async def test_the_end_waits_for_a_slow_peer_but_not_long(
         await server.stop()
     assert not transport.get_write_buffer_size()
     await ends(peer)
+
+
+async def test_a_flood_of_messages_is_closed_with_1008(
+    client: ClientSession, server: Server
+) -> None:
+    await log_in(client)
+    async with client.ws_connect("echo") as ws, asyncio.timeout(TIMEOUT):
+        # Two seconds may share them.
+        for _ in range(2 * websocket_logout.MAX_RATE + 1):
+            await ws.send_str("")
+        async for message in ws:
+            assert message.data == ""
+        assert ws.close_code == 1008
+    assert await sockets(client) == {"users": 0, "sockets": 0}
+
+
+async def test_as_many_messages_as_allowed_are_answered(
+    client: ClientSession,
+) -> None:
+    await log_in(client)
+    async with client.ws_connect("echo") as ws, asyncio.timeout(TIMEOUT):
+        for _ in range(websocket_logout.MAX_RATE - 1):
+            await ws.send_str("")
+        await ws.send_str("end")
+        while await ws.receive_str() != "end":
+            pass
+        await ws.close()
