@@ -4,8 +4,9 @@ Each message is printed by its program, and not by the program with its cure.
 """
 
 import inspect
+import platform
 from collections.abc import AsyncIterator, Iterator
-from importlib import import_module
+from importlib import import_module, metadata
 from pathlib import Path
 
 import aiohttp
@@ -64,6 +65,12 @@ def resolve(dotted_name: str) -> type[BaseException]:
         import_module(module or "builtins"), name
     )
     return found
+
+
+def version_of(package: str) -> str:
+    if package == "python":
+        return platform.python_version()
+    return metadata.version(package)
 
 
 def exceptions_of(*modules: object) -> set[type[BaseException]]:
@@ -133,10 +140,12 @@ def test_a_message_names_issues_as_project_and_number() -> None:
             assert number.isdecimal(), message.name
 
 
-def test_a_message_names_releases_as_requirements() -> None:
+def test_a_message_has_a_program_where_the_releases_here_print_it() -> None:
     for message in MESSAGES:
-        for release in message.releases:
-            assert Requirement(release).specifier, message.name
+        for release in map(Requirement, message.releases):
+            assert release.specifier, message.name
+            is_printed = version_of(release.name) in release.specifier
+            assert is_printed or message.without, message.name
 
 
 def test_a_message_names_exceptions_that_exist() -> None:
