@@ -19,10 +19,6 @@ from typing import NamedTuple, TypeVar
 
 T = TypeVar("T")
 
-NICE = ("nice", "-n", "5")
-"""Runs a command with a third of our weight: what serves comes first. With 19,
-a program would not get through its start beside a server that is busy."""
-
 
 class Process(NamedTuple):
     """The leader of a group; `output` is what both its streams are written."""
@@ -34,15 +30,20 @@ class Process(NamedTuple):
 
 @asynccontextmanager
 async def process_group(
-    *command: str, cwd: Path, env: Mapping[str, str], limit: int = 2**16
+    *command: str,
+    cwd: Path,
+    env: Mapping[str, str],
+    niceness: int = 0,
+    limit: int = 2**16,
 ) -> AsyncIterator[Process]:
     """Start a process with a group of its own, and kill the group at the end.
 
     A shell alone would leave behind what it has started. `limit` are the bytes
-    of a line of its output.
+    of a line of its output. `niceness` is added to ours.
     """
     loop = asyncio.get_running_loop()
     output = asyncio.StreamReader(limit)
+    command = ("nice", "-n", str(niceness), *command)
     async with in_thread(_started(command, cwd, env)) as process:
         reading, _ = await loop.connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(output), process.stdout
@@ -66,7 +67,7 @@ def _started(
     command: tuple[str, ...], cwd: Path, env: Mapping[str, str]
 ) -> Iterator[subprocess.Popen[bytes]]:
     with subprocess.Popen(
-        (*NICE, *command),
+        command,
         bufsize=0,
         cwd=cwd,
         env=env,

@@ -52,6 +52,7 @@ async def sandboxed(
     start_timeout: float = START_TIMEOUT,
     max_lines: int = MAX_LINES,
     step_timeout: float = STEP_TIMEOUT,
+    niceness: int = 0,
 ) -> AsyncIterator[DialogueRunner]:
     """Run a program alone, in a new folder, and yield what runs its dialogue.
 
@@ -81,6 +82,7 @@ async def sandboxed(
             *("-c", CONFINED, "sh", python, str(program)),
             cwd=folder,
             env=environment,
+            niceness=niceness,
             limit=MAX_LINE,
         )
         process = await stack.enter_async_context(group)

@@ -86,7 +86,7 @@ async def test_a_group_is_started_off_the_event_loop(tmp_path: Path) -> None:
 
 
 async def test_a_group_gives_way_to_who_started_it(tmp_path: Path) -> None:
-    async with process_group("cat", cwd=tmp_path, env={}) as cat:
+    async with process_group("cat", cwd=tmp_path, env={}, niceness=5) as cat:
         assert os.getpgid(cat.pid) == cat.pid
         # In another session its niceness would not count.
         assert os.getsid(cat.pid) == os.getsid(0)
