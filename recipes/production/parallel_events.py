@@ -76,6 +76,9 @@ HEARTBEAT = 20.0
 GOODBYE_TIMEOUT = 1.0
 """Seconds that a client has for its part of the closing."""
 
+FLOOD_TIMEOUT = 0.1
+"""Seconds of it for a client that floods: closing reads on, at full speed."""
+
 REDIS_TIMEOUT = 1.0
 """Seconds that Redis has for an answer."""
 
@@ -436,8 +439,10 @@ async def close_sockets(app: web.Application) -> None:
 
 async def say_goodbye(socket: Socket, code: WSCloseCode) -> None:
     # close() waits for the client's part, up to 10 s.
+    is_flood = code is WSCloseCode.POLICY_VIOLATION
+    timeout = FLOOD_TIMEOUT if is_flood else GOODBYE_TIMEOUT
     loop = asyncio.get_running_loop()
-    loop.call_later(GOODBYE_TIMEOUT, socket.transport.abort)
+    loop.call_later(timeout, socket.transport.abort)
     await socket.ws.close(code=code)
 
 

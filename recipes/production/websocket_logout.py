@@ -91,6 +91,9 @@ SEND_TIMEOUT = 10.0
 CLOSE_TIMEOUT = 1.0
 """Seconds that a peer has to read what was sent, and to close its side."""
 
+FLOOD_TIMEOUT = 0.1
+"""Seconds of it for a client that floods: closing reads on, at full speed."""
+
 logger = logging.getLogger(__name__)
 routes = web.RouteTableDef()
 
@@ -202,8 +205,11 @@ async def close(socket: Socket) -> None:
     # Without the abort, close() has no limit where the peer does not read.
     # Abort always: aiohttp closes the transport after a missed heartbeat, but
     # it stays open as long as there are unsent bytes.
+    timeout = CLOSE_TIMEOUT
+    if socket.goodbye is TOO_FAST:
+        timeout = FLOOD_TIMEOUT
     loop = asyncio.get_running_loop()
-    loop.call_later(CLOSE_TIMEOUT, socket.transport.abort)
+    loop.call_later(timeout, socket.transport.abort)
     if not socket.transport.is_closing():
         # Now close() waits until all is sent, not only until there is room.
         socket.transport.set_write_buffer_limits(0)
