@@ -40,10 +40,9 @@ def split_docstring(source: str) -> tuple[str, list[str]]:
 
     No more than the docstring is read: a page does this for ten programs.
     """
-    for token in generate_tokens(StringIO(source).readline):
-        if token.type == STRING:
-            code = source.splitlines()[token.end[0] :]
-            return literal_eval(token.string), code
-        if token.type not in {COMMENT, NL}:
-            break
-    return "", source.splitlines()
+    tokens = generate_tokens(StringIO(source).readline)
+    first = next(each for each in tokens if each.type not in {COMMENT, NL})
+    lines = source.splitlines()
+    if first.type != STRING:
+        return "", lines
+    return literal_eval(first.string), lines[first.end[0] :]

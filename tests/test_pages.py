@@ -91,7 +91,8 @@ async def test_every_page_renders(client: ClientSession) -> None:
     releases = {link for link in links if link.startswith("/verdicts/")}
     assert len(releases) == len(list((ROOT / "verdicts").rglob("*/3.*.txt")))
     for link in links:
-        await get(client, link)
+        page = await get(client, link)
+        assert await get(client, link) == page
 
 
 async def test_a_release_that_was_not_measured_is_not_found(
