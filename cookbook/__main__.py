@@ -1,0 +1,82 @@
+"""`python -m cookbook`: what the cookbook knows, in a terminal."""
+
+import re
+import sys
+from pathlib import Path
+
+import click
+
+from cookbook.messages import Message, read_messages
+from cookbook.search import Search
+
+MESSAGES = Path(__file__).parents[1] / "recipes" / "messages.toml"
+
+UNREADABLE = 2
+"""The exit code where there is nothing to explain: 1 is for the unknown."""
+
+INTERRUPTED = 130
+"""The exit code after Ctrl-C, as a shell has it."""
+
+
+@click.group()
+def main() -> None:
+    """Read the aiohttp cookbook in a terminal."""
+
+
+@main.command()
+@click.argument("file", default="-")
+def explain(file: str) -> None:
+    """Explain the error message or traceback in FILE, or in standard input.
+
+    The exit code is 1 where nothing is known, and 2 where FILE cannot be read.
+
+    Example: python app.py 2>&1 | python -m cookbook explain
+    """
+    try:
+        with click.open_file(file, errors="replace") as stream:
+            text = stream.read()
+    except OSError as error:
+        click.echo(f"cannot read {file}: {error.strerror}", err=True)
+        sys.exit(UNREADABLE)
+    messages = Search([], read_messages(MESSAGES)).explain(text)
+    if not messages:
+        click.echo("Nothing here explains this.", err=True)
+        sys.exit(1)
+    click.echo("\n\n".join(map(describe, messages)))
+
+
+def describe(message: Message) -> str:
+    """Return what a terminal shows of a message, with its colours."""
+    lines = [click.style(message.text, bold=True)]
+    for cause in message.causes:
+        lines.append(f"  {_plain(cause.why)}")
+        lines.append(click.style(f"    {_plain(cause.cure)}", fg="green"))
+    if message.releases:
+        lines.append(f"  Printed by: {', '.join(message.releases)}")
+    if message.recipe:
+        lines.append(f"  See: recipes/{message.recipe}.py")
+    if message.trap:
+        trap = f"recipes/traps/{message.recipe}/{message.trap}.py"
+        lines.append(f"  The mistake: {trap}")
+    return "\n".join(lines)
+
+
+def _plain(markdown: str) -> str:
+    """Return a line of Markdown without its marks."""
+    text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", markdown)
+    return text.replace("`", "").replace("**", "")
+
+
+def run() -> None:
+    """Run the command line; what is wrong with it is said in one line."""
+    try:
+        main(prog_name="python -m cookbook", standalone_mode=False)
+    except click.ClickException as error:
+        click.echo(error.format_message(), err=True)
+        sys.exit(error.exit_code)
+    except click.Abort:
+        sys.exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,218 @@
+"""What somebody pastes: its lines, and the exceptions that they name.
+
+The last line of a traceback counts most, then the last lines of its causes.
+Its frames count nothing, except for whose they are.
+"""
+
+import re
+from dataclasses import dataclass
+
+MAX_LINES = 400
+"""Lines that are read, from the end."""
+
+MAX_LINE = 2_000
+"""Characters of a line that are read, half of them from its end."""
+
+OUR_PACKAGES = """
+aiodns aiohappyeyeballs aiohttp aiohttp_cors aiohttp_session aiojobs aioredis
+aiosignal aiosqlite async_timeout cryptography frozenlist multidict propcache
+redis uvloop yarl
+"""
+OURS = frozenset(OUR_PACKAGES.split())
+"""Packages whose exceptions and frames are those of users of aiohttp."""
+
+OTHER_PACKAGES = """
+asyncpg boto3 botocore bottle celery cherrypy django eventlet falcon fastapi
+flask gevent google grpc gunicorn httpcore httplib2 httpx kafka keras kombu
+matplotlib motor mysql mysqldb numpy pandas paramiko pika pip playwright psycopg
+psycopg2 pymongo pymysql pyramid requests sanic scipy scrapy selenium sklearn
+sqlalchemy starlette tensorflow torch tornado twisted urllib3 uvicorn werkzeug
+"""
+FOREIGN = frozenset(OTHER_PACKAGES.split())
+"""Packages with messages of their own, or with the same in another sense."""
+
+OTHER_LANGUAGE = re.compile(
+    r"(?m)^\s+at .*[(/\\].*:\d+|\bnpm (?:ERR|error|WARN)|\bnode:|^goroutine \d"
+    r"|^panic: |\bjava\.|\bCaused by: |^error(?:\[E\d+\])?: .*\n\s*-->"
+    r"|\b(?:E(?:ADDRINUSE|CONNREFUSED|CONNRESET|PIPE|ACCES|NOENT|NOTFOUND"
+    r"|TIMEDOUT|MFILE|RESOLVE|PERM))\b[: ]|\bdial tcp\b|\blisten tcp\b"
+)
+"""What a program in JavaScript, Java, Go or Rust prints."""
+
+OTHER_PROGRAM = re.compile(
+    r"(?i)\b(?:apt|apt-get|bash|brew|cargo|curl|docker|ffmpeg|git|haproxy"
+    r"|kubectl|mongod?|mysqld?|nginx|psql|rsync|scp|sh|ssh|sudo|systemd|telnet"
+    r"|wget|zsh)(?:\[\d+\])?: |\bsqlstate\b|\bfatal: |\(hy000\)"
+    r"|kex_exchange_identification|error response from daemon|\(retry\(total="
+)
+"""The line of a program that prints its own name first, or its own codes."""
+
+COMPLAINT = re.compile(
+    r"(?i)^(?:\w+ ){0,2}(?:error|fatal|failed|uncaught|warning)\b.{0,9}:"
+    r"|\[Errno |^E: "
+)
+"""The line of an error, whoever prints it."""
+
+FRAME = re.compile(
+    r'^(?:File "|File ~|File /|Cell In|at |[~^.]+$|/\S+\.py:\d+ in )'
+)
+SOURCE = "\0"
+"""Begins a row that belongs to a frame."""
+
+INDENTATION = tuple(" \t|│E")
+PACKAGE = re.compile(r"(?:site|dist)-packages[/\\](\w+)")
+DECORATION = re.compile(r"^(?:E\s{2,}|[\s|+│╭╰─┆>❱-]+)+")
+"""What pytest, exception groups and pretty printers put before a line."""
+
+SUFFIXES = (
+    "Cancelled|Disconnected|Error|Exception|Exhausted|Exit|Found|Group|Interrupt"
+    "|Iteration|Mismatch|NotExist|Redirects|Refused|Stream|Timeout|Warning"
+)
+NAMED = re.compile(
+    rf"(?:^|(?<=\s))(?P<name>(?:[\w<>]+\.)+_?[A-Z]\w*"
+    rf"|_?[A-Z]\w+(?:{SUFFIXES})\w*|Exception|InvalidURL|HTTP[A-Z][a-z]\w+"
+    r"|(?<=:\d: |\d\d: )[A-Z][a-z]+[A-Z]\w+)"
+    rf"(?::(?:\s+(?P<said>.*)|\s*)$|\s*$)"
+)
+"""The name of an exception, and what is said behind it."""
+
+LOG = re.compile(
+    r"^(?:[\[(]?[\d:.,TZ/+-]{4,}[\])]?\s*"
+    r"|\W*(?:DEBUG|INFO|WARN(?:ING)?|ERROR|CRITICAL|[Ee]rror)\b\W*"
+    r"|[\w.-]+\s?(?:\||-|:)\s+|[\w.]+\[\d+\]:?\s*|\[[\w .:/-]+\]\s*)+"
+)
+"""What a log puts before a message: time, level, and the logger's name."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line that may hold a message.
+
+    `name` is that of the exception, as it is printed, and `said` what follows
+    it. `weight` is what the line counts. `traceback` is all that stands
+    between it and the line of the exception before. `is_foreign` is true where
+    somebody else's program or package prints it.
+    """
+
+    text: str
+    name: str
+    said: str
+    weight: float
+    traceback: str
+    is_foreign: bool
+
+    @property
+    def message(self) -> str:
+        """The line without what a log puts before it."""
+        return LOG.sub("", self.text)
+
+    @property
+    def package(self) -> str:
+        """The package in the name of the exception, "" where it has none."""
+        return package_of(self.name)
+
+
+def package_of(name: str) -> str:
+    """Return the package of a dotted name; `web` is that of aiohttp."""
+    head, dot, _ = name.partition(".")
+    if head == "web":
+        return "aiohttp"
+    return head if dot else ""
+
+
+@dataclass(frozen=True)
+class Pasted:
+    """The lines that may hold a message, the last first.
+
+    `is_error` is true for what a program has printed, and false for a question.
+    """
+
+    lines: list[Line]
+    is_error: bool
+
+
+def read(text: str) -> Pasted:
+    """Read what somebody pastes, of which the end counts."""
+    if "\n" not in text:
+        # A traceback in JSON.
+        text = text.replace("\\n", "\n")
+    of_other_language = bool(OTHER_LANGUAGE.search(text))
+    rows = _rows(text)
+    names = [_named(row) for row in rows]
+    last = -1
+    for at, name in enumerate(names):
+        # Warnings are printed beside an exception, and seldom are its cause.
+        if name and (last < 0 or not name["name"].endswith("Warning")):
+            last = at
+    is_of_others = of_other_language or _is_of_others(
+        names[last] if last >= 0 else None, text
+    )
+    lines = []
+    start = 0
+    for at, (row, name) in enumerate(zip(rows, names, strict=True)):
+        if row.startswith(SOURCE):
+            continue
+        package = package_of(name["name"]) if name else ""
+        lines.append(
+            Line(
+                text=row,
+                name=name["name"] if name else "",
+                said=(name["said"] or "") if name else "",
+                weight=(1.0 if at == last else 0.7) if name else 0.5,
+                traceback="\n".join(rows[start:at]),
+                is_foreign=(is_of_others and package not in OURS)
+                or _is_of_a_stranger(row),
+            )
+        )
+        if name:
+            start = at + 1
+    is_error = last >= 0 or of_other_language or "Traceback (" in text
+    complains = any(
+        OTHER_PROGRAM.search(row) or COMPLAINT.search(row) for row in rows
+    )
+    return Pasted(lines[::-1], is_error or complains)
+
+
+def _rows(text: str) -> list[str]:
+    """Return the last lines without indentation, a frame's marked as such."""
+    rows: list[str] = []
+    is_in_frame = False
+    for line in text.splitlines()[-MAX_LINES:]:
+        if len(line) > MAX_LINE:
+            line = f"{line[: MAX_LINE // 2]} {line[-MAX_LINE // 2 :]}"
+        row = " ".join(DECORATION.sub("", line).split())
+        starts_frame = FRAME.match(row) is not None
+        is_in_frame = starts_frame or (
+            is_in_frame and line[:1] in INDENTATION and not NAMED.match(row)
+        )
+        if rows and rows[-1].endswith("message:") and row:
+            rows[-1] = f"{rows[-1]} {row}"  # what aiohttp says of a bad body
+        elif row:
+            rows.append(f"{SOURCE}{row}" if is_in_frame else row)
+    return rows
+
+
+def _named(row: str) -> re.Match[str] | None:
+    """Find the exception that a line names."""
+    if row.startswith(SOURCE):
+        return None
+    found = NAMED.search(row)
+    if found and not found["said"] and found.start() > 0:
+        return None  # a name at the end of a sentence
+    return found
+
+
+def _is_of_others(name: re.Match[str] | None, text: str) -> bool:
+    """Tell whether an exception, or its traceback, is another package's."""
+    package = package_of(name["name"]) if name else ""
+    if package in OURS:
+        return False
+    packages = {found.lower() for found in PACKAGE.findall(text)}
+    has_frames_of_others = bool(packages & FOREIGN) and not packages & OURS
+    return package.lower() in FOREIGN or has_frames_of_others
+
+
+def _is_of_a_stranger(row: str) -> bool:
+    words = set(re.findall(r"[a-z_]\w+", row.lower()))
+    names_package = bool(words & FOREIGN) and not words & OURS
+    return names_package or OTHER_PROGRAM.search(row) is not None

@@ -1,0 +1,555 @@
+"""The search: which messages and recipes a question or a traceback is about.
+
+A message is found where its unchanging part stands in what was pasted, or by
+the name of its exception. Topics are found by their words, which SQLite weighs
+(FTS5, bm25). What scores too little is no hit: a guess must not look like an
+answer.
+"""
+
+import ast
+import builtins
+import difflib
+import math
+import re
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+from typing import NamedTuple
+
+from cookbook.docs import Docs
+from cookbook.messages import Message
+from cookbook.pasted import OURS, Line, Pasted, package_of, read
+from cookbook.recipe import Recipe
+
+MAX_QUERY = 100_000
+"""Characters; the end of what is longer counts, as a traceback's does."""
+
+MAX_WORDS = 24
+"""Words of a question that are looked up."""
+
+MAX_GUESSES = 8
+"""Words of a question that are compared with all others, as misspelled."""
+
+MAX_HITS = 5
+"""Messages, and topics, that are shown."""
+
+MAX_NEAREST = 3
+"""Topics that are shown where nothing is a hit."""
+
+MIN_SHARE = 0.45
+"""The share of a question's words, weighed, that a topic has to hold."""
+
+MIN_SHARE_OF_MESSAGE = 0.75
+"""The same of a message, which has few words."""
+
+UNKNOWN = 2
+"""Texts that a word is taken to be in, of which no text knows."""
+
+SYNONYMS = {
+    "authentication": ["login"],
+    "background": ["after", "follow"],
+    "everywhere": ["logout"],
+    "flask": ["blueprint"],
+    "global": ["module", "import"],
+    "stable": ["stability", "compatible"],
+    "removed": ["deprecated", "deprecation"],
+    "removal": ["deprecated", "deprecation"],
+    "reuse": ["twice", "second"],
+    "sse": ["events"],
+    "wildcard": ["sink", "tail"],
+    "catch": ["sink", "any"],
+}
+"""What a reader calls it, and what the pages call it."""
+
+PADDING = 100
+"""Empty rows in an index."""
+
+MIN_SCORE = 2.0
+"""The bm25 of the least hit. A word on most pages scores nearly nothing."""
+
+MIN_RELATIVE = 0.4
+"""The share of the best hit's score below which others are left out."""
+
+CLOSE = 0.85
+"""How much alike a misspelled word and a known one are, 1.0 for the same."""
+
+WEIGHTS = {"title": 4.0, "names": 2.0, "text": 2.0, "more": 1.0}
+"""What a word counts in each part of a topic."""
+
+OF_A_TEXT = 100.0
+OF_A_BEGINNING = 60.0
+OF_A_NAME = 80.0
+"""What a message scores that is found by its text, by a part, by its name."""
+
+OF_A_GAP = 5.0
+"""What it loses by each gap in its text: others may stand in there."""
+
+LONG = 30
+"""Characters that are a message's own, whoever prints them."""
+
+SHORT = 18
+"""Characters that anybody may print."""
+
+MIN_PART = 12
+"""Characters of the beginning of a message that find it, while typing."""
+
+COMMON = re.compile("HTTP|InvalidURL|TooManyRedirects")
+"""Exceptions of aiohttp that are called as those of other packages."""
+
+QUOTES = str.maketrans("\u2018\u2019\u201c\u201d`", "''\"\"'")
+"""The quotes of word processors, and the plain ones."""
+
+NUMBER = re.compile(r"\s\(\d+\)")
+
+QUESTION_WORDS = """
+a about aiohttp all am an and any are as at be been but by can cannot cant
+cookbook could create do does doesn doing don dont for from get gets getting
+give had has have having help how i if in into is isn it its just like make me
+my need no not of on one or our please python recipe recipes should so some
+something than that the their them then there these this to use using want was
+way we what when where which while who why will with without work works would
+you your
+"""
+STOP_WORDS = frozenset(QUESTION_WORDS.split())
+"""Words of questions that say nothing of their subject."""
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A page, and the texts by which it is found, the most telling first."""
+
+    name: str
+    title: str
+    names: str
+    text: str
+    more: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a query finds, the best first.
+
+    `nearest` are topics that score too little to be an answer; they are there
+    only where nothing else is.
+    """
+
+    messages: list[Message] = field(default_factory=list)
+    topics: list[Topic] = field(default_factory=list)
+    nearest: list[Topic] = field(default_factory=list)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing explains the query."""
+        return not (self.messages or self.topics)
+
+
+def read_topic(recipe: Recipe) -> Topic:
+    """Read the texts by which the page of a recipe is found."""
+    docs = recipe.docs
+    more = [docs.details]
+    for trap in recipe.traps:
+        more += [trap.name, trap.docs.title, trap.docs.text]
+    if recipe.production_file.exists():
+        production = Docs.of_source(recipe.production_file.read_text("utf-8"))
+        more += [production.text, production.details]
+    for tests in (recipe.tests, recipe.production_tests):
+        more += _read_names_of_tests(tests)
+    names = sorted(_read_api_names(recipe.source))
+    return Topic(
+        name=recipe.name,
+        title=docs.title,
+        names=" ".join([recipe.name, *names, *map(_split_camels, names)]),
+        text=docs.text,
+        more="\n".join(more),
+    )
+
+
+def _read_api_names(source: str) -> set[str]:
+    """Return the names that a source imports, and the attributes it uses."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute):
+            names.add(node.attr)
+        elif isinstance(node, ast.alias):
+            names.add(node.name.rpartition(".")[2])
+        elif isinstance(node, ast.keyword) and node.arg:
+            names.add(node.arg)
+    return names
+
+
+def _split_camels(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+
+
+def _read_names_of_tests(file: Path) -> list[str]:
+    if not file.exists():
+        return []
+    return re.findall(
+        r"(?m)^(?:async )?def test_(\w+)", file.read_text("utf-8")
+    )
+
+
+class Search:
+    """Finds messages and topics; it may be made and used in any thread."""
+
+    def __init__(
+        self, topics: Iterable[Topic], messages: Iterable[Message]
+    ) -> None:
+        self._topics = list(topics)
+        self._patterns = [_Pattern(message) for message in messages]
+        self._pages = _Index(
+            (topic.title, topic.names, topic.text, topic.more)
+            for topic in self._topics
+        )
+        self._texts = _Index(
+            (
+                pattern.message.text,
+                " ".join(pattern.message.exceptions),
+                _symptom_of(pattern.message),
+                "",
+            )
+            for pattern in self._patterns
+        )
+
+    def explain(self, text: str) -> list[Message]:
+        """Return the messages that a program has printed, the last first."""
+        return self._find_messages(read(text[-MAX_QUERY:]))
+
+    def find(self, query: str) -> Result:
+        """Return what explains a question, a message or a whole traceback."""
+        pasted = read(query[-MAX_QUERY:])
+        messages = self._find_messages(pasted)
+        if messages:
+            return Result(messages[:MAX_HITS])
+        words = _subject_words(query[-MAX_QUERY:])
+        ranked = self._pages.rank(words)
+        nearest = [self._topics[rank.at] for rank in ranked[:MAX_NEAREST]]
+        if pasted.is_error:
+            # A message that nothing here explains: its words prove nothing.
+            return Result(nearest=nearest)
+        topics = [self._topics[at] for at in _best(ranked, MIN_SHARE)]
+        found = [
+            self._patterns[at].message
+            for at in _best(self._texts.rank(words), MIN_SHARE_OF_MESSAGE)
+        ]
+        if topics or found:
+            return Result(found[:MAX_HITS], topics[:MAX_HITS])
+        return Result(nearest=nearest)
+
+    def _find_messages(self, pasted: Pasted) -> list[Message]:
+        """Return the messages that were pasted, the most telling first."""
+        scores: dict[_Pattern, float] = {}
+        for line in pasted.lines:
+            for pattern, score in self._match(line).items():
+                weighed = score * line.weight
+                scores[pattern] = max(scores.get(pattern, 0.0), weighed)
+        floor = MIN_RELATIVE * max(scores.values(), default=0.0)
+        found = [each for each, score in scores.items() if score >= floor]
+        found.sort(key=lambda pattern: -scores[pattern])
+        return [pattern.message for pattern in found]
+
+    def _match(self, line: Line) -> dict["_Pattern", float]:
+        """Return the messages of a line, and what each scores.
+
+        What is found by its text is the message itself. Then nothing is found
+        by the name of an exception alone.
+        """
+        plain = _normal(line.text)
+        scores = {
+            pattern: score
+            for pattern in self._patterns
+            if not line.is_foreign or pattern.message.kind == "browser"
+            if (score := pattern.match(line, plain))
+        }
+        texts = [each for each in scores if scores[each] >= OF_A_TEXT]
+        found = texts or list(scores)
+        return {
+            pattern: scores[pattern]
+            for pattern in found
+            if not any(map(pattern.is_part_of, found))
+        }
+
+
+class _Rank(NamedTuple):
+    """Where a text stands in its index, its bm25, and its share of a query."""
+
+    at: int
+    score: float
+    share: float
+
+
+class _Index:
+    """Texts, ranked by the words that they hold."""
+
+    def __init__(self, texts: Iterable[tuple[str, str, str, str]]) -> None:
+        rows = list(texts)
+        self._size = len(rows)
+        self._lock = Lock()
+        self._database = sqlite3.connect(":memory:", check_same_thread=False)
+        self._database.execute(
+            "CREATE VIRTUAL TABLE texts USING fts5"
+            "(title, names, text, more, tokenize = 'porter unicode61')"
+        )
+        # bm25 takes a word in more than half of all rows for no word at all.
+        # Rows of the usual length that hold nothing keep its weight.
+        words = sum(len(_words(" ".join(row))) for row in rows)
+        padding = "0 " * (words // max(self._size, 1))
+        rows += [(padding, "", "", "")] * PADDING
+        self._database.executemany(
+            "INSERT INTO texts VALUES (?, ?, ?, ?)", rows
+        )
+        found = {word for row in rows for text in row for word in _words(text)}
+        self._words = sorted(word for word in found if len(word) > 3)
+
+    def rank(self, words: list[str]) -> list[_Rank]:
+        """Return the texts that hold some of the words, the best first."""
+        totals: dict[int, float] = {}
+        shares: dict[int, float] = {}
+        asked = 0.0
+        with self._lock:
+            found = self._look_up_all(words)
+        for rows in found:
+            # A word that no text has counts against all, as a rare one.
+            weight = math.log(1 + self._size / (0.5 + (len(rows) or UNKNOWN)))
+            asked += weight
+            for at, score in rows.items():
+                totals[at] = totals.get(at, 0.0) + score
+                shares[at] = shares.get(at, 0.0) + weight
+        ranks = [
+            _Rank(at, total, shares[at] / asked) for at, total in totals.items()
+        ]
+        return sorted(ranks, key=lambda rank: -rank.score * rank.share)
+
+    def _look_up_all(self, words: list[str]) -> list[dict[int, float]]:
+        """Return for each word, or pair of words, what has it."""
+        found = []
+        guesses = MAX_GUESSES
+        rest = list(words)
+        while rest:
+            word = rest.pop(0)
+            pair = self._match(f'"{word}{rest[0]}"') if rest else {}
+            if pair:
+                rest.pop(0)  # "log out" is "logout".
+            rows = pair or self._look_up(word)
+            if not rows and len(word) > 4 and guesses:
+                guesses -= 1
+                rows = self._look_up_close(word)
+            if len(rows) == self._size > 1:
+                # All have it, so it tells nothing, but in the title of few.
+                rows = self._match(f'"{word}"', "title")
+                if not 0 < len(rows) < self._size:
+                    continue
+            found.append(rows)
+        return found
+
+    def _look_up(self, word: str) -> dict[int, float]:
+        """Return the score of each text that has a word, or begins with it."""
+        rows = self._match(f'"{word}"')
+        for other in SYNONYMS.get(word, ()):
+            for at, score in self._match(f'"{other}"').items():
+                rows[at] = max(rows.get(at, 0.0), score)
+        if not rows and len(word) > 3:
+            rows = self._match(f'"{word}"*')
+        return rows
+
+    def _look_up_close(self, word: str) -> dict[int, float]:
+        """Return what has the word that was meant, of the same first letter."""
+        likely = [other for other in self._words if other[0] == word[0]]
+        close = difflib.get_close_matches(word, likely, 1, CLOSE)
+        return self._look_up(close[0]) if close else {}
+
+    def _match(self, phrase: str, *parts: str) -> dict[int, float]:
+        scores: dict[int, float] = {}
+        for part in parts or WEIGHTS:
+            rows = self._database.execute(
+                "SELECT rowid - 1, -bm25(texts) FROM texts WHERE texts MATCH ?",
+                [f"{part} : {phrase}"],
+            )
+            for at, score in rows:
+                scores[at] = scores.get(at, 0.0) + WEIGHTS[part] * score
+        return scores
+
+
+def _best(ranked: list[_Rank], min_share: float) -> list[int]:
+    """Return where the hits are: what has enough of the query, and scores."""
+    best = max((rank.score for rank in ranked), default=0.0)
+    floor = max(MIN_SCORE, MIN_RELATIVE * best)
+    return [
+        rank.at
+        for rank in ranked
+        if rank.share >= min_share and rank.score >= floor
+    ]
+
+
+def _symptom_of(message: Message) -> str:
+    """Return what else a reader may say who got no message."""
+    if message.kind != "symptom":
+        return ""
+    return " ".join(cause.why for cause in message.causes)
+
+
+class _Pattern:
+    """Tells how well a line holds a message."""
+
+    def __init__(self, message: Message) -> None:
+        self.message = message
+        parts = map(_normal, message.text.split("..."))
+        self._parts = [part for part in parts if part]
+        self._text = "...".join(self._parts)
+        self._length = sum(map(len, self._parts))
+        self._words = " ".join(_words(message.text))
+        self._shorts = [name.rpartition(".")[2] for name in message.exceptions]
+        self._packages = {package_of(name) for name in message.exceptions}
+        self._is_name = message.text in self._shorts or (
+            message.text in message.exceptions
+        )
+
+    def is_part_of(self, other: "_Pattern") -> bool:
+        """Tell whether another message says the same, and more."""
+        return self is not other and self._text in other._text
+
+    def match(self, line: Line, plain: str) -> float:
+        """Return the score of a message on a line, 0 where it is not there.
+
+        `plain` is the text of the line as `_normal` returns it.
+        """
+        if not self._is_name and self._holds(line, plain):
+            gaps = OF_A_GAP * (len(self._parts) - 1)
+            return OF_A_TEXT + self._length - gaps + self._agreement(line)
+        asked = plain.rstrip(".")
+        if len(asked) >= MIN_PART and self._parts[0].startswith(asked):
+            return OF_A_BEGINNING + len(asked)
+        return self._match_name(line, plain)
+
+    def _holds(self, line: Line, plain: str) -> bool:
+        is_there = _has_parts(self._parts, plain) or self._begins_before(
+            line, plain
+        )
+        if (
+            not is_there
+            and self._length >= SHORT
+            and self._words.count(" ") > 1
+        ):
+            is_there = f" {self._words} " in f" {' '.join(_words(plain))} "
+        if not is_there:
+            return False
+        if self._contradicts(line):
+            is_own = bool(self._packages & OURS) or not self._packages
+            return is_own and self._length >= LONG
+        if line.name or self._length >= SHORT:
+            return True
+        # Anybody may say it: it has to be most of what is said.
+        said = _normal(line.message)
+        return self._length >= 0.4 * len(said) or bool(
+            OURS.intersection(re.findall(r"\w+", plain))
+        )
+
+    def _begins_before(self, line: Line, plain: str) -> bool:
+        """Tell whether the message begins in a frame of the traceback."""
+        *frames, last = self._parts
+        return (
+            bool(frames and line.name)
+            and plain.startswith(last)
+            and _has_parts(frames, _normal(line.traceback))
+        )
+
+    def _contradicts(self, line: Line) -> bool:
+        """Tell whether the line names an exception that is another one."""
+        if not line.name:
+            return False
+        short = line.name.rpartition(".")[2]
+        if line.package in OURS:
+            ours = self._packages & OURS
+            return bool(ours) and line.package not in ours
+        if not self.message.exceptions:
+            return not _is_builtin(line.name)
+        if short in self._shorts:
+            return bool(line.package) and line.package not in self._packages
+        return not (_is_os_error(line.name) and self._is_of_system)
+
+    @property
+    def _is_of_system(self) -> bool:
+        """Whether aiohttp raises it for what the system has said."""
+        return any(_is_os_error(name) for name in self._shorts) or any(
+            name.startswith(("ClientO", "ClientConn")) for name in self._shorts
+        )
+
+    def _agreement(self, line: Line) -> float:
+        """Return more for a message whose exception the line names."""
+        short = line.name.rpartition(".")[2]
+        if short not in self._shorts or self._text.startswith(short.lower()):
+            return 0.0
+        return 30.0 if short == self._shorts[0] else 10.0
+
+    def _match_name(self, line: Line, plain: str) -> float:
+        """Return the score of a line that names the exception."""
+        short = line.name.rpartition(".")[2]
+        for at, name in enumerate(self.message.exceptions):
+            is_same = short == self._shorts[at] and line.package in (
+                "",
+                package_of(name),
+            )
+            if is_same and self._is_told_by(name, line):
+                # A part of the text, or a whole family, tells more.
+                begun = 10.0 if self._parts[0] in plain else 0.0
+                return OF_A_NAME - 10 * at + len(self._shorts) / 10 + begun
+        return 0.0
+
+    def _is_told_by(self, name: str, line: Line) -> bool:
+        """Tell whether the name of an exception says enough.
+
+        It does where it is a package's own: RuntimeError may be anything. What
+        else aiohttp says with it belongs to it, too.
+        """
+        short = line.name.rpartition(".")[2]
+        if line.said:
+            is_common = not line.package and COMMON.match(short)
+            return name.startswith("aiohttp.") and not is_common
+        is_own = "." in name and not _is_builtin(line.name)
+        return is_own or self.message.text in (short, name)
+
+
+def _has_parts(parts: list[str], text: str) -> bool:
+    """Tell whether a text has all parts, in their order, at a word's start."""
+    at = 0
+    for part in parts:
+        at = text.find(part, at)
+        is_word = len(part) < LONG and part[0].isalnum()
+        while is_word and at > 0 and text[at - 1].isalnum():
+            at = text.find(part, at + 1)
+        if at < 0:
+            return False
+        at += len(part)
+    return True
+
+
+def _is_builtin(name: str) -> bool:
+    return hasattr(builtins, name)
+
+
+def _is_os_error(name: str) -> bool:
+    if package_of(name) in ("socket", "ssl"):
+        return True
+    kind = getattr(builtins, name, None)
+    return isinstance(kind, type) and issubclass(kind, OSError)
+
+
+def _subject_words(query: str) -> list[str]:
+    """Return the words of a question that are no question words."""
+    found = [word for word in _words(query) if word not in STOP_WORDS]
+    return list(dict.fromkeys(found))[:MAX_WORDS]
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[a-z0-9]{2,}", text.lower())
+
+
+def _normal(text: str) -> str:
+    """Return a text in lower case, with plain quotes and single spaces.
+
+    A number in brackets is left out: not all releases print it.
+    """
+    plain = NUMBER.sub("", text.lower().translate(QUOTES))
+    return " ".join(plain.split())

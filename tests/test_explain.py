@@ -1,0 +1,143 @@
+"""Proofs for `python -m cookbook explain`, each in a process of its own."""
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cookbook.__main__ import describe
+from cookbook.messages import Message
+from tests.servers import ROOT, TIMEOUT
+
+COMMAND = [sys.executable, "-m", "cookbook"]
+ERROR = "RuntimeError: Session is closed"
+
+
+def explain(
+    *arguments: str, text: str = ""
+) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        input=text,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=3 * TIMEOUT,
+    )
+
+
+def test_explain_reads_standard_input() -> None:
+    outcome = explain("explain", text=f"Traceback ...\n{ERROR}\n")
+    assert outcome.returncode == 0
+    assert outcome.stderr == ""
+    lines = outcome.stdout.splitlines()
+    assert lines[0] == "Session is closed"
+    assert "  The session was used after its async with had ended." in lines
+    assert "  See: recipes/client_session.py" in lines
+
+
+def test_explain_reads_a_file_whatever_its_bytes(tmp_path: Path) -> None:
+    file = tmp_path / "app.log"
+    file.write_bytes(b"\xff\xfe\x00\n" + ERROR.encode())
+    outcome = explain("explain", str(file))
+    assert outcome.returncode == 0
+    assert outcome.stdout.startswith("Session is closed\n")
+
+
+def test_explain_names_the_trap_that_gets_the_message() -> None:
+    outcome = explain("explain", text="RuntimeError: no running event loop")
+    assert "recipes/traps/event_loop/made_on_import.py" in outcome.stdout
+
+
+def test_explain_names_the_releases_that_print_a_message() -> None:
+    message = Message(
+        "gone", "It is gone", "server", [], releases=["aiohttp<3.9", "redis>7"]
+    )
+    assert "Printed by: aiohttp<3.9, redis>7" in describe(message)
+
+
+def test_explain_prints_no_marks_of_markdown() -> None:
+    text = "'_RequestContextManager' object has no attribute 'json'"
+    assert "`" not in explain("explain", text=text).stdout
+
+
+@pytest.mark.parametrize("text", ["", "KeyError: 'price'\n", "gzip\n", "\0"])
+def test_explain_fails_where_nothing_is_known(text: str) -> None:
+    outcome = explain("explain", text=text)
+    assert outcome.returncode == 1
+    assert outcome.stdout == ""
+    assert outcome.stderr == "Nothing here explains this.\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["explain", "no-such.log"], "cannot read no-such.log: No such file"),
+        (["explain", "cookbook"], "cannot read cookbook: Is a directory"),
+        (["explain", "one", "two"], "Got unexpected extra argument (two)"),
+        (["explian"], "No such command 'explian'"),
+        (["--color"], "No such option '--color'"),
+    ],
+)
+def test_an_error_of_the_command_line_is_one_line(
+    arguments: list[str], reason: str
+) -> None:
+    outcome = explain(*arguments)
+    assert outcome.returncode == 2
+    assert outcome.stdout == ""
+    assert outcome.stderr.startswith(reason)
+    assert outcome.stderr.count("\n") == 1
+
+
+def test_the_command_line_tells_how_to_use_it() -> None:
+    assert "explain" in explain("--help").stdout
+    outcome = explain("explain", "--help")
+    assert outcome.returncode == 0
+    assert "python app.py 2>&1 | python -m cookbook explain" in outcome.stdout
+
+
+def test_explain_has_colours_on_a_terminal_and_none_in_a_pipe(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "app.log"
+    file.write_text(ERROR)
+    assert "\033[" not in explain("explain", str(file)).stdout
+    ours, theirs = pty.openpty()
+    try:
+        subprocess.run(
+            [*COMMAND, "explain", file],
+            stdout=theirs,
+            cwd=ROOT,
+            timeout=3 * TIMEOUT,
+            check=True,
+        )
+        printed = os.read(ours, 10_000)
+    finally:
+        os.close(theirs)
+        os.close(ours)
+    assert printed.startswith(b"\033[1mSession is closed\033[0m")
+
+
+def test_explain_ends_without_a_traceback_when_interrupted(
+    tmp_path: Path,
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    command = subprocess.Popen(
+        [*COMMAND, "explain", pipe],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with (
+        command as process,
+        pipe.open("w"),
+    ):  # It opens when the other side reads.
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=3 * TIMEOUT)
+    assert process.returncode == 130
+    assert errors.strip() == ""
