@@ -5,6 +5,7 @@ runs these again with the one in Python.
 """
 
 import asyncio
+import gc
 import logging
 import os
 import select
@@ -18,7 +19,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from cookbook.connection import Runner
+from cookbook.connection import Runner, _Connection
 from cookbook.guard import protect
 from tests.conftest import Serve
 from tests.servers import ROOT, TIMEOUT, Server, exchange
@@ -506,6 +507,18 @@ async def test_a_client_that_leaves_costs_no_traceback(
     assert not [r for r in caplog.records if r.levelno >= logging.ERROR]
     assert len(caplog.records) <= len(cuts) + 1
     assert not [line for line in access_log(caplog) if '" 500 ' in line]
+
+
+async def test_a_connection_that_has_ended_is_not_looked_at_any_more(
+    serve_with: ServeWith,
+) -> None:
+    server = await serve_with()
+    await exchange(server, IGNORED)
+    await server.stop()
+    gc.collect()
+    # A timer would keep it.
+    kept = [each for each in gc.get_objects() if isinstance(each, _Connection)]
+    assert not kept
 
 
 PARSER_IN_PYTHON = "AIOHTTP_NO_EXTENSIONS"
