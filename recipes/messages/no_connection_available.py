@@ -4,9 +4,9 @@ from redis.asyncio import BlockingConnectionPool, Redis
 
 
 async def answer_late(reader, writer):
-    while await reader.read(1000):
+    while data := await reader.read(1000):
         await asyncio.sleep(0.2)
-        writer.write(b"+OK\r\n")
+        writer.write(b"+OK\r\n" * data.count(b"*"))
     writer.close()
 
 

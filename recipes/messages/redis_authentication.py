@@ -4,8 +4,8 @@ from redis.asyncio import Redis
 
 
 async def refuse(reader, writer):
-    while await reader.read(1000):
-        writer.write(b"-NOAUTH Authentication required.\r\n")
+    while data := await reader.read(1000):
+        writer.write(b"-NOAUTH Authentication required.\r\n" * data.count(b"*"))
     writer.close()
 
 

@@ -5,8 +5,8 @@ from redis.asyncio import Redis
 
 
 async def answer(reader, writer):
-    while await reader.read(1000):
-        writer.write(b"+OK\r\n")
+    while data := await reader.read(1000):
+        writer.write(b"+OK\r\n" * data.count(b"*"))
     writer.close()
 
 

@@ -4,8 +4,11 @@ from redis.asyncio import Redis
 
 
 async def refuse(reader, writer):
-    while await reader.read(1000):
-        writer.write(b"-LOADING Redis is loading the dataset in memory\r\n")
+    while data := await reader.read(1000):
+        writer.write(
+            b"-LOADING Redis is loading the dataset in memory\r\n"
+            * data.count(b"*")
+        )
     writer.close()
 
 

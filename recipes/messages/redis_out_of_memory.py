@@ -6,8 +6,8 @@ ERROR = b"-OOM command not allowed when used memory > 'maxmemory'.\r\n"
 
 
 async def refuse(reader, writer):
-    while await reader.read(1000):
-        writer.write(ERROR)
+    while data := await reader.read(1000):
+        writer.write(ERROR * data.count(b"*"))
     writer.close()
 
 

@@ -4,9 +4,10 @@ from redis.asyncio import Redis
 
 
 async def refuse(reader, writer):
-    while await reader.read(1000):
+    while data := await reader.read(1000):
         writer.write(
             b"-READONLY You can't write against a read only replica.\r\n"
+            * data.count(b"*")
         )
     writer.close()
 

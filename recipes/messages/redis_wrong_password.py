@@ -7,8 +7,8 @@ async def refuse(reader, writer):
     error = (
         b"-WRONGPASS invalid username-password pair or user is disabled.\r\n"
     )
-    while await reader.read(1000):
-        writer.write(error)
+    while data := await reader.read(1000):
+        writer.write(error * data.count(b"*"))
     writer.close()
 
 

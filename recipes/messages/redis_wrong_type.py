@@ -5,8 +5,8 @@ from redis.asyncio import Redis
 
 async def refuse(reader, writer):
     error = b"-WRONGTYPE Operation against a key holding the wrong kind of value\r\n"
-    while await reader.read(1000):
-        writer.write(error)
+    while data := await reader.read(1000):
+        writer.write(error * data.count(b"*"))
     writer.close()
 
 
