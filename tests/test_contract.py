@@ -410,11 +410,6 @@ async def test_a_recipe_ends_when_it_is_told_to(
         assert await process.end(number) == 0
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a stalled peer cancels the goodbyes of parallel_events (exit code "
-    "1); on uvloop it and production/websocket_logout keep the process",
-)
 async def test_sigterm_ends_the_cookbook_within_2_s_whoever_is_connected(
     tmp_path: Path, redis_url: str
 ) -> None:
@@ -426,6 +421,7 @@ async def test_sigterm_ends_the_cookbook_within_2_s_whoever_is_connected(
     ):
         url = URL(f"http://127.0.0.1:{process.port}")
         idle = await stack.enter_async_context(ClientSession())
+        open_sockets = []
         async with idle.get(url) as response:
             await response.read()
         x_ray = await idle.get(url / "recipes/database/x-ray")
@@ -433,7 +429,8 @@ async def test_sigterm_ends_the_cookbook_within_2_s_whoever_is_connected(
         for recipe in FILES:
             if recipe.name in WEBSOCKETS:
                 base = url / recipe.prefix.removeprefix("/")
-                await idle.ws_connect(await websocket_of(recipe, base))
+                address = await websocket_of(recipe, base)
+                open_sockets.append(await idle.ws_connect(address))
                 target = await websocket_of(recipe, base)
                 await stall(stack.enter_context(await shake_hands(target)))
         assert await process.end() == 0

@@ -214,7 +214,21 @@ async def close(socket: Socket) -> None:
         # Now close() waits until all is sent, not only until there is room.
         socket.transport.set_write_buffer_limits(0)
     code, reason = socket.goodbye
-    await socket.ws.close(code=code, message=reason)
+    try:
+        await socket.ws.close(code=code, message=reason)
+    except asyncio.CancelledError:
+        if is_cancelled():
+            raise
+        # In aiohttp 3.14.5 all sends wait for room on one future. Where one was
+        # interrupted, close() raises at once, and only the abort is left. The
+        # server must not end before it.
+        await asyncio.sleep(CLOSE_TIMEOUT)
+
+
+def is_cancelled() -> bool:
+    """Tell whether somebody has cancelled this task."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 @routes.post("/logout")
