@@ -52,23 +52,27 @@ def command(
     @click.option("--host", show_envvar=True, default="127.0.0.1")
     @click.option(
         "--port",
+        envvar=["COOKBOOK_PORT", "PORT"],
         show_envvar=True,
         type=click.IntRange(0, 65535),
         default=8080,
     )
     @click.option(
         "--redis-url",
+        envvar=["COOKBOOK_REDIS_URL", "REDIS_URL"],
         show_envvar=True,
         help="A Redis to use, instead of one started for the cookbook.",
     )
     @click.option(
         "--data-dir",
+        envvar=["COOKBOOK_DATA_DIR", "DATA_DIR"],
         show_envvar=True,
         type=click.Path(exists=True, file_okay=False, path_type=Path),
         help="Where the databases are, instead of a temporary folder.",
     )
     @click.option(
         "--session-key",
+        envvar=["COOKBOOK_SESSION_KEY", "SESSION_KEY"],
         show_envvar=True,
         default="random",
         help="A Fernet key for sessions; 'random' makes one for this process.",

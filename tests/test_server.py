@@ -246,13 +246,26 @@ async def test_a_variable_of_another_program_is_no_option(
     script: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:
     # conda sets HOST, to the platform that it compiles for.
+    environment["HOST"] = "x86_64-conda-linux-gnu"
+    async with running(script, cwd=tmp_path, **environment) as process:
+        assert (await told(process))["hosts"] == []
+
+
+async def test_the_variables_of_the_recipes_count_behind_our_own(
+    script: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
     environment |= {
-        "HOST": "x86_64-conda-linux-gnu",
         "PORT": "1",
         "REDIS_URL": "redis://redis.example",
+        "DATA_DIR": str(tmp_path),
+        "SESSION_KEY": "a key",
+        "COOKBOOK_SESSION_KEY": "another",
     }
     async with running(script, cwd=tmp_path, **environment) as process:
-        assert "redis.example" not in (await told(process))["redis"]
+        options = await told(process)
+        assert options["redis"] == "redis://redis.example"
+        assert options["data"] == str(tmp_path)
+        assert options["key"] == "another"
 
 
 async def test_without_uvloop_it_runs_on_asyncio(
