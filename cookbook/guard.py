@@ -7,7 +7,7 @@ a line. It changes no recipe's answer to a good request.
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache, partial
 
 from aiohttp import hdrs, web
@@ -66,8 +66,8 @@ class Sites:
         Elsewhere it sends `Origin` at least, with all that changes something.
         A program sends neither.
         """
-        sites = request.headers.getall("Sec-Fetch-Site", [])
-        origins = request.headers.getall(hdrs.ORIGIN, [])
+        sites = _values_of(request, "Sec-Fetch-Site")
+        origins = _values_of(request, hdrs.ORIGIN)
         if sites:
             is_foreign = not FROM_OUR_PAGES.issuperset(sites)
         else:
@@ -108,6 +108,13 @@ def authority_of(request: web.BaseRequest) -> str:
     if request.raw_path.startswith(("/", "*")):
         return request.host
     return request.url.raw_authority
+
+
+def _values_of(request: web.BaseRequest, header: str) -> Sequence[str]:
+    """Return what a header was sent with, each time it was sent."""
+    # In aiohttp 4.0, `getall` takes no default.
+    headers = request.headers
+    return headers.getall(header) if header in headers else ()
 
 
 def _split(authority: str) -> tuple[str, str]:

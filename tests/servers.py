@@ -25,6 +25,12 @@ TIMEOUT = 10.0
 """Seconds after which a test calls a wait a hang."""
 START_TIMEOUT = 30.0
 """Seconds in which a script listens: an interpreter starts on a busy core."""
+FILTERS = [
+    "error::ResourceWarning",
+    "error::DeprecationWarning",
+    "error::RuntimeWarning",
+]
+"""The warnings that end a script; `verdicts.older` adds to them."""
 END_TIMEOUT = 2.0
 """Seconds in which a process ends that has no request in flight."""
 
@@ -112,8 +118,8 @@ class Process:
 def choose_port() -> int:
     """Return the port for a script: 0, so that the system chooses.
 
-    aiohttp shows which it was since 3.14. On an older release, `verdicts.older`
-    takes the place of this function.
+    aiohttp shows which it was since 3.14. On an older release, the plugin
+    `verdicts.older` takes the place of this function.
     """
     return 0
 
@@ -131,9 +137,7 @@ async def running(
     with log.open("wb") as errors:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-W", "error::ResourceWarning"),
-            *("-W", "error::DeprecationWarning"),
-            *("-W", "error::RuntimeWarning"),
+            *(f"-W{each}" for each in FILTERS),
             script,
             *arguments,
             cwd=cwd,

@@ -61,7 +61,7 @@ class Answer:
 
     @property
     def vary(self) -> list[str]:
-        return self.headers.getall("Vary", [])
+        return [*self.headers.getall("Vary")] if "Vary" in self.headers else []
 
 
 async def fetch(

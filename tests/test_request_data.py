@@ -202,7 +202,7 @@ async def test_every_answer_has_the_id(
     sent = {"X-Request-ID": "abc-123"}
     async with client.request(method, path, headers=sent) as response:
         assert response.status == status
-        assert response.headers.getall("X-Request-ID") == ["abc-123"]
+        assert [*response.headers.getall("X-Request-ID")] == ["abc-123"]
 
 
 async def test_an_expectation_that_is_not_met_is_answered_with_the_id(
