@@ -5,6 +5,7 @@ Each message is printed by its program, and not by the program with its cure.
 
 import inspect
 import platform
+import re
 from collections.abc import AsyncIterator, Iterator
 from importlib import import_module, metadata
 from pathlib import Path
@@ -19,7 +20,7 @@ from cookbook.messages import CURE, KINDS, Message, cured, read_messages
 from tests.conftest import Serve, create_cookbook
 from tests.programs import Programs, running_programs
 from tests.servers import ROOT
-from tests.test_pages import get, links_of
+from tests.test_pages import get, hits_of, links_of
 
 MESSAGES = read_messages(ROOT / "recipes" / "messages.toml")
 PROGRAMS = ROOT / "recipes" / "messages"
@@ -247,8 +248,9 @@ async def test_every_message_finds_its_recipe_first(
             params = {"q": message.text}
             async with client.get("/", params=params) as response:
                 page = await response.text()
-            found = links_of(page)[0]
-            assert found == f"/recipes/{message.recipe}", message.name
+            assert hits_of(page)[0] == message.name
+            there = f"/recipes/{message.recipe}#message-{message.name}"
+            assert f'href="{there}"' in page
 
 
 @pytest.mark.parametrize(
@@ -319,7 +321,9 @@ async def test_what_people_paste_finds_the_recipe_first(
 ) -> None:
     async with client.get("/", params={"q": pasted}) as response:
         page = await response.text()
-    assert links_of(page)[0] == f"/recipes/{module}"
+    # What is printed leads to a message, and words lead to a page.
+    found = re.findall('href="/recipes/(\\w+)(?:#message-\\w+)?"', page)
+    assert found[0] == module
 
 
 async def test_hangs_finds_what_hangs(client: ClientSession) -> None:

@@ -7,6 +7,8 @@ import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import asdict
+from io import BytesIO
 from pathlib import Path
 from types import ModuleType
 from typing import cast
@@ -17,9 +19,11 @@ from aiohttp import ClientSession, web
 import app
 from cookbook.differences import differences
 from cookbook.guard import UNAVAILABLE, protect
+from cookbook.messages import KINDS, read_messages
 from cookbook.mount import mount
 from cookbook.pages import add_pages
 from cookbook.pages.content import first_sentence
+from cookbook.pages.index import MAX_ADDRESS
 from cookbook.recipe import Module, Recipe
 from cookbook.source import read_answer, read_header
 from cookbook.verdicts import FAQ
@@ -30,6 +34,9 @@ from tests.test_contract import (
     every_production,
     make,
 )
+
+MESSAGES = read_messages(ROOT / "recipes" / "messages.toml")
+DISCUSSIONS = "https://github.com/aio-libs/aiohttp/discussions"
 
 
 @pytest.fixture
@@ -125,6 +132,10 @@ def test_an_import_reads_no_page_and_no_library_that_makes_them() -> None:
         timeout=30,
     )
     assert ended.stdout == "[]\nset()\n", ended.stderr
+
+
+def hits_of(page: str) -> list[str]:
+    return re.findall('<dt><a href="/errors#([^"]*)">', page)
 
 
 async def test_the_index_lists_every_question_with_its_answer(
@@ -339,11 +350,22 @@ async def test_the_tests_are_shown_again(client: ClientSession) -> None:
 async def test_the_search_works_without_javascript(
     client: ClientSession,
 ) -> None:
-    message = "RuntimeError: no running event loop"
-    async with client.get("/", params={"q": message}) as response:
-        page = await response.text()
-    assert links_of(page)[0] == "/recipes/event_loop"
-    assert f'value="{message}"' in page
+    error = "RuntimeError: no running event loop"
+    page = await get(client, f"/?q={error}")
+    assert hits_of(page) == ["no_running_event_loop"]
+    assert links_of(page) == []
+    there = "/recipes/event_loop#message-no_running_event_loop"
+    assert f'href="{there}"' in page
+    (message,) = (m for m in MESSAGES if m.name == "no_running_event_loop")
+    for cause in message.causes:
+        for text in (cause.why, cause.cure):
+            assert text.replace("`", "") in text_of(page)
+    assert f">\n{error}</textarea>" in page
+
+
+async def test_a_search_by_words_shows_pages(client: ClientSession) -> None:
+    page = await get(client, "/?q=gzip")
+    assert links_of(page)[0] == "/recipes/global_gzip"
 
 
 async def test_a_search_that_finds_nothing_says_so(
@@ -351,7 +373,171 @@ async def test_a_search_that_finds_nothing_says_so(
 ) -> None:
     page = await get(client, "/?q=xyzzy")
     assert links_of(page) == []
-    assert f"0 of {len(app.COOKBOOK)} recipes" in page
+    assert hits_of(page) == []
+    assert "Nothing here explains this." in page
+    assert f'href="{DISCUSSIONS}"' in page
+
+
+async def test_a_search_that_finds_nothing_shows_what_is_nearest_as_such(
+    client: ClientSession,
+) -> None:
+    error = "RuntimeError: the middleware has lost the session"
+    page = await get(client, f"/?q={error}")
+    said = page.index("Nothing here explains this.")
+    nearest = page.index("nearest questions, not answers")
+    assert said < nearest < page.index(links_of(page)[0])
+    assert len(links_of(page)) <= 3
+
+
+async def test_a_search_of_spaces_lists_every_question(
+    client: ClientSession,
+) -> None:
+    assert await get(client, "/?q=+") == await get(client, "/")
+
+
+async def test_a_form_is_redirected_to_an_address_that_can_be_shared(
+    client: ClientSession,
+) -> None:
+    error = 'a & b\r\nRuntimeError: "no running event loop" \u2713'
+    async with client.post("/", data={"q": error}) as response:
+        assert response.status == 200
+        assert response.url.query == {"q": error.replace("\r\n", "\n")}
+        assert hits_of(await response.text()) == ["no_running_event_loop"]
+
+
+async def test_a_traceback_of_20000_characters_is_explained(
+    client: ClientSession,
+) -> None:
+    frame = '  File "/app/main.py", line 9, in main\n    await main()\n'
+    error = "RuntimeError: no running event loop"
+    pasted = f"Traceback (most recent call last):\n{frame * 400}{error}"
+    assert len(pasted) > 20_000
+    async with client.post("/", data={"q": pasted}) as response:
+        assert response.status == 200
+        assert response.url.query_string == ""
+        assert hits_of(await response.text()) == ["no_running_event_loop"]
+
+
+async def test_the_longest_address_of_a_search_is_read(
+    client: ClientSession,
+) -> None:
+    pasted = f"{'x' * (MAX_ADDRESS - 20)} gzip"
+    async with client.post("/", data={"q": pasted}) as response:
+        assert response.status == 200
+        assert response.url.query["q"] == pasted
+
+
+async def test_a_form_that_is_none_finds_nothing(
+    client: ClientSession,
+) -> None:
+    for body in (b"", b"\xff\x00", b"q", b"q=%FF", b"{}", b"&" * 100_000):
+        async with client.post("/", data=body) as response:
+            assert response.status == 200
+    too_large = BytesIO(b"q=" + b"x" * 2**21)
+    async with client.post("/", data=too_large) as response:
+        assert response.status == 413
+
+
+async def test_a_page_of_another_site_cannot_search_by_a_form(
+    client: ClientSession,
+) -> None:
+    headers = {"Origin": "http://evil.example"}
+    async with client.post("/", data={"q": "a"}, headers=headers) as response:
+        assert response.status == 403
+
+
+async def test_a_page_that_is_not_there_searches_for_its_words(
+    client: ClientSession,
+) -> None:
+    headers = {"Accept": "text/html,*/*;q=0.8"}
+    path = "/recipes/route-table-decorators"
+    async with client.get(path, headers=headers) as response:
+        assert response.status == 404
+        policy = response.headers["Content-Security-Policy"]
+        page = await response.text()
+    assert "unsafe" not in policy
+    assert "<h1>No such page</h1>" in page
+    assert links_of(page)[0] == "/recipes/route_table"
+    for odd in ("/%00", "/<script>", "/" + "x" * 7_000):
+        async with client.get(odd, headers=headers) as response:
+            assert response.status == 404
+            assert "<h1>No such page</h1>" in await response.text()
+
+
+async def test_a_program_gets_a_plain_404(client: ClientSession) -> None:
+    for path in ("/no-such-page", "/database/no-such-page"):
+        async with client.get(path) as response:
+            assert response.status == 404
+            assert "<h1>" not in await response.text()
+    async with client.delete("/no-such-page") as response:
+        assert response.status == 404
+    async with client.delete("/errors") as response:
+        assert response.status == 405
+
+
+async def test_the_404_of_a_recipe_is_its_own(client: ClientSession) -> None:
+    headers = {"Accept": "text/html"}
+    path = "/prefix-sink/no-such-page"
+    async with client.get(path, headers=headers) as response:
+        assert "No such page" not in await response.text()
+
+
+async def test_every_page_has_the_search(client: ClientSession) -> None:
+    paths = ["/", "/errors", "/verdicts", "/verdicts/3.8"]
+    for path in [*paths, "/recipes/database", "/recipes/database/tests"]:
+        page = await get(client, path)
+        assert page.count('<form role="search" action="/" method="post">') == 1
+        assert page.count('id="q"') == 1
+        scripts = re.findall('<script type="module".*/(.*?)"', page)
+        assert scripts in (["search.js"], ["page.js"])
+
+
+async def test_all_messages_are_on_a_page_with_an_anchor_each(
+    client: ClientSession,
+) -> None:
+    page = await get(client, "/errors")
+    sections = re.findall('(?s)<section id="(.*?)".*?</section>', page)
+    assert sections == [message.name for message in MESSAGES]
+    text = text_of(page)
+    for message in MESSAGES:
+        assert message.text in text
+        for release in message.releases:
+            assert release in text
+        if message.program:
+            assert message.program in text
+        if message.recipe:
+            there = f"/recipes/{message.recipe}#message-{message.name}"
+            assert f'href="{there}"' in page
+        if message.trap:
+            there = f"/recipes/{message.recipe}#{message.trap}"
+            assert f'href="{there}"' in page
+    for kind, heading in KINDS.items():
+        assert f'<h2 id="kind-{kind}">{html.escape(heading)}</h2>' in (
+            page.replace("&#39;", "&#x27;")
+        )
+
+
+@every_answer
+def test_a_page_shows_its_messages_with_an_anchor_each(
+    pages: dict[str, str], recipe: Recipe
+) -> None:
+    page = pages[recipe.page]
+    assert re.findall('<dt id="message-(.*?)">', page) == [
+        each.name for each in MESSAGES if each.recipe == recipe.name
+    ]
+
+
+async def test_the_messages_can_be_read_by_programs(
+    client: ClientSession,
+) -> None:
+    async with client.get("/errors.json") as response:
+        assert response.content_type == "application/json"
+        values = await response.json()
+    assert [value["name"] for value in values] == [m.name for m in MESSAGES]
+    for value, message in zip(values, MESSAGES, strict=True):
+        assert value["address"] == f"/errors#{message.name}"
+        assert value["text"] == message.text
+        assert value["causes"] == [asdict(each) for each in message.causes]
 
 
 @pytest.mark.parametrize("query", ["<script>", '"', "%00", "%FF", "a&q=b"])
@@ -366,7 +552,8 @@ async def test_a_query_is_text(client: ClientSession, query: str) -> None:
 async def test_a_page_takes_nothing_from_elsewhere(
     client: ClientSession,
 ) -> None:
-    for path in ("/", "/?q=a", "/recipes/database", "/recipes/database/tests"):
+    paths = ["/", "/?q=a", "/?q=gzip", "/errors", "/recipes/database"]
+    for path in [*paths, "/recipes/database/tests"]:
         async with client.get(path) as response:
             policy = response.headers["Content-Security-Policy"]
             assert policy.startswith("default-src 'none'; script-src 'self';")
@@ -376,7 +563,7 @@ async def test_a_page_takes_nothing_from_elsewhere(
             assert response.headers["Referrer-Policy"] == "no-referrer"
             page = await response.text()
         links = re.findall(' (?:src|href)="((?!/|#)[^"]*)', page)
-        assert all(link.startswith(FAQ) for link in links)
+        assert all(link.startswith((FAQ, DISCUSSIONS)) for link in links)
         assert not re.findall(' (?:style|on[a-z]+)="', page)
 
 

@@ -1,6 +1,5 @@
 """What a page shows, read from a recipe, its application and its tests."""
 
-import ast
 import inspect
 import re
 from collections.abc import Iterator
@@ -123,15 +122,11 @@ class Content:
     def endpoints(self) -> list[Endpoint]:
         return list(_endpoints_of(self.app))
 
-    @cached_property
-    def symptoms(self) -> dict[str, Markup]:
-        """The error messages that the recipe explains, and what they mean."""
+    @property
+    def messages(self) -> list[Message]:
+        """The error messages that the recipe explains."""
         messages = read_messages(self.recipe.file.with_name("messages.toml"))
-        return {
-            message.text: inline(_meaning_of(message))
-            for message in messages
-            if message.recipe == self.module
-        }
+        return [each for each in messages if each.recipe == self.module]
 
     @cached_property
     def source(self) -> str:
@@ -176,17 +171,6 @@ class Content:
 def first_sentence(text: str) -> str:
     """Return the first sentence of a Markdown text, on one line."""
     return re.split(r"(?<=[.!?])\s", " ".join(text.split()), maxsplit=1)[0]
-
-
-def api_names(source: str) -> set[str]:
-    """Return the names that a source imports, and the attributes it uses."""
-    names = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Attribute):
-            names.add(node.attr)
-        elif isinstance(node, ast.alias):
-            names.add(node.name.rpartition(".")[2])
-    return names
 
 
 def _read_if_there(file: Path) -> str | None:
@@ -237,10 +221,6 @@ def _opens_websocket(handler: Any) -> bool:
     if returned is web.WebSocketResponse:
         return True
     return "WebSocketResponse" in handler.__code__.co_names
-
-
-def _meaning_of(message: Message) -> str:
-    return " ".join(f"{cause.why} {cause.cure}" for cause in message.causes)
 
 
 def _sentences_of(file: Path) -> list[Test]:

@@ -12,7 +12,8 @@ from cookbook.pages.assets import asset_routes
 from cookbook.pages.board import Board
 from cookbook.pages.content import Content
 from cookbook.pages.documents import RENDERING
-from cookbook.pages.index import IndexPage
+from cookbook.pages.errors import ErrorsPage
+from cookbook.pages.index import IndexPage, UnknownPages
 from cookbook.pages.recipe_page import RecipePage
 from cookbook.pages.shows import Shows
 from cookbook.recipe import Recipe
@@ -36,12 +37,17 @@ def add_pages(app: web.Application, recipes: Sequence[Recipe]) -> None:
     ]
     verdicts = cache(partial(read_verdicts, VERDICTS))
     x_ray, shows = XRay(app), Shows(app)
-    app.add_routes(IndexPage(contents).routes())
+    messages = recipes[0].file.with_name("messages.toml")
+    index = IndexPage(contents, messages)
+    app.add_routes(index.routes())
+    app.add_routes(ErrorsPage(messages).routes())
     for number in range(1, len(recipes) + 1):
         page = RecipePage(number, contents, verdicts, x_ray, shows)
         app.add_routes(page.routes())
     app.add_routes(Board(recipes, verdicts).routes())
     app.add_routes(asset_routes())
+    # The last: what comes first is asked first.
+    app.router.register_resource(UnknownPages(index))
 
 
 def _mounted_on(app: web.Application) -> dict[str, web.Application]:

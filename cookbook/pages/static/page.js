@@ -1,5 +1,6 @@
 import { setUpConsole } from "./console.js";
 import { setUpDialogue } from "./dialogue.js";
+import "./search.js";
 import { setUpShow } from "./show.js";
 import { setUpXRay } from "./xray.js";
 
@@ -17,10 +18,6 @@ document.addEventListener("keydown", (event) => {
   if (event.target.closest("input, textarea, pre, .log, .source")) return;
   const link = { ArrowLeft: "[rel=prev]", ArrowRight: "[rel=next]" }[event.key];
   if (link) document.querySelector(link)?.click();
-  if (event.key === "/") {
-    event.preventDefault();
-    location.assign("/#q");
-  }
 });
 
 setUpDialogue(recipe);

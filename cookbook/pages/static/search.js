@@ -1,64 +1,58 @@
-// The same search as in search.py, in the reader's browser.
-const MAX_WORDS = 60;
-const MESSAGE_SCORE = 100;
-const FLOOR = 0.25;
+// The search box of every page. The server searches; here its answer is shown.
+const PAUSE = 150; // ms without a key before the server is asked
+const MAX_ADDRESS = 6000; // characters of a query, as in index.py
 
-const { words, messages } = JSON.parse(document.querySelector("#index").textContent);
 const input = document.querySelector("#q");
-const list = document.querySelector("#questions");
-const found = document.querySelector("#found");
-const items = [...list.children];
+const isLive = document.querySelector("#results[data-live]") !== null;
+let asked = new AbortController();
+let timer = 0;
 
-const wordsOf = (text) => text.toLowerCase().match(/[a-z0-9_]+/g) ?? [];
-
-function weigh(word) {
-  const best = {};
-  const isKnown = Object.hasOwn(words, word);
-  const matches = isKnown ? [word] : Object.keys(words).filter((each) => each.startsWith(word));
-  for (const [at, weight] of matches.flatMap((each) => Object.entries(words[each]))) {
-    best[at] = Math.max(best[at] ?? 0, weight);
-  }
-  return best;
+// A longer text keeps its end in the address: there is what counts.
+function addressOf(query) {
+  let end = query;
+  while (encodeURIComponent(end).length > MAX_ADDRESS) end = end.slice(Math.ceil(end.length / 20));
+  return end ? `/?q=${encodeURIComponent(end)}` : "/";
 }
 
-function search(query) {
-  const scores = items.map(() => 0);
-  const asked = new Set(wordsOf(query).filter((word) => word.length > 1));
-  for (const word of [...asked].slice(0, MAX_WORDS)) {
-    for (const [at, weight] of Object.entries(weigh(word))) scores[at] += weight;
-  }
-  const text = wordsOf(query).join(" ");
-  for (const [message, at] of messages) {
-    const isPart = text.length > 5 && message.includes(text);
-    if (isPart || text.includes(message)) scores[at] += MESSAGE_SCORE;
-  }
-  const floor = Math.max(FLOOR * Math.max(...scores), Number.MIN_VALUE);
-  return [...scores.keys()]
-    .filter((at) => scores[at] >= floor)
-    .sort((one, other) => scores[other] - scores[one]);
-}
-
-function show() {
+async function find() {
+  asked.abort();
+  asked = new AbortController();
+  const { signal } = asked;
   const query = input.value.trim();
-  const order = query ? search(query) : [...items.keys()];
-  list.replaceChildren(...order.map((at) => items[at]));
-  found.textContent = query ? `${order.length} of ${items.length} recipes` : "";
+  const address = addressOf(query);
+  history.replaceState(null, "", address);
+  const isLong = encodeURIComponent(query).length > MAX_ADDRESS;
+  const body = new URLSearchParams({ q: query });
+  try {
+    const response = await fetch(...(isLong ? ["/", { method: "POST", body, signal }] : [address, { signal }]));
+    if (!response.ok) return; // what is shown stays
+    const page = new DOMParser().parseFromString(await response.text(), "text/html");
+    if (!signal.aborted) document.querySelector("#results").replaceWith(page.querySelector("#results"));
+  } catch (error) {
+    if (error.name !== "AbortError") document.querySelector("#found").textContent = "The server does not answer.";
+  }
 }
 
-// A page that the server searched has only what it found: there, ask it again.
-if (!new URLSearchParams(location.search).get("q")) {
-  input.addEventListener("input", show);
-  input.form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    list.querySelector("a")?.focus();
+if (isLive) {
+  input.addEventListener("input", () => {
+    clearTimeout(timer);
+    timer = setTimeout(find, PAUSE);
   });
-  show();
+  input.form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    clearTimeout(timer);
+    await find();
+    document.querySelector("#results :is(dt, h2) a")?.focus();
+  });
 }
+input.addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || event.shiftKey) return;
+  event.preventDefault();
+  input.form.requestSubmit();
+});
 document.addEventListener("keydown", (event) => {
   const isPlain = !(event.ctrlKey || event.metaKey || event.altKey);
-  if (event.key === "/" && isPlain && document.activeElement !== input) {
-    event.preventDefault();
-    input.focus();
-  }
+  if (event.key !== "/" || !isPlain || event.target.closest("input, textarea")) return;
+  event.preventDefault();
+  input.focus();
 });
-if (location.hash === "#q") input.focus();
