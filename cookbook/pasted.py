@@ -32,8 +32,9 @@ FOREIGN = frozenset(OTHER_PACKAGES.split())
 """Packages with messages of their own, or with the same in another sense."""
 
 OTHER_LANGUAGE = re.compile(
-    r"(?m)^\s+at .*[(/\\].*:\d+|\bnpm (?:ERR|error|WARN)|\bnode:|^goroutine \d"
-    r"|^panic: |\bjava\.|\bCaused by: |^error(?:\[E\d+\])?: .*\n\s*-->"
+    r"(?m)^[ \t]+at [^\n]{1,300}:\d+\)?$|\bnpm (?:ERR|error|WARN)|\bnode:"
+    r"|^goroutine \d|^panic: |\bjava\.|\bCaused by: "
+    r"|^error(?:\[E\d+\])?: .*\n *-->"
     r"|\b(?:E(?:ADDRINUSE|CONNREFUSED|CONNRESET|PIPE|ACCES|NOENT|NOTFOUND"
     r"|TIMEDOUT|MFILE|RESOLVE|PERM))\b[: ]|\bdial tcp\b|\blisten tcp\b"
 )

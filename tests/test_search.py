@@ -4,6 +4,7 @@ Each query of the tables below has the message or the page that is right, or
 nothing. At least 95 % have to be found, and no foreign message is explained.
 """
 
+import linecache
 import re
 import traceback
 from collections.abc import Callable
@@ -514,7 +515,9 @@ def indent(lines: str) -> list[str]:
 
 
 def run(source: str) -> str:
-    """Return the traceback of a program that fails."""
+    """Return the traceback of a program that fails, with its lines."""
+    lines = source.splitlines(keepends=True)
+    linecache.cache["/app/main.py"] = (len(source), None, lines, "/app/main.py")
     with pytest.raises(BaseException) as raised:  # noqa: PT011 - of many types
         exec(compile(source, "/app/main.py", "exec"), {"__name__": "app"})
     return "".join(traceback.format_exception(raised.value))
@@ -671,7 +674,8 @@ def test_the_last_exception_comes_first_and_its_cause_behind() -> None:
 
 
 def test_the_frames_of_a_traceback_explain_nothing() -> None:
-    printed = deep("if True: raise LookupError(  # no running event loop\n1)")
+    printed = deep("raise LookupError  # RuntimeError: no running event loop")
+    assert "# RuntimeError: no running event loop" in printed
     assert SEARCH.find(printed).messages == []
 
 
@@ -719,6 +723,11 @@ def test_a_page_without_tests_has_a_topic_too(tmp_path: Path) -> None:
 
 def test_a_search_without_texts_finds_nothing() -> None:
     assert Search([], []).find("anything").is_empty
+
+
+@pytest.mark.parametrize(("query", "name"), MISSPELLED_QUERIES)
+def test_a_misspelled_question_finds_its_page(query: str, name: str) -> None:
+    assert SEARCH.find(query).topics[0].name == name
 
 
 def test_every_message_finds_itself() -> None:

@@ -7,11 +7,14 @@ const isLive = document.querySelector("#results[data-live]") !== null;
 let asked = new AbortController();
 let timer = 0;
 
+const bodyOf = (query) => new URLSearchParams({ q: query });
+const isLong = (query) => bodyOf(query).toString().length > MAX_ADDRESS;
+
 // A longer text keeps its end in the address: there is what counts.
 function addressOf(query) {
   let end = query;
-  while (encodeURIComponent(end).length > MAX_ADDRESS) end = end.slice(Math.ceil(end.length / 20));
-  return end ? `/?q=${encodeURIComponent(end)}` : "/";
+  while (isLong(end)) end = end.slice(Math.ceil(end.length / 20));
+  return end ? `/?${bodyOf(end)}` : "/";
 }
 
 async function find() {
@@ -21,10 +24,9 @@ async function find() {
   const query = input.value.trim();
   const address = addressOf(query);
   history.replaceState(null, "", address);
-  const isLong = encodeURIComponent(query).length > MAX_ADDRESS;
-  const body = new URLSearchParams({ q: query });
+  const asForm = { method: "POST", body: bodyOf(query), signal };
   try {
-    const response = await fetch(...(isLong ? ["/", { method: "POST", body, signal }] : [address, { signal }]));
+    const response = await (isLong(query) ? fetch("/", asForm) : fetch(address, { signal }));
     if (!response.ok) return; // what is shown stays
     const page = new DOMParser().parseFromString(await response.text(), "text/html");
     if (!signal.aborted) document.querySelector("#results").replaceWith(page.querySelector("#results"));
