@@ -83,7 +83,7 @@ OF_A_BEGINNING = 60.0
 OF_A_NAME = 80.0
 """What a message scores that is found by its text, by a part, by its name."""
 
-OF_A_GAP = 5.0
+OF_A_GAP = 8.0
 """What it loses by each gap in its text: others may stand in there."""
 
 LONG = 30
@@ -463,8 +463,9 @@ class _Pattern:
         if line.package in OURS:
             ours = self._packages & OURS
             return bool(ours) and line.package not in ours
-        if not self.message.exceptions:
-            return not _is_builtin(line.name)
+        if not self.message.exceptions or short.endswith("Warning"):
+            # One release warns of what another one raises.
+            return not _is_builtin(line.name) and short not in self._shorts
         if short in self._shorts:
             return bool(line.package) and line.package not in self._packages
         return not (_is_os_error(line.name) and self._is_of_system)

@@ -285,6 +285,16 @@ MESSAGE_QUERIES = [
         "run_in_running_loop",
     ),
     (
+        "/app/main.py:3: DeprecationWarning: There is no current event loop",
+        "no_current_event_loop",
+    ),
+    (
+        "aiohttp.client_exceptions.ClientResponseError: 400, message='Got "
+        "more than 8190 bytes (8192) when reading Header value is too long.', "
+        "url=URL('http://localhost/')",
+        "got_more_than_8190",
+    ),
+    (
         "RuntimeError: This event loop is already running",
         "loop_already_running",
     ),
