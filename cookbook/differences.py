@@ -25,14 +25,24 @@ def differences(old: str, new: str) -> list[Hunk]:
     """Compare the code of two sources, without their module docstrings."""
     before, after = (split_docstring(source)[1] for source in (old, new))
     diff = unified_diff(before, after, lineterm="", n=CONTEXT)
-    parts = groupby(list(diff)[2:], lambda line: line.startswith("@@"))
-    return [_hunk(list(lines)) for is_heading, lines in parts if not is_heading]
+    return _hunks(list(diff)[2:])
+
+
+def read_patch(patch: str) -> tuple[str, list[Hunk]]:
+    """Return the text at the head of a patch, and its hunks."""
+    text, _, diff = patch.partition("\n--- ")
+    return text.strip(), _hunks(diff.splitlines()[2:])
 
 
 def count_lines(hunks: list[Hunk]) -> int:
     """Return how many lines the hunks add and remove."""
     lines = [line for hunk in hunks for line in hunk.lines]
     return sum(not line.startswith(" ") for line in lines)
+
+
+def _hunks(diff: list[str]) -> list[Hunk]:
+    parts = groupby(diff, lambda line: line.startswith("@@"))
+    return [_hunk(list(lines)) for is_heading, lines in parts if not is_heading]
 
 
 def _hunk(lines: list[str]) -> Hunk:

@@ -96,6 +96,11 @@ class Recipe:
         return self.file.parent / "production" / self.file.name
 
     @property
+    def patch_for_4_0(self) -> Path:
+        """What an answer needs on aiohttp 4.0; most need nothing."""
+        return self.file.parent / "on_4_0" / f"{self.name}.patch"
+
+    @property
     def starter_test(self) -> Path:
         """The test that a reader copies beside an answer."""
         return self.file.parent / "testing" / f"test_{self.file.name}"

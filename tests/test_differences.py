@@ -1,6 +1,11 @@
 """Proofs for cookbook/differences.py: what two programs do not share."""
 
-from cookbook.differences import Hunk, count_lines, differences
+from cookbook.differences import (
+    Hunk,
+    count_lines,
+    differences,
+    read_patch,
+)
 
 OLD = '''"""A docstring."""
 
@@ -47,3 +52,29 @@ def test_distant_changes_are_hunks_of_their_own() -> None:
     hunks = differences(OLD, new)
     assert len(hunks) == 2
     assert count_lines(hunks) == 3
+
+
+def test_a_patch_has_a_text_at_its_head() -> None:
+    patch = """Why it is needed,
+on two lines.
+
+--- a/one.py
++++ b/one.py
+@@ -1,2 +1,3 @@
+ first = 1
+-second = 2
++# Four.
++second = 4
+@@ -9 +9 @@
+-ninth = 9
+"""
+    assert read_patch(patch) == (
+        "Why it is needed,\non two lines.",
+        [
+            Hunk(
+                "Four.",
+                [" first = 1", "-second = 2", "+# Four.", "+second = 4"],
+            ),
+            Hunk("", ["-ninth = 9"]),
+        ],
+    )

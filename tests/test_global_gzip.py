@@ -53,15 +53,16 @@ class Answer:
     def __init__(self, response: aiohttp.ClientResponse, body: bytes) -> None:
         self.status = response.status
         self.headers = response.headers
+        self.vary = [
+            value.decode()
+            for name, value in response.raw_headers
+            if name == b"Vary"
+        ]
         self.body = body
 
     @property
     def coding(self) -> str | None:
         return self.headers.get("Content-Encoding")
-
-    @property
-    def vary(self) -> list[str]:
-        return [*self.headers.getall("Vary")] if "Vary" in self.headers else []
 
 
 async def fetch(

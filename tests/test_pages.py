@@ -26,7 +26,7 @@ from cookbook.pages.content import first_sentence
 from cookbook.pages.index import MAX_ADDRESS
 from cookbook.recipe import Module, Recipe
 from cookbook.source import read_answer, read_header
-from cookbook.verdicts import FAQ
+from cookbook.verdicts import BRANCHES, FAQ
 from tests.conftest import Serve, create_cookbook
 from tests.servers import ROOT, Server, exchange, serving
 from tests.test_contract import (
@@ -96,10 +96,35 @@ async def test_every_page_renders(client: ClientSession) -> None:
     links = set(re.findall('(?:href|src)="(/[^"#?]*)', index + board))
     assert links >= {recipe.page for recipe in app.COOKBOOK}
     releases = {link for link in links if link.startswith("/verdicts/")}
-    assert len(releases) == len(list((ROOT / "verdicts").rglob("*/3.*.txt")))
+    measured = len(list((ROOT / "verdicts").rglob("*/3.*.txt")))
+    assert len(releases) == measured + len(BRANCHES)
     for link in links:
         page = await get(client, link)
         assert await get(client, link) == page
+
+
+async def test_the_board_has_what_the_next_faq_asks(
+    client: ClientSession,
+) -> None:
+    page = text_of(await get(client, "/verdicts"))
+    _, kernel_tls = page.split("16. How do I enable Kernel TLS")
+    row = kernel_tls.split("In production")[0].split()
+    assert "not there yet" in " ".join(row)
+    page = text_of(await get(client, "/verdicts/3.15"))
+    assert "Question 16 of the FAQ of 3.15" in page
+    assert "aiofastnet" in page
+
+
+async def test_a_page_tells_of_4_0_with_the_difference_that_was_run(
+    client: ClientSession,
+) -> None:
+    page = text_of(await get(client, "/recipes/one_response"))
+    _, of_4_0 = page.split("On 4.0")
+    assert "fails: AttributeError: 'HTTPNotFound'" in of_4_0
+    assert "With this difference, it passes its tests there" in of_4_0
+    assert "headers = error.headers.copy()" in of_4_0
+    page = text_of(await get(client, "/recipes/route_table"))
+    assert "this recipe passes its tests as it is" in page
 
 
 async def test_a_release_that_was_not_measured_is_not_found(

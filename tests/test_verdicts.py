@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import sys
+import tarfile
 import warnings
 from importlib.metadata import version
 from pathlib import Path
@@ -16,10 +17,12 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 import app
+from cookbook.differences import read_patch
 from cookbook.pages.rendering import render
 from cookbook.recipe import Recipe
 from cookbook.source import read_header
 from cookbook.verdicts import (
+    BRANCHES,
     EDITION,
     FAQ,
     Cell,
@@ -85,7 +88,7 @@ def test_there_are_claims_of_every_question() -> None:
     questions = [claim["question"] for claim in claims().values()]
     assert questions == sorted(questions)
     said = {claim["question"] for claim in claims().values() if claim["said"]}
-    assert said == set(range(1, 16))
+    assert said == set(range(1, 17))
 
 
 def test_only_what_the_faq_says_is_quoted() -> None:
@@ -113,6 +116,56 @@ def test_every_recipe_was_played_on_every_release() -> None:
     for releases in RESULTS["recipes"].values():
         assert list(releases) == RELEASES
         assert releases["3.14"] == {"verdict": "passes its tests"}
+
+
+@pytest.mark.parametrize("name", BRANCHES)
+def test_a_branch_of_upstream_was_measured_whole_at_a_commit(
+    name: str,
+) -> None:
+    column = RESULTS["branches"][name]
+    assert re.fullmatch("[0-9a-f]{40}", column["commit"])
+    assert list(column["claims"]) == list(claims())
+    assert list(column["recipes"]) == [each.name for each in app.COOKBOOK]
+    for cell in column["claims"].values():
+        assert cell["verdict"] in {"holds", "fails", "not there yet"}
+    for cell in column["recipes"].values():
+        assert cell["verdict"] in {"fails", "runs", "passes its tests"}
+        assert ("transcript" in cell) == (cell["verdict"] != "passes its tests")
+
+
+def test_a_recipe_that_fails_on_4_0_has_a_patch_with_which_it_runs() -> None:
+    column = RESULTS["branches"]["master"]
+    patched = {
+        recipe.name for recipe in app.COOKBOOK if recipe.patch_for_4_0.exists()
+    }
+    assert patched == set(column["patched"])
+    assert patched == {
+        name
+        for name, cell in column["recipes"].items()
+        if cell["verdict"] == "fails"
+    }
+    for cell in column["patched"].values():
+        assert cell["verdict"] in {"runs", "passes its tests"}
+
+
+def test_every_patch_for_4_0_fits_its_recipe(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
+    patches = sorted((ROOT / "recipes" / "on_4_0").iterdir())
+    assert patches == sorted(
+        recipe.patch_for_4_0
+        for recipe in app.COOKBOOK
+        if recipe.patch_for_4_0.exists()
+    )
+    for patch in patches:
+        file = tmp_path / "recipes" / f"{patch.stem}.py"
+        before = file.read_text()
+        program.run("git", "-C", tmp_path, "apply", patch)
+        assert file.read_text() != before
+        compile(file.read_text(), file.name, "exec")
+        text, hunks = read_patch(patch.read_text())
+        assert len(text.split()) > 20
+        added = [line for hunk in hunks for line in hunk.lines]
+        assert sum(line.startswith("+") for line in added) <= 14
 
 
 @every_recipe
@@ -341,12 +394,91 @@ def test_one_part_is_measured_and_the_other_kept(
     assert results["versions"]["3.8"] == "3.8.0"
 
 
-def test_an_answer_is_measured_without_its_production_file(
+def commit_of(checkout: Path) -> str:
+    """Make a clone of a package with that name, and return its commit."""
+    (checkout / "aiohttp").mkdir(parents=True)
+    (checkout / "aiohttp" / "__init__.py").touch()
+    git = ("git", "-C", checkout, "-c", "user.name=ann", "-c", "user.email=ann")
+    program.run("git", "init", "--quiet", checkout)
+    program.run("git", "-C", checkout, "add", ".")
+    program.run(*git, "commit", "--quiet", "--message", "First")
+    return program.run("git", "-C", checkout, "rev-parse", "HEAD")
+
+
+def test_a_checkout_is_measured_at_its_commit_and_other_columns_are_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkout = tmp_path / "a clone"
+    commit = commit_of(checkout)
+    (checkout / "aiohttp" / "not_committed.py").touch()
+    file = tmp_path / "results.json"
+    master = {"commit": commit, "recipes": "kept"}
+    branches = {"3.15": {"commit": "old"}, "master": master}
+    file.write_text(json.dumps({"claims": "old", "branches": branches}))
+    monkeypatch.setattr(program, "ROOT", tmp_path)
+    monkeypatch.setattr(program, "RESULTS", file)
+    installed: list[str] = []
+
+    def environment(name: str, packages: list[str]) -> Path:
+        assert name == "master"
+        if packages[0].endswith(".tar.gz"):
+            with tarfile.open(packages[0]) as files:
+                installed.extend(files.getnames())
+        return Path(sys.executable)
+
+    def measure(python: Path, name: str, parts: list[str]) -> dict[str, Any]:
+        cell = {"verdict": "holds", "transcript": [], "text": "It holds"}
+        return {"version": "4.0", "claims": {"one": cell}}
+
+    monkeypatch.setattr(program, "environment", environment)
+    monkeypatch.setattr(program, "measure_with", measure)
+    ended = CliRunner().invoke(
+        program.main, ["--only", "claims", "--checkout", f"master={checkout}"]
+    )
+    assert ended.exit_code == 0, ended.output
+    assert "aiohttp/aiohttp/__init__.py" in installed
+    assert not [name for name in installed if "not_committed" in name]
+    results = json.loads(file.read_text())
+    assert str(checkout) not in file.read_text()
+    assert results["claims"] == "old"
+    assert results["branches"]["3.15"] == {"commit": "old"}
+    assert results["branches"]["master"] == {
+        "recipes": "kept",
+        "commit": commit,
+        "version": "4.0",
+        "claims": {"one": {"verdict": "holds", "transcript": []}},
+    }
+
+
+def test_a_column_is_of_one_commit() -> None:
+    before = {"commit": "one", "recipes": "old", "claims": "old"}
+    results = {"branches": {"master": before}}
+    column = {"commit": "two", "claims": "new"}
+    both = program.with_branches(results, {"master": column})
+    assert both == {"master": column}
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("4.0=.", "a branch is one of"),
+        ("master", "no checkout of aiohttp"),
+        ("master=nowhere", "no checkout of aiohttp"),
+    ],
+)
+def test_a_checkout_that_cannot_be_measured_is_told(
+    value: str, reason: str
+) -> None:
+    ended = CliRunner().invoke(program.main, ["--checkout", value])
+    assert ended.exit_code == 2
+    assert reason in ended.output
+
+
+def test_an_answer_is_measured_without_its_production_file(
+    tmp_path: Path,
 ) -> None:
     tests = tmp_path / "tests"
     tests.mkdir()
-    monkeypatch.setattr(program, "ROOT", tmp_path)
     python = Path(sys.executable)
     recipes = "import logging, pytest\n\n"
     recipes += "@pytest.mark.parametrize('recipe', {})\n"
@@ -355,13 +487,13 @@ def test_an_answer_is_measured_without_its_production_file(
     test += "    assert recipe == 'answer'\n"
     both = recipes.format(["answer", "production"]) + test
     (tests / "test_both.py").write_text(both)
-    assert failing_test("both", python) == ""
+    assert failing_test("both", python, tmp_path) == ""
     wrong = recipes.format(["another one", "production"]) + test
     (tests / "test_wrong.py").write_text(wrong)
     failed = "tests/test_wrong.py::test_recipe[another one]"
-    assert failing_test("wrong", python) == failed
+    assert failing_test("wrong", python, tmp_path) == failed
     (tests / "test_none.py").write_text(recipes.format(["production"]) + test)
-    assert failing_test("none", python) == "its tests cannot be run"
+    assert failing_test("none", python, tmp_path) == "its tests cannot be run"
 
 
 def claim_with(
@@ -383,6 +515,7 @@ def claim_with(
         (["holds", "fails", "holds"], "holds since 3.10"),
         (["fails", "fails", "fails"], "does not hold"),
         (["holds", "fails", "fails"], "outdated since 3.9"),
+        (["not there yet", "not there yet", "not there yet"], "not there yet"),
         (["fails", "holds", "fails"], "outdated since 3.10"),
     ],
 )
@@ -436,7 +569,7 @@ def test_the_board_is_read_whole() -> None:
     board = read_verdicts(FOLDER)
     read = [
         each
-        for number in range(1, 16)
+        for number in range(1, 17)
         for each in (
             *board.of_question(number),
             *board.beyond_question(number),
@@ -448,6 +581,33 @@ def test_the_board_is_read_whole() -> None:
         assert each.said == claims()[each.name]["said"]
         assert each.printed == claims()[each.name]["printed"]
         assert each.note == claims()[each.name]["note"]
+
+
+def test_a_branch_that_was_not_measured_says_so(tmp_path: Path) -> None:
+    results = {**RESULTS, "branches": {}}
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    board = read_verdicts(tmp_path)
+    assert list(board.columns) == [*RELEASES, *BRANCHES]
+    master = board.columns["master"]
+    assert not master.version
+    assert master.of_claim(board.claims[0]).verdict == "not measured here"
+    assert master.of_recipe("database").verdict == "not measured here"
+    page = render("verdicts.html", verdicts=board, questions=["Why?"])
+    assert "master, not measured here." in page
+    assert "/verdicts/master" not in page
+    assert "/verdicts/3.14#" in page
+
+
+def test_a_branch_counts_in_no_word(tmp_path: Path) -> None:
+    board = read_verdicts(FOLDER)
+    (tmp_path / "results.json").write_text(
+        json.dumps({**RESULTS, "branches": {}})
+    )
+    without = read_verdicts(tmp_path)
+    assert [each.word for each in board.claims] == [
+        each.word for each in without.claims
+    ]
+    assert board.runs_from("one_response", "passes its tests") == "3.14"
 
 
 def test_a_question_has_its_address_in_the_faq() -> None:

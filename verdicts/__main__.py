@@ -4,6 +4,9 @@
 the claims or the recipes, and keeps the other results. With `newest`, the
 claims are measured on what the package registry has now, and compared with the
 last column of the board. Nothing is written then.
+
+`--checkout 3.15=PATH` measures what upstream is working on, instead of the
+releases: the commit at which a clone of aiohttp stands, in pure Python.
 """
 
 import asyncio
@@ -11,9 +14,10 @@ import json
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,8 +27,10 @@ import pytest
 from packaging.version import Version
 
 import app
+from cookbook.docs import Docs
 from cookbook.recipe import Recipe
 from cookbook.sandbox import sandboxed
+from cookbook.verdicts import BRANCHES
 from verdicts.older import free_port
 
 HERE = Path(__file__).parent
@@ -41,19 +47,54 @@ TIMEOUT = 120.0
 Result = dict[str, Any]
 
 
+def read_checkouts(
+    context: click.Context, option: click.Parameter, values: Sequence[str]
+) -> dict[str, Path]:
+    """Return which branch is checked out where."""
+    checkouts = {}
+    for value in values:
+        name, _, path = value.partition("=")
+        if name not in BRANCHES:
+            raise click.BadParameter(f"a branch is one of {BRANCHES}: {value}")
+        checkout = Path(path).resolve()
+        if not (checkout / "aiohttp").is_dir():
+            raise click.BadParameter(f"no checkout of aiohttp: {value}")
+        checkouts[name] = checkout
+    return checkouts
+
+
 @click.command(help=__doc__)
 @click.argument("release", required=False, type=click.Choice(["newest"]))
 @click.option("--only", type=click.Choice(PARTS), help="Measure this part.")
-def main(release: str | None, only: str | None) -> None:
+@click.option(
+    "--checkout",
+    "checkouts",
+    metavar="NAME=PATH",
+    multiple=True,
+    callback=read_checkouts,
+    help="Measure 3.15 or master where a clone of aiohttp is.",
+)
+def main(
+    release: str | None,
+    only: str | None,
+    checkouts: dict[str, Path],
+) -> None:
     if release:
         sys.exit(compare(release))
     parts = [only] if only else PARTS
+    names = list(checkouts) or RELEASES
     measured: dict[str, Result] = {}
-    with click.progressbar(RELEASES, label="verdicts") as releases:
-        for each in releases:
-            measured[each] = measure(each, parts)
+    with click.progressbar(names, label="verdicts") as columns:
+        for each in columns:
+            if each in checkouts:
+                measured[each] = measure_checkout(each, checkouts[each], parts)
+            else:
+                measured[each] = measure(each, parts)
     results = json.loads(RESULTS.read_text(encoding="utf-8"))
-    results.update(table_of(measured))
+    if checkouts:
+        results["branches"] = with_branches(results, measured)
+    else:
+        results.update(table_of(measured))
     RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     click.echo(f"written: {RESULTS.relative_to(ROOT)}")
 
@@ -61,16 +102,64 @@ def main(release: str | None, only: str | None) -> None:
 def measure(release: str, parts: Collection[str]) -> Result:
     """Measure claims, recipes or both on one release."""
     python = environment(release, ["-r", str(REQUIREMENTS[release])])
+    return measure_with(python, release, parts)
+
+
+def measure_with(python: Path, name: str, parts: Collection[str]) -> Result:
     measured: Result = {"version": version_of(python)}
     if "claims" in parts:
         measured["claims"] = claims_on(python)
-        refuse_errors(measured["claims"], release)
+        refuse_errors(measured["claims"], name)
     if "recipes" in parts:
         measured["recipes"] = {
-            recipe.name: asyncio.run(recipe_on(recipe, python))
+            recipe.name: asyncio.run(recipe_on(recipe.name, python))
             for recipe in app.COOKBOOK
         }
     return measured
+
+
+def measure_checkout(
+    name: str, checkout: Path, parts: Collection[str]
+) -> Result:
+    """Measure a branch of upstream; master with the patches for 4.0, too."""
+    commit = run("git", "-C", checkout, "rev-parse", "HEAD")
+    python = environment_of(name, checkout)
+    measured = {"commit": commit, **measure_with(python, name, parts)}
+    if "claims" in measured:
+        measured["claims"] = {
+            claim: cell_of(result)
+            for claim, result in measured["claims"].items()
+        }
+    if name == "master" and "recipes" in measured:
+        measured["patched"] = {
+            recipe.name: patched_on(recipe, python)
+            for recipe in app.COOKBOOK
+            if recipe.patch_for_4_0.exists()
+        }
+    return measured
+
+
+def with_branches(results: Result, measured: dict[str, Result]) -> Result:
+    """Return the columns of branches, each at one commit."""
+    columns: Result = dict(results.get("branches", {}))
+    for name, column in measured.items():
+        before = columns.get(name, {})
+        is_same = before.get("commit") == column["commit"]
+        columns[name] = {**before, **column} if is_same else column
+    return columns
+
+
+def environment_of(name: str, checkout: Path) -> Path:
+    """Install the commit of a checkout beside the packages of the newest.
+
+    It is exported first: a build leaves files where it is done.
+    """
+    environment(name, ["-r", str(REQUIREMENTS[RELEASES[-1]])])
+    with TemporaryDirectory() as folder:
+        archive = Path(folder, "aiohttp.tar.gz")
+        export = ("archive", "--prefix=aiohttp/", f"--output={archive}")
+        run("git", "-C", checkout, *export, "HEAD")
+        return environment(name, [str(archive)])
 
 
 def refuse_errors(claims: dict[str, Result], release: str) -> None:
@@ -97,7 +186,13 @@ def environment(name: str, packages: list[str]) -> Path:
 
 def run(*command: str | Path) -> str:
     ended = subprocess.run(
-        command, capture_output=True, text=True, cwd=ROOT, timeout=TIMEOUT
+        command,
+        cwd=ROOT,
+        # A checkout of aiohttp is built in pure Python.
+        env={**os.environ, "AIOHTTP_NO_EXTENSIONS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
     )
     if ended.returncode:
         raise click.ClickException(f"{ended.stdout}{ended.stderr}".strip())
@@ -121,16 +216,27 @@ def claims_on(
     return results
 
 
-async def recipe_on(recipe: Recipe, python: Path) -> Result:
+def patched_on(recipe: Recipe, python: Path) -> Result:
+    """Measure a recipe in a copy of the project, with its patch for 4.0."""
+    with TemporaryDirectory() as folder:
+        root = Path(folder)
+        for name in ("cookbook", "recipes", "tests", "verdicts"):
+            shutil.copytree(ROOT / name, root / name)
+        shutil.copy(ROOT / "app.py", root)
+        run("git", "-C", root, "apply", recipe.patch_for_4_0)
+        return asyncio.run(recipe_on(recipe.name, python, root))
+
+
+async def recipe_on(name: str, python: Path, root: Path = ROOT) -> Result:
     """Play a recipe's dialogue, and run its tests if it comes true."""
-    if broken := await play(recipe, python):
+    if broken := await play(root / "recipes" / f"{name}.py", python):
         return {"verdict": "fails", "transcript": [broken]}
-    if failed := failing_test(recipe.name, python):
+    if failed := failing_test(name, python, root):
         return {"verdict": "runs", "transcript": [failed]}
     return {"verdict": "passes its tests"}
 
 
-def failing_test(module: str, python: Path) -> str:
+def failing_test(module: str, python: Path, root: Path = ROOT) -> str:
     """Return the first of a recipe's tests that fails, or nothing.
 
     The tests of an answer run on its production file as well, which is not
@@ -143,7 +249,8 @@ def failing_test(module: str, python: Path) -> str:
             *("-p", "verdicts.older", "-p", "pytest_asyncio.plugin"),
             *("-o", "asyncio_mode=auto"),
             *("-o", "asyncio_default_fixture_loop_scope=function"),
-            ROOT / "tests" / f"test_{module}.py",
+            root / "tests" / f"test_{module}.py",
+            root=root,
         )
     except subprocess.TimeoutExpired:
         return "its tests hang"
@@ -156,19 +263,19 @@ def failing_test(module: str, python: Path) -> str:
 
 
 def run_tests(
-    python: Path, *arguments: str | Path
+    python: Path, *arguments: str | Path, root: Path = ROOT
 ) -> subprocess.CompletedProcess[str]:
     """Run pytest with the plugins and settings that are named, and no other."""
     return subprocess.run(
         [
             *(python, "-m", "pytest", "-q", "-c", "/dev/null"),
-            *("--rootdir", ROOT, "-p", "no:cacheprovider", *arguments),
+            *("--rootdir", root, "-p", "no:cacheprovider", *arguments),
         ],
-        cwd=ROOT,
+        cwd=root,
         env={
             **os.environ,
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": str(root),
         },
         capture_output=True,
         text=True,
@@ -176,11 +283,12 @@ def run_tests(
     )
 
 
-async def play(recipe: Recipe, python: Path) -> str:
+async def play(file: Path, python: Path) -> str:
     """Return what goes wrong: an error in the log, or a broken promise."""
     # Before 3.14, aiohttp does not show which port the system has chosen.
-    async with sandboxed(recipe.file, str(python), free_port()) as runner:
-        broken = await runner.play(recipe.docs.dialogue)
+    docs = Docs.of_source(file.read_text(encoding="utf-8"))
+    async with sandboxed(file, str(python), free_port()) as runner:
+        broken = await runner.play(docs.dialogue)
         errors = [line for line in runner.log if "Error: " in line]
         if broken and errors:
             # The path of the file is that of this machine.

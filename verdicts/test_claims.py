@@ -1972,3 +1972,24 @@ def test_application_can_be_made_outside() -> None:
             assert await ask(url) == (200, "hi")
 
     run(main())
+
+
+# 16. How do I enable Kernel TLS, and should I do it?
+
+
+@claim(
+    16,
+    "The extra speedups installs aiofastnet, which Kernel TLS needs",
+    note="3.15 and master have this question. Whether the kernel encrypts was"
+    " not measured: that needs Python 3.12, aiofastnet and the kernel module"
+    " tls.",
+)
+def test_speedups_bring_what_kernel_tls_needs() -> None:
+    from importlib.metadata import requires
+
+    speedups = [
+        each for each in requires("aiohttp") or [] if "speedups" in each
+    ]
+    print("\n".join(speedups))
+    if not any("aiofastnet" in each for each in speedups):
+        pytest.skip("aiohttp has nothing for Kernel TLS")

@@ -34,7 +34,8 @@ class Board:
         """Send what the tests printed on a release."""
         release = request.match_info["release"]
         verdicts = await asyncio.to_thread(self._read)
-        if release not in verdicts.versions:
+        column = verdicts.columns.get(release)
+        if column is None or not column.version:
             raise web.HTTPNotFound
         if release not in self._transcripts:
             transcripts = partial(self._render_transcripts, release)
@@ -49,6 +50,9 @@ class Board:
         )
 
     def _render_transcripts(self, release: str) -> str:
+        verdicts = self._read()
         return render(
-            "transcripts.html", verdicts=self._read(), release=release
+            "transcripts.html",
+            verdicts=verdicts,
+            column=verdicts.columns[release],
         )

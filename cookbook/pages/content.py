@@ -12,7 +12,7 @@ from aiohttp import hdrs, web
 from aiohttp.abc import AbstractView
 from markupsafe import Markup
 
-from cookbook.differences import Hunk, differences
+from cookbook.differences import Hunk, differences, read_patch
 from cookbook.docs import Docs, Step
 from cookbook.messages import Message, read_messages
 from cookbook.pages.curl import CurlOnlyError, Line, read_line
@@ -58,6 +58,14 @@ class Production:
     details: Markup
     hunks: list[Hunk]
     tests: list[Test]
+
+
+@dataclass(frozen=True)
+class Patch:
+    """What an answer needs on aiohttp 4.0, and why."""
+
+    text: Markup
+    hunks: list[Hunk]
 
 
 @dataclass(frozen=True)
@@ -162,6 +170,14 @@ class Content:
             hunks=differences(self.source, source),
             tests=_sentences_of(self.recipe.production_tests),
         )
+
+    @cached_property
+    def patch_for_4_0(self) -> Patch | None:
+        patch = _read_if_there(self.recipe.patch_for_4_0)
+        if patch is None:
+            return None
+        text, hunks = read_patch(patch)
+        return Patch(block(text), hunks)
 
     @property
     def traps(self) -> list[Trap]:
