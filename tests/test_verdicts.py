@@ -12,12 +12,14 @@ from typing import Any
 
 import click
 import pytest
+from aiohttp import ClientSession, web
 from click.testing import CliRunner
 from packaging.requirements import Requirement
 from packaging.version import Version
 
 import app
 from cookbook.differences import read_patch
+from cookbook.pages.board import Board
 from cookbook.pages.rendering import render
 from cookbook.recipe import Recipe
 from cookbook.source import read_header
@@ -27,10 +29,11 @@ from cookbook.verdicts import (
     FAQ,
     Cell,
     Claim,
+    Column,
     Verdicts,
     read_verdicts,
 )
-from tests.servers import ROOT
+from tests.servers import ROOT, serving
 from verdicts import __main__ as program
 from verdicts import test_claims
 from verdicts.__main__ import claims_on, failing_test, refuse_errors
@@ -596,6 +599,19 @@ def test_a_branch_that_was_not_measured_says_so(tmp_path: Path) -> None:
     assert "master, not measured here." in page
     assert "/verdicts/master" not in page
     assert "/verdicts/3.14#" in page
+
+
+async def test_a_branch_that_was_not_measured_has_no_page() -> None:
+    empty = Column("master", "", {}, {})
+    board = Verdicts("3.11", {}, [], {}, {"master": empty})
+    application = web.Application()
+    application.add_routes(Board([], lambda: board).routes())
+    async with (
+        serving(application) as server,
+        ClientSession(server.url) as client,
+        client.get("verdicts/master") as response,
+    ):
+        assert response.status == 404
 
 
 def test_a_branch_counts_in_no_word(tmp_path: Path) -> None:
