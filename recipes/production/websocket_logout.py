@@ -104,16 +104,22 @@ class Settings(NamedTuple):
 
 
 class Goodbye(NamedTuple):
-    """What a close frame says. A reason has 123 bytes at most."""
+    """What a close frame says, and the seconds that the peer has for it.
+
+    A reason has 123 bytes at most.
+    """
 
     code: int
     reason: bytes
+    timeout: float = CLOSE_TIMEOUT
 
 
 LOGGED_OUT = Goodbye(4001, b"logged out")
 SHUTDOWN = Goodbye(WSCloseCode.GOING_AWAY, b"shutdown")
 TOO_SLOW = Goodbye(WSCloseCode.POLICY_VIOLATION, b"you do not read")
-TOO_FAST = Goodbye(WSCloseCode.POLICY_VIOLATION, b"too many messages")
+TOO_FAST = Goodbye(
+    WSCloseCode.POLICY_VIOLATION, b"too many messages", FLOOD_TIMEOUT
+)
 
 
 @dataclass(eq=False)
@@ -201,34 +207,25 @@ def interrupt(sockets: set[Socket], goodbye: Goodbye) -> None:
 
 
 async def close(socket: Socket) -> None:
-    """Say goodbye, and end the connection after `CLOSE_TIMEOUT`."""
+    """Say goodbye, and end the connection after its time-out."""
     # Without the abort, close() has no limit where the peer does not read.
     # Abort always: aiohttp closes the transport after a missed heartbeat, but
     # it stays open as long as there are unsent bytes.
-    timeout = CLOSE_TIMEOUT
-    if socket.goodbye is TOO_FAST:
-        timeout = FLOOD_TIMEOUT
-    loop = asyncio.get_running_loop()
-    loop.call_later(timeout, socket.transport.abort)
+    code, reason, timeout = socket.goodbye
+    asyncio.get_running_loop().call_later(timeout, socket.transport.abort)
     if not socket.transport.is_closing():
         # Now close() waits until all is sent, not only until there is room.
         socket.transport.set_write_buffer_limits(0)
-    code, reason = socket.goodbye
     try:
         await socket.ws.close(code=code, message=reason)
     except asyncio.CancelledError:
-        if is_cancelled():
-            raise
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise  # somebody cancels us
         # In aiohttp 3.14.5 all sends wait for room on one future. Where one was
         # interrupted, close() raises at once, and only the abort is left. The
         # server must not end before it.
-        await asyncio.sleep(CLOSE_TIMEOUT)
-
-
-def is_cancelled() -> bool:
-    """Tell whether somebody has cancelled this task."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
+        await asyncio.sleep(timeout)
 
 
 @routes.post("/logout")

@@ -193,7 +193,7 @@ async def test_a_websocket_of_a_foreign_origin_is_refused(
     answer = await send(server, b"ws", UPGRADE, origin)
     assert status_of(answer) == 403
     _, _, body = answer.partition(b"\r\n\r\n")
-    assert json.loads(body) == {"error": "the Origin is foreign"}
+    assert json.loads(body)["error"].startswith("the Origin is foreign")
 
 
 async def test_a_silent_websocket_does_not_hold_up_the_shutdown(

@@ -212,7 +212,8 @@ async def close_sockets(app: web.Application) -> None:
     for socket in app[SOCKETS]:
         asyncio.get_running_loop().call_later(WAIT, socket.transport.abort)
         goodbyes.append(socket.ws.close(code=WSCloseCode.GOING_AWAY))
-    await asyncio.gather(*goodbyes)
+    # A send that comes too late may cancel the goodbye that waits behind it.
+    await asyncio.gather(*goodbyes, return_exceptions=True)
 
 
 def create_app(*, redis_url: str = "redis://localhost") -> web.Application:
