@@ -188,6 +188,9 @@ async def keep_opening(
 
 @asynccontextmanager
 async def open_connections(path: Path) -> AsyncIterator[Connections]:
+    # A file that cannot be opened raises here. aiosqlite would try it in a
+    # thread, which prints a traceback if the server ends meanwhile.
+    sqlite3.connect(path).close()
     async with (
         connect(path, timeout=LOCK_WAIT, isolation_level=None) as writer,
         connect(path, timeout=LOCK_WAIT) as reader,

@@ -150,6 +150,9 @@ async def keep_opening(database: Database, stack: AsyncExitStack) -> None:
 
 @asynccontextmanager
 async def open_connections(path: Path) -> AsyncIterator[Connections]:
+    # A file that cannot be opened raises here. aiosqlite would try it in a
+    # thread, which prints a traceback if the server ends meanwhile.
+    sqlite3.connect(path).close()
     async with (
         # Without an isolation level sqlite3 begins no transaction by itself:
         # only transaction() does.
