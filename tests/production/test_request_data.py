@@ -4,6 +4,8 @@ import asyncio
 import io
 import json
 import logging
+import sys
+from http import HTTPStatus
 from pathlib import Path
 
 import pytest
@@ -72,7 +74,8 @@ async def test_a_body_beyond_the_limit_is_refused_in_json(
     body = io.BytesIO(b"x" * (2**20 + 1))
     async with client.post("login", data=body) as response:
         assert response.status == 413
-        reason = "Request Entity Too Large"
+        # Python 3.13 has another phrase for it than 3.11.
+        reason = HTTPStatus.REQUEST_ENTITY_TOO_LARGE.phrase
         assert await response.json() == {"error": reason}
 
 
@@ -122,7 +125,8 @@ async def test_a_client_that_disconnects_at_any_moment_costs_no_traceback(
     # Their turn comes before that of a connection that is made later.
     assert status_of(await send(server, b"")) == 200
     assert not [record for record in caplog.records if record.exc_info]
-    if not handler_cancellation:
+    # Seen on 3.11. On 3.13 no moment was met in which the handler notices.
+    if not handler_cancellation and sys.version_info < (3, 13):
         assert "the client has left" in caplog.text
 
 
