@@ -8,7 +8,6 @@ where they are used, and `tests/test_connection.py` holds each of them.
 """
 
 import asyncio
-import json
 import logging
 import re
 import socket
@@ -24,7 +23,7 @@ from aiohttp.log import access_logger
 from aiohttp.web_protocol import _ErrInfo
 from yarl import URL
 
-from cookbook.guard import HEADERS, SERVER, AccessLogger
+from cookbook.guard import HEADERS, SERVER, AccessLogger, explain
 
 HEADERS_TIMEOUT = 15.0
 """Seconds from the end of an answer, or from the connection, in which the next
@@ -286,14 +285,8 @@ class _Connection(web.RequestHandler):
             silence > self._limits.silence
             or self._body_seconds > self._limits.body
         ):
-            reason = "the body does not come"
-            self._break_off(
-                payload,
-                web.HTTPRequestTimeout(
-                    text=json.dumps({"error": reason}),
-                    content_type="application/json",
-                ),
-            )
+            error = explain(web.HTTPRequestTimeout(), "the body does not come")
+            self._break_off(payload, error)
 
     def _break_off(self, payload: StreamReader, error: Exception) -> None:
         """End the reading of a body; the connection ends with its answer.

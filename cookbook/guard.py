@@ -74,7 +74,7 @@ class Sites:
             ours = self._origins(request)
             is_foreign = len(origins) > 1 or not ours.issuperset(origins)
         if is_foreign:
-            raise _explain(
+            raise explain(
                 web.HTTPForbidden(),
                 "the Origin is foreign: this is for pages of this server, by "
                 "the name, port and scheme that it is asked by",
@@ -150,7 +150,7 @@ def _gate(sites: Sites, observers: list[Middleware]) -> Middleware:
         request: web.Request, handler: Handler
     ) -> web.StreamResponse:
         if not sites.is_ours(authority_of(request)):
-            raise _explain(
+            raise explain(
                 web.HTTPMisdirectedRequest(),
                 "this server does not go by the name in Host: start it with "
                 "--allow-host NAME",
@@ -159,7 +159,7 @@ def _gate(sites: Sites, observers: list[Middleware]) -> Middleware:
         if request.method in REFUSED_METHODS and not isinstance(
             found.http_exception, web.HTTPMethodNotAllowed
         ):
-            raise _explain(
+            raise explain(
                 web.HTTPMethodNotAllowed(
                     request.method, hdrs.METH_ALL - REFUSED_METHODS
                 ),
@@ -178,7 +178,8 @@ def _gate(sites: Sites, observers: list[Middleware]) -> Middleware:
     return gate
 
 
-def _explain(refusal: web.HTTPException, reason: str) -> web.HTTPException:
+def explain(refusal: web.HTTPException, reason: str) -> web.HTTPException:
+    """Let a refusal say why, in JSON."""
     refusal.content_type = "application/json"
     refusal.text = json.dumps({"error": reason})
     return refusal

@@ -9,7 +9,6 @@ that fails to close keeps no other open.
 """
 
 import asyncio
-import json
 import logging
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -19,7 +18,7 @@ from typing import NamedTuple
 from aiohttp import hdrs, web
 from aiosignal import Signal
 
-from cookbook.guard import UNAVAILABLE
+from cookbook.guard import UNAVAILABLE, explain
 
 logger = logging.getLogger(__name__)
 
@@ -115,10 +114,8 @@ class _Outage(web.DynamicResource):
         return None, set()
 
     async def _refuse(self, request: web.Request) -> web.Response:
-        body = json.dumps({"error": self._unavailable[self._app]})
-        raise web.HTTPServiceUnavailable(
-            text=body, content_type="application/json"
-        )
+        reason = self._unavailable[self._app]
+        raise explain(web.HTTPServiceUnavailable(), reason)
 
 
 class _Lifetime:

@@ -194,6 +194,16 @@ async def test_the_log_keeps_the_order_of_its_lines(
     )
 
 
+async def open_crowd(
+    process: Process,
+) -> list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Open more connections than the process has descriptors."""
+    return [
+        await asyncio.open_connection("127.0.0.1", process.port)
+        for _ in range(150)
+    ]
+
+
 async def test_a_want_of_descriptors_is_one_line_a_second(
     script: Path,
     tmp_path: Path,
@@ -205,10 +215,7 @@ async def test_a_want_of_descriptors_is_one_line_a_second(
         script, "--loop", "asyncio", cwd=tmp_path, **environment
     ) as process:
         start = time.monotonic()
-        crowd = [
-            await asyncio.open_connection("127.0.0.1", process.port)
-            for _ in range(150)
-        ]
+        crowd = await open_crowd(process)
         async with asyncio.timeout(TIMEOUT):
             while process.log.read_text().count("\n") < 3:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
@@ -239,10 +246,7 @@ async def test_uvloop_hangs_up_where_descriptors_are_wanting(
     async with running(
         script, "--loop", "uvloop", cwd=tmp_path, **environment
     ) as process:
-        crowd = [
-            await asyncio.open_connection("127.0.0.1", process.port)
-            for _ in range(150)
-        ]
+        crowd = await open_crowd(process)
         async with asyncio.timeout(TIMEOUT):
             assert await crowd[-1][0].read() == b""
         for _, writer in crowd:
