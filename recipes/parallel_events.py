@@ -32,7 +32,8 @@ import asyncio
 import json
 import os
 import re
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import NamedTuple
 
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -86,27 +87,16 @@ async def listen(request: web.Request) -> web.WebSocketResponse:
     return socket.ws
 
 
-# end of answer
-
-
-async def send(sockets: Iterable[Socket], **message: str) -> None:
+async def send(sockets: list[Socket], **message: str) -> None:
+    """Send a message to each, and drop who does not take it in time."""
     text = json.dumps(message)
-    # A copy: sockets come and go while a send waits.
-    rest = list(sockets)
-    while rest:
-        await send_in_time(rest, text)
-
-
-# answer
-async def send_in_time(rest: list[Socket], text: str) -> None:
-    try:
-        async with asyncio.timeout(WAIT):
-            while rest:
-                socket = rest.pop()
-                await socket.ws.send_str(text)
-    except (ConnectionError, TimeoutError):
-        # Drop it. Not by close(), which would wait until the client reads.
-        socket.transport.abort()
+    loop = asyncio.get_running_loop()
+    for socket in sockets:
+        # Not by close(), which would wait until the client reads.
+        too_late = loop.call_later(WAIT, socket.transport.abort)
+        with suppress(ConnectionError):
+            await socket.ws.send_str(text)
+        too_late.cancel()
 
 
 # end of answer
@@ -204,8 +194,7 @@ async def close_sockets(app: web.Application) -> None:
     for socket in app[SOCKETS]:
         asyncio.get_running_loop().call_later(WAIT, socket.transport.abort)
         goodbyes.append(socket.ws.close(code=WSCloseCode.GOING_AWAY))
-    # A send that comes too late may cancel the goodbye that waits behind it.
-    await asyncio.gather(*goodbyes, return_exceptions=True)
+    await asyncio.gather(*goodbyes)
 
 
 def create_app(*, redis_url: str = "redis://localhost") -> web.Application:
