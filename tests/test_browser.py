@@ -381,6 +381,7 @@ async def test_the_x_ray_counts_what_is_open(page: Page) -> None:
 async def test_a_trap_is_shown_beside_its_recipe(page: Page) -> None:
     await page.goto("/recipes/one_response")
     trap = page.locator("article", has_text="the second client waits forever")
+    await trap.locator("summary").first.click()
     await expect(trap.locator("ins").first).to_contain_text("+ ")
     await trap.get_by_role("button", name="Show me").click()
     last = trap.locator(".step").last
@@ -396,9 +397,11 @@ async def test_a_second_show_is_refused(
 ) -> None:
     await page.goto("/recipes/websocket_logout")
     slow = page.locator("article", has_text="that never reads")
+    await slow.locator("summary").first.click()
     await slow.get_by_role("button", name="Show me").click()
     await expect(slow.locator("[data-side=wrong]").first).to_contain_text("ann")
     other = page.locator("article", has_text="the echo is silent")
+    await other.locator("summary").first.click()
     await other.get_by_role("button", name="Show me").click()
     await expect(other.get_by_role("status")).to_contain_text("one at a time")
 
