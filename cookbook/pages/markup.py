@@ -1,16 +1,20 @@
 """Markdown, Python and differences, in HTML."""
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from typing import TYPE_CHECKING
+from itertools import groupby, takewhile
+from typing import TYPE_CHECKING, Literal
 
 from markupsafe import Markup
 
 from cookbook.differences import Hunk
+from cookbook.pages.references import address_of_code, split_text
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
+    from markdown_it.rules_core import StateCore
+    from markdown_it.token import Token
 
 
 @cache
@@ -18,7 +22,9 @@ def _markdown() -> "MarkdownIt":
     # Imported with the first page, as Pygments is: neither delays the start.
     from markdown_it import MarkdownIt
 
-    return MarkdownIt("commonmark", {"html": False})
+    markdown = MarkdownIt("commonmark", {"html": False})
+    markdown.core.ruler.push("references", _link_references)
+    return markdown
 
 
 def block(text: str) -> Markup:
@@ -29,6 +35,73 @@ def block(text: str) -> Markup:
 def inline(text: str) -> Markup:
     """Return a line of Markdown in HTML."""
     return Markup(_markdown().renderInline(text))  # noqa: S704 - made by Markdown
+
+
+def links_in(text: str) -> dict[str, str]:
+    """Return the links of a Markdown text: what is linked, and its address."""
+    links = {}
+    for paragraph in _markdown().parse(text):
+        tokens = iter(paragraph.children or ())
+        for token in tokens:
+            if token.type == "link_open":
+                label = takewhile(
+                    lambda each: each.type != "link_close", tokens
+                )
+                words = "".join(map(_text_of, label)).split()
+                links[" ".join(words)] = str(token.attrs["href"])
+    return links
+
+
+def _link_references(state: "StateCore") -> None:
+    for token in state.tokens:
+        if token.children:
+            token.children = list(_with_references(token.children))
+
+
+def _with_references(tokens: Sequence["Token"]) -> Iterator["Token"]:
+    """Return the tokens of a paragraph, with links around what they name.
+
+    What stands in a link already is left as it is.
+    """
+    depth = 0
+    for is_text, group in groupby(tokens, _is_text):
+        if is_text:
+            # As one: a reference may be broken over two lines.
+            text = "".join(map(_text_of, group))
+            parts = [(text, None)] if depth else split_text(text)
+            for part, address in parts:
+                yield from _linked(_new_token("text", "", 0, part), address)
+            continue
+        for token in group:
+            if token.type in {"link_open", "link_close"}:
+                depth += token.nesting
+            is_name = token.type == "code_inline" and not depth
+            address = address_of_code(token.content) if is_name else None
+            yield from _linked(token, address)
+
+
+def _linked(token: "Token", address: str | None) -> list["Token"]:
+    if address is None:
+        return [token]
+    opening = _new_token("link_open", "a", 1)
+    opening.attrs["href"] = address
+    return [opening, token, _new_token("link_close", "a", -1)]
+
+
+def _is_text(token: "Token") -> bool:
+    return token.type in {"text", "softbreak"}
+
+
+def _text_of(token: "Token") -> str:
+    return "\n" if token.type == "softbreak" else token.content
+
+
+def _new_token(
+    kind: str, tag: str, nesting: Literal[-1, 0, 1], content: str = ""
+) -> "Token":
+    from markdown_it.token import Token
+
+    return Token(kind, tag, nesting, content=content)
 
 
 def highlighted(source: str) -> Markup:
