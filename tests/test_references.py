@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cookbook.pages.markup import block, inline, links_in
+from cookbook.pages.markup import block, inline, links_in, unlinked
 from cookbook.pages.references import NAMES, read_names, split_text
 from tests.names import (
     ADDRESSES,
@@ -223,3 +223,9 @@ def test_the_program_takes_documented_names_from_an_index(
         "request.app": "aiohttp.web.Request.app",
         "web.AppKey": "aiohttp.web.AppKey",
     }
+
+
+def test_a_title_has_no_links() -> None:
+    assert unlinked("`web.AppKey` of aiohttp#1") == (
+        "<code>web.AppKey</code> of aiohttp#1"
+    )

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from markdown_it.rules_core import StateCore
     from markdown_it.token import Token
 
+UNLINKED = "unlinked"
+"""Tells Markdown to leave what the text names without a link."""
+
 
 @cache
 def _markdown() -> "MarkdownIt":
@@ -37,6 +40,12 @@ def inline(text: str) -> Markup:
     return Markup(_markdown().renderInline(text))  # noqa: S704 - made by Markdown
 
 
+def unlinked(text: str) -> Markup:
+    """Return a line of Markdown in HTML without links of its own: a title."""
+    html = _markdown().renderInline(text, {UNLINKED: True})
+    return Markup(html)  # noqa: S704 - made by Markdown
+
+
 def links_in(text: str) -> dict[str, str]:
     """Return the links of a Markdown text: what is linked, and its address."""
     links = {}
@@ -53,6 +62,8 @@ def links_in(text: str) -> dict[str, str]:
 
 
 def _link_references(state: "StateCore") -> None:
+    if UNLINKED in state.env:
+        return
     for token in state.tokens:
         if token.children:
             token.children = list(_with_references(token.children))

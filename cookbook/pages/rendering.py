@@ -35,4 +35,5 @@ def _templates() -> "Environment":
     templates.filters["folded"] = markup.folded
     templates.filters["code"] = markup.code
     templates.filters["inline"] = markup.inline
+    templates.filters["unlinked"] = markup.unlinked
     return templates
