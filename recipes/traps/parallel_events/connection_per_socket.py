@@ -31,7 +31,7 @@ import asyncio
 import json
 import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -48,10 +48,10 @@ class Socket(NamedTuple):
 REDIS = web.AppKey("REDIS", Redis)
 READY = web.AppKey("READY", asyncio.Event)
 SOCKETS = web.AppKey("SOCKETS", set[Socket])
-# Seconds that a send may take, or Redis.
+# Seconds that a client has to take a message, and Redis to answer.
 WAIT = 1.0
-# Of a channel.
-NAME = "[A-Za-z0-9_-]{1,64}"
+# The names that a channel may have.
+CHANNEL = "[A-Za-z0-9_-]{1,64}"
 
 routes = web.RouteTableDef()
 
@@ -78,6 +78,8 @@ async def listen(request: web.Request) -> web.WebSocketResponse:
         async for message in socket.ws:
             if message.type is WSMsgType.TEXT:
                 await send([socket], type="echo", data=message.data)
+            if message.type is WSMsgType.PING:
+                await send_in_time(socket, socket.ws.pong(message.data))
             # A flood of small messages would let nobody else run.
             await asyncio.sleep(0)
     finally:
@@ -88,16 +90,22 @@ async def listen(request: web.Request) -> web.WebSocketResponse:
     return socket.ws
 
 
+# end of answer
+
+
 async def send(sockets: list[Socket], **message: str) -> None:
-    """Send a message to each, and drop who does not take it in time."""
     text = json.dumps(message)
-    loop = asyncio.get_running_loop()
     for socket in sockets:
-        # Not by close(), which would wait until the client reads.
-        too_late = loop.call_later(WAIT, socket.transport.abort)
-        with suppress(ConnectionError):
-            await socket.ws.send_str(text)
-        too_late.cancel()
+        await send_in_time(socket, socket.ws.send_str(text))
+
+
+# answer
+async def send_in_time(socket: Socket, sending: Awaitable[object]) -> None:
+    # Abort who is late. close() would wait until the client reads.
+    timer = asyncio.get_running_loop().call_later(WAIT, socket.transport.abort)
+    with suppress(ConnectionError):
+        await sending
+    timer.cancel()
 
 
 # end of answer
@@ -126,15 +134,14 @@ def on_channel(app: web.Application, channel: str) -> list[Socket]:
 
 async def open_socket(request: web.Request) -> Socket:
     channel = request.query.get("channel", "news")
-    if not re.fullmatch(NAME, channel):
-        raise json_error(web.HTTPBadRequest, "channel must be a name")
-    ws = web.WebSocketResponse(heartbeat=20)
     transport = request.transport
+    # Without a transport, the client has left, and nobody reads this.
+    if transport is None or not re.fullmatch(CHANNEL, channel):
+        raise json_error(web.HTTPBadRequest, "channel must be a name")
+    # aiohttp's own pongs have no limit. Those of listen() have one.
+    ws = web.WebSocketResponse(heartbeat=20, autoping=False)
     try:
-        if transport is None:
-            raise ConnectionResetError
-        async with asyncio.timeout(WAIT):
-            await request.app[READY].wait()
+        await asyncio.wait_for(request.app[READY].wait(), WAIT)
         await ws.prepare(request)
     except TimeoutError:
         raise json_error(web.HTTPServiceUnavailable, "Redis is away") from None
@@ -148,7 +155,7 @@ def json_error(kind: type[web.HTTPError], reason: str) -> web.HTTPError:
     return kind(text=body, content_type="application/json")
 
 
-@routes.post(f"/channels/{{channel:{NAME}}}")
+@routes.post(f"/channels/{{channel:{CHANNEL}}}")
 async def publish(request: web.Request) -> web.Response:
     """Publish the body; answer how many sockets here are on the channel."""
     channel = request.match_info["channel"]
@@ -200,8 +207,8 @@ async def keep_reading(app: web.Application) -> None:
 async def close_sockets(app: web.Application) -> None:
     goodbyes = []
     for socket in app[SOCKETS]:
-        asyncio.get_running_loop().call_later(WAIT, socket.transport.abort)
-        goodbyes.append(socket.ws.close(code=WSCloseCode.GOING_AWAY))
+        goodbye = socket.ws.close(code=WSCloseCode.GOING_AWAY)
+        goodbyes.append(send_in_time(socket, goodbye))
     await asyncio.gather(*goodbyes)
 
 
