@@ -16,6 +16,16 @@ NOTHING = "(nothing for 1 s)"
 DIALOGUE = "\nTry it::\n"
 """The line that a dialogue begins after."""
 
+MARKS: dict[Kind, str] = {
+    "open": "$ python -m websockets ",
+    "run": "$ ",
+    "send": "> ",
+    "receive": "< ",
+    "closed": "Connection closed: ",
+    "log": "Log: ",
+}
+"""What a step begins with in a docstring, by its kind."""
+
 INDENT = "    "
 """What each line of a dialogue begins with."""
 
@@ -32,6 +42,11 @@ class Step:
     kind: Kind
     text: str
     output: str = ""
+
+    @property
+    def line(self) -> str:
+        """The step as it stands in the docstring, without its output."""
+        return MARKS[self.kind] + self.text
 
     @property
     def promised(self) -> str:
@@ -62,6 +77,23 @@ class Docs:
     text: str
     dialogue: list[Step]
     details: str
+
+    @property
+    def prose(self) -> str:
+        """The text and the details."""
+        return f"{self.text}\n\n{self.details}"
+
+    @property
+    def first_sentence(self) -> str:
+        """The first sentence of the text, on one line."""
+        text = " ".join(self.text.split())
+        return re.split(r"(?<=[.!?])\s", text, maxsplit=1)[0]
+
+    @property
+    def good_to_know(self) -> str:
+        """The details, without the words that they begin with."""
+        text = self.details.removeprefix("Good to know:").strip()
+        return text[:1].upper() + text[1:]
 
     @classmethod
     def parse(cls, docstring: str) -> Self:
@@ -98,15 +130,7 @@ def _is_of_dialogue(line: str) -> bool:
 
 
 def _new_step(line: str) -> Step | None:
-    kinds: dict[str, Kind] = {
-        "$ python -m websockets ": "open",
-        "$ ": "run",
-        "> ": "send",
-        "< ": "receive",
-        "Connection closed: ": "closed",
-        "Log: ": "log",
-    }
-    for mark, kind in kinds.items():
+    for kind, mark in MARKS.items():
         if line.startswith(mark):
             return Step(kind, line.removeprefix(mark))
     return None

@@ -22,7 +22,6 @@ from cookbook.guard import UNAVAILABLE, protect
 from cookbook.messages import KINDS, read_messages
 from cookbook.mount import mount
 from cookbook.pages import add_pages
-from cookbook.pages.content import first_sentence
 from cookbook.pages.index import MAX_ADDRESS
 from cookbook.recipe import Module, Recipe
 from cookbook.source import read_answer, read_header
@@ -171,7 +170,7 @@ async def test_the_index_lists_every_question_with_its_answer(
     items = re.findall("<li .*?</li>", page, re.DOTALL)
     for item, recipe in zip(items, app.COOKBOOK, strict=True):
         assert recipe.docs.title in text_of(item)
-        sentence = first_sentence(recipe.docs.text).replace("`", "")
+        sentence = recipe.docs.first_sentence.replace("`", "")
         assert sentence in text_of(item)
 
 

@@ -54,10 +54,16 @@ class Production:
     """The file for production, and what it changes in the answer."""
 
     prefix: str
+    docs: Docs
+    source: str
     summary: Markup
     details: Markup
     hunks: list[Hunk]
     tests: list[Test]
+
+    @property
+    def header(self) -> Header:
+        return read_header(self.source)
 
 
 @dataclass(frozen=True)
@@ -101,7 +107,7 @@ class Content:
     @property
     def summary(self) -> Markup:
         """The first sentence of the answer."""
-        return inline(first_sentence(self.recipe.docs.text))
+        return inline(self.recipe.docs.first_sentence)
 
     @cached_property
     def answer(self) -> Markup:
@@ -110,7 +116,7 @@ class Content:
     @cached_property
     def details(self) -> Markup:
         """What is good to know."""
-        return block(_without_heading(self.recipe.docs.details))
+        return block(self.recipe.docs.good_to_know)
 
     @cached_property
     def plays(self) -> list[Play]:
@@ -165,8 +171,10 @@ class Content:
         docs = Docs.of_source(source)
         return Production(
             prefix=f"/production{self.prefix}",
+            docs=docs,
+            source=source,
             summary=block(docs.text),
-            details=block(_without_heading(docs.details)),
+            details=block(docs.good_to_know),
             hunks=differences(self.source, source),
             tests=_sentences_of(self.recipe.production_tests),
         )
@@ -184,18 +192,8 @@ class Content:
         return self.recipe.traps
 
 
-def first_sentence(text: str) -> str:
-    """Return the first sentence of a Markdown text, on one line."""
-    return re.split(r"(?<=[.!?])\s", " ".join(text.split()), maxsplit=1)[0]
-
-
 def _read_if_there(file: Path) -> str | None:
     return file.read_text(encoding="utf-8") if file.exists() else None
-
-
-def _without_heading(text: str) -> str:
-    text = text.removeprefix("Good to know:").strip()
-    return text[:1].upper() + text[1:]
 
 
 def _read_play(step: Step) -> Play:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import re
 from collections.abc import Callable
 from functools import lru_cache
 from hashlib import sha256
@@ -75,6 +76,31 @@ class Document:
         return _Answer(self._render(), self._media_type, self._cache_control)
 
 
+class Negotiated:
+    """A page, or the same as Markdown for who prefers that.
+
+    The Markdown has an address of its own too, `markdown_path`.
+    """
+
+    def __init__(
+        self, page: Document, markdown: Document, markdown_path: str
+    ) -> None:
+        self._page = page
+        self._markdown = markdown
+        self._markdown_path = markdown_path
+
+    async def respond(self, request: web.Request) -> web.Response:
+        """Send the one that `Accept` weighs more; a browser gets the page."""
+        accept = ",".join(request.headers.getall(hdrs.ACCEPT, []))
+        if prefers_markdown(accept):
+            response = await self._markdown.respond(request)
+            response.headers[hdrs.CONTENT_LOCATION] = self._markdown_path
+        else:
+            response = await self._page.respond(request)
+        response.headers[hdrs.VARY] = f"{hdrs.ACCEPT}, {hdrs.ACCEPT_ENCODING}"
+        return response
+
+
 class _Answer:
     """A text as it is sent: plain and compressed, with all its headers."""
 
@@ -106,6 +132,39 @@ class _Answer:
             headers = self._of_gzipped.copy()
             return web.Response(body=self._gzipped, headers=headers)
         return web.Response(body=self._body, headers=self._headers.copy())
+
+
+@lru_cache(maxsize=64)
+def prefers_markdown(accept: str) -> bool:
+    """Tell whether Markdown is preferred to HTML (RFC 9110, 12.5.1).
+
+    Where both weigh the same, it is if it is named: no browser does that.
+    """
+    weights = dict(map(_read_range, accept.lower().split(",")))
+
+    def weigh(*ranges: str) -> float:
+        return next((weights[each] for each in ranges if each in weights), 0)
+
+    html = weigh("text/html", "text/*", "*/*")
+    markdown = weigh("text/markdown", "text/*", "*/*")
+    is_named = "text/markdown" in weights
+    return markdown > html or (is_named and markdown == html > 0)
+
+
+def _read_range(item: str) -> tuple[str, float]:
+    """Return a media range and its weight, from 0 to 1.
+
+    One that cannot be read weighs nothing.
+    """
+    media_range, *parameters = (part.strip() for part in item.split(";"))
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "q":
+            is_weight = re.fullmatch(
+                r"0(\.\d{0,3})?|1(\.0{0,3})?", value.strip()
+            )
+            return media_range, float(is_weight[0]) if is_weight else 0
+    return media_range, 1
 
 
 @lru_cache(maxsize=64)

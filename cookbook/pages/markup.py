@@ -1,6 +1,7 @@
 """Markdown, Python and differences, in HTML."""
 
 import ast
+import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from itertools import groupby, takewhile
@@ -44,6 +45,14 @@ def unlinked(text: str) -> Markup:
     """Return a line of Markdown in HTML without links of its own: a title."""
     html = _markdown().renderInline(text, {UNLINKED: True})
     return Markup(html)  # noqa: S704 - made by Markdown
+
+
+def fenced(text: str, language: str) -> str:
+    """Return a text as a block of code in Markdown."""
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    lines = text.removesuffix("\n")
+    return f"{fence}{language}\n{lines}\n{fence}"
 
 
 def links_in(text: str) -> dict[str, str]:

@@ -9,7 +9,8 @@ from aiohttp import hdrs, web
 
 from cookbook.guard import SITES
 from cookbook.pages.content import Content
-from cookbook.pages.documents import Document
+from cookbook.pages.documents import Document, Negotiated
+from cookbook.pages.programs import MarkdownPages
 from cookbook.pages.rendering import render
 from cookbook.pages.shows import Shows
 from cookbook.recipe import Recipe
@@ -39,12 +40,16 @@ class RecipePage:
         self._x_ray = x_ray
         self._shows = shows
         self._page = Document(self._render, state=lambda: self._content.broken)
+        self._markdown = MarkdownPages(self._content, read_verdicts)
 
     def routes(self) -> list[web.RouteDef]:
         """Return all that is served below the path of the page."""
         recipe, page = self._recipe, self._recipe.page
+        markdown = self._markdown
+        negotiated = Negotiated(self._page, markdown.document, markdown.path)
         routes = [
-            web.get(page, self._page.respond),
+            web.get(page, negotiated.respond),
+            *markdown.routes(),
             web.get(f"{page}/x-ray", self.watch, allow_head=False),
             web.post(f"{page}/forget", self.forget),
             web.post(f"{page}/traps/{{name}}", self.show),

@@ -36,6 +36,7 @@ _REFERENCE = re.compile(
       | RFC\s(?P<rfc>\d+)
         (?:,\s(?=section\s|\d+\.)(?:section\s)?(?P<section>\d+(?:\.\d+)*))?
       | PEP\s(?P<pep>\d+)
+      | (?P<file>production/\w+\.py)
     )
     (?!\w)
     """,
@@ -88,6 +89,8 @@ def _address_of_reference(match: re.Match[str]) -> str | None:
         return f"{address}#section-{section}" if section else address
     if number := match["pep"]:
         return f"https://peps.python.org/pep-{number:0>4}/"
+    if file := match["file"]:
+        return f"/recipes/{file}"
     name = match["repository"]
     repository = name if "/" in name else REPOSITORIES.get(name)
     if repository is None:

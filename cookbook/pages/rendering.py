@@ -11,18 +11,26 @@ if TYPE_CHECKING:
 
 
 def render(template: str, **values: Any) -> str:
-    """Return a page; a value that a template lacks is an error."""
+    """Return a page; a value that a template lacks is an error.
+
+    Values are escaped in HTML alone.
+    """
     return _templates().get_template(template).render(values)
 
 
 @cache
 def _templates() -> "Environment":
     # Imported with the first page: it does not delay the start.
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from jinja2 import (
+        Environment,
+        PackageLoader,
+        StrictUndefined,
+        select_autoescape,
+    )
 
     templates = Environment(
         loader=PackageLoader("cookbook.pages"),
-        autoescape=True,
+        autoescape=select_autoescape(["html"]),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -30,10 +38,12 @@ def _templates() -> "Environment":
         auto_reload=False,
     )
     templates.globals["static"] = assets_path()
+    templates.filters["fenced"] = markup.fenced
     templates.filters["highlighted"] = markup.highlighted
     templates.filters["difference"] = markup.difference
     templates.filters["folded"] = markup.folded
     templates.filters["code"] = markup.code
+    templates.filters["links_in"] = markup.links_in
     templates.filters["inline"] = markup.inline
     templates.filters["unlinked"] = markup.unlinked
     return templates

@@ -8,12 +8,14 @@ from pathlib import Path
 from aiohttp import web
 
 from cookbook.guard import UNAVAILABLE
+from cookbook.messages import read_messages
 from cookbook.pages.assets import asset_routes
 from cookbook.pages.board import Board
 from cookbook.pages.content import Content
 from cookbook.pages.documents import RENDERING
 from cookbook.pages.errors import ErrorsPage
 from cookbook.pages.index import IndexPage, UnknownPages
+from cookbook.pages.programs import Programs
 from cookbook.pages.recipe_page import RecipePage
 from cookbook.pages.shows import Shows
 from cookbook.recipe import Recipe
@@ -41,6 +43,10 @@ def add_pages(app: web.Application, recipes: Sequence[Recipe]) -> None:
     index = IndexPage(contents, messages)
     app.add_routes(index.routes())
     app.add_routes(ErrorsPage(messages).routes())
+    programs = Programs(
+        contents, verdicts, lambda: len(read_messages(messages))
+    )
+    app.add_routes(programs.routes())
     for number in range(1, len(recipes) + 1):
         page = RecipePage(number, contents, verdicts, x_ray, shows)
         app.add_routes(page.routes())

@@ -1,0 +1,179 @@
+"""What programs read: pages as Markdown, all values as JSON, `/llms.txt`."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from aiohttp import web
+
+from cookbook.differences import Hunk
+from cookbook.docs import Docs
+from cookbook.pages.content import Content
+from cookbook.pages.documents import Document
+from cookbook.pages.rendering import render
+from cookbook.verdicts import Verdicts
+
+
+class MarkdownPages:
+    """The page of a recipe, and that of its production file, as Markdown."""
+
+    def __init__(
+        self, content: Content, read_verdicts: Callable[[], Verdicts]
+    ) -> None:
+        self.path = f"{content.recipe.page}.md"
+        self.document = Document(
+            self._render, "text/markdown", state=lambda: content.broken
+        )
+        self._content = content
+        self._read_verdicts = read_verdicts
+        self._production = Document(self._render_production, "text/markdown")
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes of both, as far as there are both."""
+        routes = [web.get(self.path, self.document.respond)]
+        if self._content.recipe.production_file.exists():
+            path = f"/recipes/production/{self._content.module}.md"
+            routes.append(web.get(path, self._production.respond))
+        return routes
+
+    def _render(self) -> str:
+        verdicts = self._read_verdicts()
+        return render(
+            "recipe.md",
+            content=self._content,
+            verdicts=verdicts,
+            claims=verdicts.of_question(self._content.number),
+        )
+
+    def _render_production(self) -> str:
+        return render("production.md", content=self._content)
+
+
+class Programs:
+    """`/llms.txt`, and the values of all pages as JSON."""
+
+    def __init__(
+        self,
+        contents: Sequence[Content],
+        read_verdicts: Callable[[], Verdicts],
+        count_messages: Callable[[], int],
+    ) -> None:
+        self._contents = contents
+        self._read_verdicts = read_verdicts
+        self._count_messages = count_messages
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes of the three."""
+        llms = Document(self._list_pages, "text/plain")
+        recipes = Document(
+            lambda: _dump([_recipe_values(each) for each in self._contents]),
+            "application/json",
+            state=lambda: [content.broken for content in self._contents],
+        )
+        verdicts = Document(
+            lambda: _dump(_verdict_values(self._read_verdicts())),
+            "application/json",
+        )
+        return [
+            web.get("/llms.txt", llms.respond),
+            web.get("/recipes.json", recipes.respond),
+            web.get("/verdicts.json", verdicts.respond),
+        ]
+
+    def _list_pages(self) -> str:
+        return render(
+            "llms.txt",
+            contents=self._contents,
+            messages=self._count_messages(),
+        )
+
+
+def _dump(values: object) -> str:
+    return json.dumps(values, ensure_ascii=False, indent=1)
+
+
+def _recipe_values(content: Content) -> dict[str, Any]:
+    """Return what the page of a recipe shows."""
+    recipe, production = content.recipe, content.production
+    return {
+        "number": content.number,
+        "name": content.module,
+        "question": content.question,
+        "address": recipe.page,
+        "markdown": f"{recipe.page}.md",
+        "not_served": content.broken,
+        **_docs_values(recipe.docs),
+        **asdict(content.header),
+        "answer": content.answer_lines,
+        "prefix": content.prefix,
+        "endpoints": [asdict(endpoint) for endpoint in content.endpoints],
+        "source": content.source,
+        "starter_test": content.starter_test,
+        "tests": [test.sentence for test in content.tests],
+        "production": production
+        and {
+            "markdown": f"/recipes/production/{content.module}.md",
+            "prefix": production.prefix,
+            **_docs_values(production.docs),
+            **asdict(production.header),
+            "source": production.source,
+            "difference": _lines_of(production.hunks),
+            "tests": [test.sentence for test in production.tests],
+        },
+        "traps": [
+            {
+                "name": trap.name,
+                "address": f"{recipe.page}#{trap.name}",
+                "title": trap.docs.title,
+                **_docs_values(trap.docs),
+                "pair": trap.pair.relative_to(recipe.file.parent).as_posix(),
+                "difference": _lines_of(trap.hunks),
+            }
+            for trap in content.traps
+        ],
+        "messages": [f"/errors#{message.name}" for message in content.messages],
+    }
+
+
+def _docs_values(docs: Docs) -> dict[str, object]:
+    return {
+        "text": docs.text,
+        "dialogue": [asdict(step) for step in docs.dialogue],
+        "good_to_know": docs.good_to_know,
+    }
+
+
+def _lines_of(hunks: list[Hunk]) -> list[list[str]]:
+    return [hunk.lines for hunk in hunks]
+
+
+def _verdict_values(verdicts: Verdicts) -> dict[str, Any]:
+    """Return what the board shows, with what was printed."""
+    columns = verdicts.columns.values()
+    return {
+        "faq": verdicts.faq,
+        "edition": verdicts.edition,
+        "python": verdicts.python,
+        "versions": {column.name: column.version for column in columns},
+        "claims": [
+            {
+                **asdict(claim),
+                "address": f"/verdicts#{claim.name}",
+                "edition": claim.edition,
+                "word": claim.word,
+                "cells": {
+                    column.name: asdict(column.of_claim(claim))
+                    for column in columns
+                },
+            }
+            for claim in verdicts.claims
+        ],
+        "recipes": {
+            module: {
+                column.name: asdict(column.of_recipe(module))
+                for column in columns
+            }
+            for module in verdicts.recipes
+        },
+    }
