@@ -52,11 +52,15 @@ def read_source(source: str) -> Readability:
     docstrings = set(_docstring_lines(tree))
     lines: set[int] = set()
     tokens = 0
+    # Since Python 3.12 an f-string is many tokens. It counts as one, as before.
+    depth = 0
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         covered = set(range(token.start[0], token.end[0] + 1)) - docstrings
         if token.type not in LAYOUT and covered:
             lines |= covered
-            tokens += 1
+            tokens += depth == 0
+        kind = tokenize.tok_name[token.type]
+        depth += kind.endswith("STRING_START") - kind.endswith("STRING_END")
     functions = [node for node in ast.walk(tree) if isinstance(node, Function)]
     return Readability(
         lines=len(lines),

@@ -25,6 +25,11 @@ def test_tokens_are_counted_for_each_line_of_code() -> None:
     assert read_source("first = 1\nsecond = [1]\n").tokens_per_line == 4
 
 
+def test_an_fstring_is_one_token_on_every_python() -> None:
+    source = """text = f"a {first} b {f'{second}'} c"\n"""
+    assert read_source(source).tokens_per_line == 3
+
+
 def test_functions_and_blocks_are_measured() -> None:
     figures = read_source(SOURCE)
     assert figures.longest_function == 5

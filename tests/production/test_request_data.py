@@ -4,12 +4,12 @@ import asyncio
 import io
 import json
 import logging
-import sys
 from http import HTTPStatus
 from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession, WSMsgType, web
+from aiohttp.typedefs import Handler
 
 from recipes.production import request_data
 from tests.conftest import Serve
@@ -125,9 +125,44 @@ async def test_a_client_that_disconnects_at_any_moment_costs_no_traceback(
     # Their turn comes before that of a connection that is made later.
     assert status_of(await send(server, b"")) == 200
     assert not [record for record in caplog.records if record.exc_info]
-    # Seen on 3.11. On 3.13 no moment was met in which the handler notices.
-    if not handler_cancellation and sys.version_info < (3, 13):
-        assert "the client has left" in caplog.text
+
+
+@pytest.mark.parametrize("path", ["stream", "ws"])
+async def test_a_handler_that_writes_after_a_disconnect_costs_one_line(
+    serve: Serve,
+    application: web.Application,
+    path: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    has_started = asyncio.Event()
+    has_ended = asyncio.Event()
+
+    @web.middleware
+    async def outlast(
+        request: web.Request, handler: Handler
+    ) -> web.StreamResponse:
+        has_started.set()
+        while request.transport:  # noqa: ASYNC110 - nothing tells of its end
+            await asyncio.sleep(0)
+        try:
+            return await handler(request)
+        finally:
+            has_ended.set()
+
+    application.middlewares.insert(0, outlast)
+    server = await serve(application)
+    _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    upgrade = UPGRADE if path == "ws" else b""
+    writer.write(b"GET /%b HTTP/1.1\r\n" % path.encode())
+    writer.write(b"Host: localhost\r\nX-Request-ID: abc-123\r\n")
+    writer.write(upgrade + b"\r\n")
+    async with asyncio.timeout(TIMEOUT):
+        await has_started.wait()
+        writer.close()
+        await has_ended.wait()
+    assert "request abc-123: the client has left" in caplog.messages
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 async def test_a_connection_error_of_our_own_is_a_500(serve: Serve) -> None:
