@@ -7,7 +7,7 @@ from cookbook.recipe import Recipe
 from tests.servers import ROOT
 
 README = ROOT / "README.md"
-HEAD = "| question | file | address |\n|--|--|--|\n"
+HEAD = "| question | file | page |\n|--|--|--|\n"
 
 
 def with_table(readme: str, recipes: Iterable[Recipe]) -> str:
@@ -18,12 +18,12 @@ def with_table(readme: str, recipes: Iterable[Recipe]) -> str:
 
 
 def row_of(recipe: Recipe) -> str:
-    """Return a recipe's question, with links to its file and to itself."""
+    """Return a recipe's question, with links to its file and to its page."""
     file = f"recipes/{recipe.file.name}"
-    address = f"http://localhost:8080{recipe.prefix}"
+    address = f"http://localhost:8080{recipe.page}"
     return (
         f"| {recipe.docs.title} | [{file}]({file}) "
-        f"| [{recipe.prefix}]({address}) |"
+        f"| [{recipe.page}]({address}) |"
     )
 
 

@@ -488,6 +488,64 @@ async def test_a_page_that_is_not_there_searches_for_its_words(
             assert "<h1>No such page</h1>" in await response.text()
 
 
+@pytest.mark.parametrize(
+    ("path", "page"),
+    [
+        ("/recipes", "/"),
+        ("/recipes/", "/"),
+        ("/recipes/route-table", "/recipes/route_table"),
+        ("/recipes/route-table/", "/recipes/route_table"),
+        ("/recipes/route_table/?q=1", "/recipes/route_table"),
+        ("/recipes/route-table.py", "/recipes/route_table.py"),
+        ("/recipes/route-table.md", "/recipes/route_table.md"),
+        ("/recipes/route-table/tests", "/recipes/route_table/tests"),
+        ("/recipes/database/", "/recipes/database"),
+        (
+            "/recipes/production/after-response",
+            "/recipes/after_response#in-production",
+        ),
+        (
+            "/recipes/production/after_response/",
+            "/recipes/after_response#in-production",
+        ),
+        (
+            "/recipes/production/after-response.md",
+            "/recipes/production/after_response.md",
+        ),
+    ],
+)
+async def test_what_a_page_may_be_called_leads_to_it(
+    client: ClientSession, path: str, page: str
+) -> None:
+    async with client.get(path, allow_redirects=False) as response:
+        assert response.status == 308
+        assert response.headers["Location"] == page
+    async with client.get(page) as response:
+        assert response.status == 200
+
+
+async def test_what_is_no_name_of_a_page_leads_nowhere(
+    client: ClientSession,
+) -> None:
+    for path in (
+        "/recipes/route-tables",
+        "/recipes/route-table/other",
+        "/recipes/route-table.pyc",
+        "/recipes/production/route-table",
+        "/recipes/testing",
+    ):
+        async with client.get(path, allow_redirects=False) as response:
+            assert response.status == 404, path
+
+
+async def test_the_readme_leads_to_pages(client: ClientSession) -> None:
+    readme = await asyncio.to_thread((ROOT / "README.md").read_text)
+    paths = re.findall(r"\(http://localhost:8080(/[^)]*)\)", readme)
+    assert len(paths) == len(app.COOKBOOK)
+    for path in paths:
+        assert "<h1>" in await get(client, path)
+
+
 async def test_a_program_gets_a_plain_404(client: ClientSession) -> None:
     for path in ("/no-such-page", "/database/no-such-page"):
         async with client.get(path) as response:

@@ -17,6 +17,7 @@ from cookbook.pages.errors import ErrorsPage
 from cookbook.pages.index import IndexPage, UnknownPages
 from cookbook.pages.programs import Programs
 from cookbook.pages.recipe_page import RecipePage
+from cookbook.pages.redirects import redirects
 from cookbook.pages.shows import Shows
 from cookbook.recipe import Recipe
 from cookbook.verdicts import read_verdicts
@@ -52,6 +53,7 @@ def add_pages(app: web.Application, recipes: Sequence[Recipe]) -> None:
         app.add_routes(page.routes())
     app.add_routes(Board(recipes, verdicts).routes())
     app.add_routes(asset_routes())
+    app.add_routes(redirects(recipes))
     # The last: what comes first is asked first.
     app.router.register_resource(UnknownPages(index))
 
