@@ -21,6 +21,7 @@ KINDS = {
     "session": "aiohttp-session",
     "sqlite": "SQLite and aiosqlite",
     "redis": "redis-py",
+    "test": "pytest-aiohttp and pytest-asyncio",
     "browser": "Messages of a browser",
     "symptom": "Wrong without a message",
 }
@@ -42,8 +43,9 @@ class Cause:
 class Message:
     """A message, or what a reader says who got none (`kind` is "symptom").
 
-    `text` is the part that never changes; `...` stands for what does. The most
-    frequent cause is the first. `exceptions` have dotted names. `releases` are
+    `text` is the part that never changes; `...` stands for what does. `also`
+    are the texts of other releases and systems. The most frequent cause is the
+    first. `exceptions` have dotted names. `releases` are
     requirements, such as `aiohttp>=3.10`: none is where they are not known.
     `program` is a source that gets the message, and `without` says why there
     is none. `see` are issues, such as `aiohttp#2996`.
@@ -53,6 +55,7 @@ class Message:
     text: str
     kind: str
     causes: list[Cause]
+    also: list[str] = field(default_factory=list)
     exceptions: list[str] = field(default_factory=list)
     releases: list[str] = field(default_factory=list)
     recipe: str | None = None

@@ -6,6 +6,7 @@ Its frames count nothing, except for whose they are.
 
 import re
 from dataclasses import dataclass
+from html import unescape
 
 MAX_LINES = 400
 """Lines that are read, from the end."""
@@ -23,7 +24,7 @@ OURS = frozenset(OUR_PACKAGES.split())
 
 OTHER_PACKAGES = """
 asyncpg boto3 botocore bottle celery cherrypy django eventlet falcon fastapi
-flask gevent google grpc gunicorn httpcore httplib2 httpx kafka keras kombu
+flask gevent google grpc httpcore httplib2 httpx kafka keras kombu
 matplotlib motor mysql mysqldb numpy pandas paramiko pika pip playwright psycopg
 psycopg2 pymongo pymysql pyramid requests sanic scipy scrapy selenium sklearn
 sqlalchemy starlette tensorflow torch tornado twisted urllib3 uvicorn werkzeug
@@ -41,9 +42,11 @@ OTHER_LANGUAGE = re.compile(
 """What a program in JavaScript, Java, Go or Rust prints."""
 
 OTHER_PROGRAM = re.compile(
-    r"(?i)\b(?:apt|apt-get|bash|brew|cargo|curl|docker|ffmpeg|git|haproxy"
-    r"|kubectl|mongod?|mysqld?|nginx|psql|rsync|scp|sh|ssh|sudo|systemd|telnet"
-    r"|wget|zsh)(?:\[\d+\])?: |\bsqlstate\b|\bfatal: |\(hy000\)"
+    r"(?i)\b(?:apt|apt-get|awk|bash|brew|cargo|cat|cp|curl|docker|ffmpeg|find"
+    r"|git|grep|gzip|haproxy|head|kubectl|make|mongod?|mount|mysqld?|nc|nginx"
+    r"|openssl|ping6?|psql|rm|rsync|scp|sed|sftp|sh|sort|ssh|sudo|systemd|tail"
+    r"|tar|tee|telnet|wget|xargs|zsh)(?:\[\d+\])?: "
+    r"|\bsqlstate\b|\bfatal: |\(hy000\)|\bSQLITE_[A-Z]+\b"
     r"|kex_exchange_identification|error response from daemon|\(retry\(total="
 )
 """The line of a program that prints its own name first, or its own codes."""
@@ -64,6 +67,15 @@ INDENTATION = tuple(" \t|│E")
 PACKAGE = re.compile(r"(?:site|dist)-packages[/\\](\w+)")
 DECORATION = re.compile(r"^(?:E\s{2,}|[\s|+│╭╰─┆>❱-]+)+")
 """What pytest, exception groups and pretty printers put before a line."""
+
+COLOUR = re.compile(r"\x1b\[[\d;]*m")
+"""What a terminal is told by a log in colours."""
+
+ENTITY = re.compile("&(?:#x?[0-9a-fA-F]+|quot|lt|gt|amp);")
+"""A character as a page of HTML has it."""
+
+IN_JSON = "Traceback (most recent call last):\\n"
+"""Begins a traceback in JSON."""
 
 SUFFIXES = (
     "Cancelled|Disconnected|Error|Exception|Exhausted|Exit|Found|Group|Interrupt"
@@ -134,9 +146,11 @@ class Pasted:
 
 def read(text: str) -> Pasted:
     """Read what somebody pastes, of which the end counts."""
-    if "\n" not in text:
-        # A traceback in JSON.
-        text = text.replace("\\n", "\n")
+    text = COLOUR.sub("", text)
+    if ENTITY.search(text):
+        text = unescape(text)
+    if "\n" not in text or IN_JSON in text:
+        text = text.replace("\\n", "\n").replace('\\"', '"')
     of_other_language = bool(OTHER_LANGUAGE.search(text))
     rows = _rows(text)
     names = [_named(row) for row in rows]
@@ -145,8 +159,11 @@ def read(text: str) -> Pasted:
         # Warnings are printed beside an exception, and seldom are its cause.
         if name and (last < 0 or not name["name"].endswith("Warning")):
             last = at
-    is_of_others = of_other_language or _is_of_others(
-        names[last] if last >= 0 else None, text
+    named = names[last] if last >= 0 else None
+    is_of_others = (
+        of_other_language
+        or _is_of_others(named, text)
+        or (named is None and _names_others(text))
     )
     lines = []
     start = 0
@@ -214,6 +231,10 @@ def _is_of_others(name: re.Match[str] | None, text: str) -> bool:
 
 
 def _is_of_a_stranger(row: str) -> bool:
-    words = set(re.findall(r"[a-z_]\w+", row.lower()))
-    names_package = bool(words & FOREIGN) and not words & OURS
-    return names_package or OTHER_PROGRAM.search(row) is not None
+    return _names_others(row) or OTHER_PROGRAM.search(row) is not None
+
+
+def _names_others(text: str) -> bool:
+    """Tell whether a text names others' packages, and none of ours."""
+    words = set(re.findall(r"[a-z_]\w+", text.lower()))
+    return bool(words & FOREIGN) and not words & OURS

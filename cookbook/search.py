@@ -13,7 +13,7 @@ import math
 import re
 import sqlite3
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
@@ -95,7 +95,7 @@ SHORT = 18
 MIN_PART = 12
 """Characters of the beginning of a message that find it, while typing."""
 
-COMMON = re.compile("HTTP|InvalidURL|TooManyRedirects")
+COMMON = re.compile("HTTP|InvalidURL|TooManyRedirects|ClientError$")
 """Exceptions of aiohttp that are called as those of other packages."""
 
 QUOTES = str.maketrans("\u2018\u2019\u201c\u201d`", "''\"\"'")
@@ -106,7 +106,8 @@ NUMBER = re.compile(r"\s\(\d+\)")
 QUESTION_WORDS = """
 a about aiohttp all am an and any are as at be been but by can cannot cant
 cookbook could create do does doesn doing don dont for from get gets getting
-give had has have having help how i if in into is isn it its just like make me
+give had has have having help how i if in install installing into is isn it its
+just like make me
 my need no not of on one or our please python recipe recipes should so some
 something than that the their them then there these this to use using want was
 way we what when where which while who why will with without work works would
@@ -198,19 +199,31 @@ class Search:
         self, topics: Iterable[Topic], messages: Iterable[Message]
     ) -> None:
         self._topics = list(topics)
-        self._patterns = [_Pattern(message) for message in messages]
+        self._messages = list(messages)
+        self._patterns = [
+            _Pattern(message, text)
+            for message in self._messages
+            for text in (message.text, *message.also)
+        ]
+        self._names_of_aiohttp = {
+            short
+            for message in self._messages
+            for name in message.exceptions
+            if name.startswith("aiohttp.")
+            and not COMMON.match(short := name.rpartition(".")[2])
+        }
         self._pages = _Index(
             (topic.title, topic.names, topic.text, topic.more)
             for topic in self._topics
         )
         self._texts = _Index(
             (
-                pattern.message.text,
-                " ".join(pattern.message.exceptions),
-                _symptom_of(pattern.message),
+                message.text,
+                " ".join([*message.also, *message.exceptions]),
+                _symptom_of(message),
                 "",
             )
-            for pattern in self._patterns
+            for message in self._messages
         )
 
     def explain(self, text: str) -> list[Message]:
@@ -231,7 +244,7 @@ class Search:
             return Result(nearest=nearest)
         topics = [self._topics[at] for at in _best(ranked, MIN_SHARE)]
         found = [
-            self._patterns[at].message
+            self._messages[at]
             for at in _best(self._texts.rank(words), MIN_SHARE_OF_MESSAGE)
         ]
         if topics or found:
@@ -240,15 +253,18 @@ class Search:
 
     def _find_messages(self, pasted: Pasted) -> list[Message]:
         """Return the messages that were pasted, the most telling first."""
-        scores: dict[_Pattern, float] = {}
+        scores: dict[str, float] = {}
         for line in pasted.lines:
             for pattern, score in self._match(line).items():
-                weighed = score * line.weight
-                scores[pattern] = max(scores.get(pattern, 0.0), weighed)
+                name = pattern.message.name
+                scores[name] = max(scores.get(name, 0.0), score * line.weight)
         floor = MIN_RELATIVE * max(scores.values(), default=0.0)
-        found = [each for each, score in scores.items() if score >= floor]
-        found.sort(key=lambda pattern: -scores[pattern])
-        return [pattern.message for pattern in found]
+        found = [
+            message
+            for message in self._messages
+            if scores.get(message.name, -1.0) >= floor
+        ]
+        return sorted(found, key=lambda message: -scores[message.name])
 
     def _match(self, line: Line) -> dict["_Pattern", float]:
         """Return the messages of a line, and what each scores.
@@ -257,18 +273,28 @@ class Search:
         by the name of an exception alone.
         """
         plain = _normal(line.text)
-        scores = {
-            pattern: score
-            for pattern in self._patterns
-            if not line.is_foreign or pattern.message.kind == "browser"
-            if (score := pattern.match(line, plain))
-        }
+        if line.name in self._names_of_aiohttp:
+            line = replace(line, name=f"aiohttp.{line.name}")
+        scores = self._score(line, plain)
+        mentioned = self._names_of_aiohttp.intersection(_names(line.text))
+        if not scores and len(mentioned) == 1:
+            # A log has it in a sentence, or as Python represents it.
+            name = f"aiohttp.{mentioned.pop()}"
+            scores = self._score(replace(line, name=name, said=""), plain)
         texts = [each for each in scores if scores[each] >= OF_A_TEXT]
         found = texts or list(scores)
         return {
             pattern: scores[pattern]
             for pattern in found
             if not any(map(pattern.is_part_of, found))
+        }
+
+    def _score(self, line: Line, plain: str) -> dict["_Pattern", float]:
+        return {
+            pattern: score
+            for pattern in self._patterns
+            if not line.is_foreign or pattern.message.kind == "browser"
+            if (score := pattern.match(line, plain))
         }
 
 
@@ -337,12 +363,20 @@ class _Index:
                 guesses -= 1
                 rows = self._look_up_close(word)
             if len(rows) == self._size > 1:
-                # All have it, so it tells nothing, but in the title of few.
-                rows = self._match(f'"{word}"', "title")
-                if not 0 < len(rows) < self._size:
+                # All have it, so it tells nothing, but where few tell of it.
+                rows = self._match_of_few(f'"{word}"')
+                if not rows:
                     continue
             found.append(rows)
         return found
+
+    def _match_of_few(self, phrase: str) -> dict[int, float]:
+        """Return what has a phrase in its title, or else in its text."""
+        for part in ("title", "text"):
+            rows = self._match(phrase, part)
+            if 0 < len(rows) < self._size:
+                return rows
+        return {}
 
     def _look_up(self, word: str) -> dict[int, float]:
         """Return the score of each text that has a word, or begins with it."""
@@ -391,19 +425,20 @@ def _symptom_of(message: Message) -> str:
 
 
 class _Pattern:
-    """Tells how well a line holds a message."""
+    """Tells how well a line holds one of the texts of a message."""
 
-    def __init__(self, message: Message) -> None:
+    def __init__(self, message: Message, text: str) -> None:
         self.message = message
-        parts = map(_normal, message.text.split("..."))
+        parts = map(_normal, text.split("..."))
         self._parts = [part for part in parts if part]
         self._text = "...".join(self._parts)
         self._length = sum(map(len, self._parts))
-        self._words = " ".join(_words(message.text))
+        self._words = " ".join(_words(text))
         self._shorts = [name.rpartition(".")[2] for name in message.exceptions]
         self._packages = {package_of(name) for name in message.exceptions}
-        self._is_name = message.text in self._shorts or (
-            message.text in message.exceptions
+        # Such a text is found as a name: others have it in theirs.
+        self._is_name = text in self._shorts or any(
+            name.startswith(text) for name in message.exceptions
         )
 
     def is_part_of(self, other: "_Pattern") -> bool:
@@ -451,7 +486,7 @@ class _Pattern:
         *frames, last = self._parts
         return (
             bool(frames and line.name)
-            and plain.startswith(last)
+            and last in plain
             and _has_parts(frames, _normal(line.traceback))
         )
 
@@ -473,7 +508,7 @@ class _Pattern:
     @property
     def _is_of_system(self) -> bool:
         """Whether aiohttp raises it for what the system has said."""
-        return any(_is_os_error(name) for name in self._shorts) or any(
+        return any(map(_is_os_error, self.message.exceptions)) or any(
             name.startswith(("ClientO", "ClientConn")) for name in self._shorts
         )
 
@@ -545,6 +580,10 @@ def _subject_words(query: str) -> list[str]:
 
 def _words(text: str) -> list[str]:
     return re.findall(r"[a-z0-9]{2,}", text.lower())
+
+
+def _names(text: str) -> list[str]:
+    return re.findall(r"[A-Z]\w{5,}", text)
 
 
 def _normal(text: str) -> str:

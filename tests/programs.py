@@ -77,6 +77,8 @@ def _run(source: str, folder: str) -> None:
     output = os.open("printed", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(output, sys.stdout.fileno())
     os.dup2(output, sys.stderr.fileno())
+    # A traceback shows the lines of a file.
+    Path("program.py").write_text(source)
     # aiohttp-session 2.12 stores its session under a string.
     warnings.filterwarnings("ignore", module="aiohttp_session")
     code = 0

@@ -106,7 +106,11 @@ def test_every_recipe_explains_messages() -> None:
 
 
 def test_a_message_leads_to_one_place() -> None:
-    texts = [message.text.lower() for message in MESSAGES]
+    texts = [
+        text.lower()
+        for message in MESSAGES
+        for text in (message.text, *message.also)
+    ]
     assert len(texts) == len(set(texts))
 
 

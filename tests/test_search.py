@@ -7,7 +7,7 @@ nothing. At least 95 % have to be found, and no foreign message is explained.
 import linecache
 import re
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -461,6 +461,7 @@ TOPIC_QUERIES = [
     ("is aiohttp stable", "api_stability"),
     ("when will a function be removed", "api_stability"),
     ("decorator routes", "route_table"),
+    ("RouteTableDef", "route_table"),
     ("class based views", "route_table"),
     ("reuse a response object", "one_response"),
     ("cache a response", "one_response"),
@@ -496,6 +497,8 @@ UNKNOWN_TOPICS = [
     "react hooks",
     "template rendering jinja",
     "the",
+    "install",
+    "how to install aiohttp",
     "in",
     "is",
     "how do I do this in aiohttp",
@@ -511,6 +514,18 @@ FOREIGN_MESSAGES = [
     if line
 ]
 """What other packages, programs and languages print; `\\n` ends a line."""
+
+
+def read_pasted() -> Iterator[tuple[str, list[str]]]:
+    """Yield what people paste, and the names of what may explain it."""
+    text = (ROOT / "tests" / "pasted_messages.txt").read_text("utf-8")
+    for block in text.split("=== ")[1:]:
+        names, _, pasted = block.partition("\n")
+        yield pasted, names.split()
+
+
+PASTED = list(read_pasted())
+"""Messages and tracebacks as they stand in logs, terminals and questions."""
 
 
 def deep(error: str, imports: str = "import aiohttp, redis, sqlite3") -> str:
@@ -623,6 +638,10 @@ def misses() -> list[str]:
         found = [message.name for message in SEARCH.find(query).messages]
         if found[:1] != [name]:
             missed.append(f"{query}: {found} instead of {name}")
+    for query, names in PASTED:
+        found = [message.name for message in SEARCH.find(query).messages]
+        if not found or found[0] not in names:
+            missed.append(f"{query}: {found} instead of {names}")
     for query, name in TOPIC_QUERIES + MISSPELLED_QUERIES:
         found = [topic.name for topic in SEARCH.find(query).topics]
         if found[:1] != [name]:
@@ -643,6 +662,7 @@ def test_the_search_finds_95_percent_of_what_people_ask(
     misses: list[str],
 ) -> None:
     messages = len(MESSAGE_QUERIES) + len(NAME_QUERIES) + len(TRACEBACKS)
+    messages += len(PASTED)
     topics = len(TOPIC_QUERIES) + len(MISSPELLED_QUERIES) + len(UNKNOWN_TOPICS)
     asked = messages + topics
     assert asked >= 150

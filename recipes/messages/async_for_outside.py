@@ -1,0 +1,3 @@
+def read(response):
+    async for line in response.content:
+        print(line)

@@ -1,0 +1,13 @@
+import asyncio
+
+
+async def work():
+    print("done")
+
+
+async def main():
+    await asyncio.gather(work)
+    # cure: await asyncio.gather(work())
+
+
+asyncio.run(main())

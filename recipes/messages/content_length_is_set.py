@@ -1,0 +1,4 @@
+from aiohttp import web
+
+response = web.Response(text="Hello")
+response.content_length = 5

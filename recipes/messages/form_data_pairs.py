@@ -1,0 +1,4 @@
+import aiohttp
+
+form = aiohttp.FormData(["name", "Alice"])
+# cure: form = aiohttp.FormData([("name", "Alice")])

@@ -1,0 +1,9 @@
+import asyncio
+
+
+@asyncio.coroutine
+def work():
+    yield
+
+
+asyncio.run(work())
