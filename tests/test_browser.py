@@ -17,6 +17,7 @@ from playwright.async_api import (
     Locator,
     Page,
     Route,
+    ViewportSize,
     async_playwright,
     expect,
 )
@@ -503,6 +504,15 @@ async def test_the_search_of_a_recipe_leads_to_the_index(page: Page) -> None:
     await expect(page.locator(":target")).to_be_in_viewport()
 
 
+async def tab_to(page: Page, target: Locator, most: int) -> None:
+    """Press Tab until the target has the focus, which takes `most` at most."""
+    for _ in range(most):
+        await page.keyboard.press("Tab")
+        if await target.evaluate("it => it === document.activeElement"):
+            break
+    await expect(target).to_be_focused()
+
+
 async def test_the_keyboard_is_enough(page: Page) -> None:
     await page.goto("/recipes/nested_apps")
     await page.keyboard.press("Tab")
@@ -510,12 +520,11 @@ async def test_the_keyboard_is_enough(page: Page) -> None:
     await expect(skip).to_be_focused()
     await expect(skip).to_be_in_viewport()
     await page.keyboard.press("Enter")
-    button = page.get_by_role("button", name="Run all")
-    for _ in range(5):
-        await page.keyboard.press("Tab")
-        if await button.evaluate("it => it === document.activeElement"):
-            break
-    await expect(button).to_be_focused()
+    await tab_to(page, page.get_by_role("button", name="copy"), most=3)
+    # From the table of contents, where most of the page is passed over.
+    await tab_to(page, page.get_by_role("link", name="Try it"), most=10)
+    await page.keyboard.press("Enter")
+    await tab_to(page, page.get_by_role("button", name="Run all"), most=3)
     await page.keyboard.press("Enter")
     await expect(summary(page)).to_have_text("4 of 4 as promised")
     await page.keyboard.press("ArrowRight")
@@ -572,10 +581,109 @@ async def test_a_page_is_complete_without_javascript(
     await expect(page.locator("#dialogue")).to_contain_text(
         '{"upstream": "made and used in one loop"}'
     )
+    await page.get_by_text(re.compile(r"^\d+ tests$")).click()
     await page.locator(".proofs a").first.click()
     await page.wait_for_url("**/recipes/event_loop/tests#L-*")
     await expect(page.locator(":target")).to_contain_text("def test_")
     await context.close()
+
+
+DESKTOP: ViewportSize = {"width": 1280, "height": 900}
+PHONE: ViewportSize = {"width": 390, "height": 844}
+
+
+async def first_function(page: Page) -> float:
+    """Return where the first line of a function ends, of those that answer."""
+    name = page.locator("#source > pre :is(.nf, .nc)").first
+    box = await name.bounding_box()
+    assert box
+    return box["y"] + box["height"]
+
+
+@every_page
+async def test_the_answer_is_on_the_first_screen_of_a_laptop(
+    page: Page, module: str
+) -> None:
+    await page.set_viewport_size(DESKTOP)
+    await page.goto(f"/recipes/{module}")
+    assert await first_function(page) < DESKTOP["height"] / 2
+    await expect(page.locator("#copy")).to_be_in_viewport()
+    await expect(page.locator(".bar [download]")).to_be_in_viewport()
+    await expect(page.locator(".install").first).to_be_in_viewport()
+
+
+@every_page
+async def test_the_answer_begins_on_the_first_screen_of_a_phone(
+    page: Page, module: str
+) -> None:
+    await page.set_viewport_size(PHONE)
+    await page.goto(f"/recipes/{module}")
+    assert await first_function(page) < PHONE["height"]
+    await expect(page.locator("#copy")).to_be_in_viewport()
+
+
+async def test_pages_are_short(page: Page) -> None:
+    await page.set_viewport_size(DESKTOP)
+    heights = {}
+    for module in MODULES:
+        await page.goto(f"/recipes/{module}")
+        heights[module] = await page.evaluate(
+            "document.documentElement.scrollHeight"
+        )
+    assert sum(heights.values()) / len(heights) < 5_500 / 2, heights
+    assert max(heights.values()) < 8_900 / 2, heights
+
+
+async def test_the_contents_of_a_page_stay_in_view(page: Page) -> None:
+    await page.set_viewport_size(DESKTOP)
+    await page.goto("/recipes/database")
+    contents = page.get_by_role("navigation", name="On this page")
+    await contents.get_by_role("link", name="Proved by").click()
+    heading = page.get_by_role("heading", name="Proved by")
+    await expect(heading).to_be_in_viewport()
+    await expect(contents).to_be_in_viewport(ratio=1)
+
+
+@pytest.mark.parametrize("js", [True, False], ids=["js", "no-js"])
+async def test_what_is_folded_opens_when_its_address_is_followed(
+    browser: Browser, base: str, js: bool
+) -> None:
+    context = await browser.new_context(base_url=base, java_script_enabled=js)
+    page = await context.new_page()
+    for anchor in (
+        "L-1",
+        "L-170",
+        "message-database_is_locked",
+        "never_closed",
+        "claim-application_is_like_a_dict",
+    ):
+        await page.goto("/recipes/websocket_logout")
+        await page.goto(f"/recipes/database#{anchor}")
+        target = page.locator(":target")
+        await expect(target).to_have_id(anchor)
+        await expect(target).to_be_in_viewport()
+    await context.close()
+
+
+async def test_the_number_of_a_line_is_its_address(page: Page) -> None:
+    await page.goto("/recipes/database")
+    line = page.locator("#source > pre [id^=L-]").first
+    anchor = await line.get_attribute("id")
+    await line.locator("a").click()
+    await page.wait_for_url(f"**/recipes/database#{anchor}")
+    await expect(page.locator(":target")).to_have_id(f"{anchor}")
+
+
+async def test_a_page_is_printed_with_all_that_is_folded(page: Page) -> None:
+    await page.goto("/recipes/database")
+    await page.emulate_media(media="print", color_scheme="dark")
+    for text in ("import asyncio", "add_notes", "PRAGMA journal_mode"):
+        await expect(page.locator("#source")).to_contain_text(text)
+    await expect(page.locator("#L-1")).to_be_visible()
+    await expect(page.locator(".proofs a").last).to_be_visible()
+    await expect(page.get_by_role("button")).to_have_count(0)
+    paper = "getComputedStyle(document.documentElement).colorScheme"
+    assert await page.evaluate(paper) == "light"
 
 
 @pytest_asyncio.fixture(loop_scope="module")

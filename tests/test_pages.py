@@ -4,6 +4,7 @@ import asyncio
 import html
 import json
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -118,7 +119,7 @@ async def test_a_page_tells_of_4_0_with_the_difference_that_was_run(
     client: ClientSession,
 ) -> None:
     page = text_of(await get(client, "/recipes/one_response"))
-    _, of_4_0 = page.split("On 4.0")
+    _, of_4_0 = page.split("aiohttp 4.0 is not released")
     assert "fails: AttributeError: 'HTTPNotFound'" in of_4_0
     assert "With this difference, it passes its tests there" in of_4_0
     assert "headers = error.headers.copy()" in of_4_0
@@ -174,26 +175,28 @@ async def test_the_index_lists_every_question_with_its_answer(
         assert sentence in text_of(item)
 
 
+def source_on(page: str) -> str:
+    """Return the HTML of the file that a page shows."""
+    match = re.search('(?s)id="source"[^>]*>(.*?)</div>', page)
+    assert match
+    return match[1]
+
+
 @every_answer
 def test_a_page_shows_the_file_byte_for_byte(
     pages: dict[str, str], recipe: Recipe
 ) -> None:
-    page = pages[recipe.page]
-    match = re.search('id="source"[^>]*>(.*?)</div>', page, re.DOTALL)
-    assert match
     source = recipe.file.read_bytes()
-    assert text_of(match[1]).encode() == source
+    assert text_of(source_on(pages[recipe.page])).encode() == source
     assert pages[f"{recipe.page}.py"].encode() == source
 
 
 @every_answer
-def test_a_page_folds_docstring_and_imports_and_no_more(
+def test_a_page_folds_docstring_and_imports_and_no_more_with_them(
     pages: dict[str, str], recipe: Recipe
 ) -> None:
-    page = pages[recipe.page]
-    match = re.search(
-        'id="source"[^>]*><details>(.*?)</details>', page, re.DOTALL
-    )
+    shown = source_on(pages[recipe.page])
+    match = re.match("(?s)<details>(.*?)</details>", shown)
     assert match
     folded = text_of(match[1])
     assert recipe.module.__doc__
@@ -205,20 +208,123 @@ def test_a_page_folds_docstring_and_imports_and_no_more(
 
 
 @every_answer
-def test_a_page_begins_with_the_lines_that_answer(
+def test_the_lines_that_answer_are_open_and_all_others_folded(
     pages: dict[str, str], recipe: Recipe
 ) -> None:
     page = pages[recipe.page]
-    match = re.search('id="marked">(.*?)</section>', page, re.DOTALL)
+    shown = source_on(page)
+    is_open = re.split("(?s)<details>.*?</details>", shown)
+    parts = [text_of(part) for part in is_open if part]
+    assert parts == [f"{part}\n" for part in read_answer(recipe.source)]
+    at = page.index(shown)
+    assert page.index("<h1>") < at < page.index('id="try-it"')
+
+
+@every_answer
+def test_a_fold_says_which_lines_it_has_and_what_they_define(
+    pages: dict[str, str], recipe: Recipe
+) -> None:
+    lines = recipe.source.splitlines(keepends=True)
+    shown = source_on(pages[recipe.page])
+    folds = re.findall(
+        '(?s)<summary aria-label="Lines (\\d+) to (\\d+)(.*?)">'
+        "</summary>(.*?)</details>",
+        shown,
+    )
+    assert len(folds) == shown.count("<details>") > 2
+    for first, last, names, fold in folds:
+        folded = text_of(fold)
+        assert folded == "".join(lines[int(first) - 1 : int(last)])
+        defined = re.findall(r"(?m)^(?:async )?(?:def|class) (\w+)", folded)
+        assert set(defined) <= set(re.findall(r"\w+", names))
+
+
+@every_answer
+def test_each_line_of_a_file_has_an_address(
+    pages: dict[str, str], recipe: Recipe
+) -> None:
+    shown = source_on(pages[recipe.page])
+    numbers = range(1, len(recipe.source.splitlines()) + 1)
+    for kind in ("id=", "href=#"):
+        name, _, mark = kind.partition("=")
+        found = re.findall(f'{name}="{mark}L-(\\d+)"', shown)
+        assert found == [str(number) for number in numbers]
+
+
+@every_answer
+def test_a_page_says_how_to_install_and_run_its_file(
+    pages: dict[str, str], recipe: Recipe
+) -> None:
+    page = pages[recipe.page]
+    match = re.search('(?s)<pre class="install".*?</pre>', page)
     assert match
-    shown = text_of(match[1])
-    at = -1
-    for part in read_answer(recipe.source):
-        assert shown.find(part, at + 1) > at
-        at = shown.find(part, at + 1)
-    assert page.index("<h1>") < match.start() < page.index('id="try-it"')
-    for package in read_header(recipe.source).packages:
-        assert package in shown
+    install, run = text_of(match[0]).splitlines()
+    header = read_header(recipe.source)
+    assert shlex.split(install) == ["pip", "install", *header.packages]
+    assert run == f"uv run {recipe.file.name}"
+    assert f"Python {header.python}" in text_of(page)
+    assert match.start() < page.index('id="try-it"')
+    assert f'<a href="{recipe.page}.py" download>' in page
+
+
+@pytest.mark.parametrize(
+    ("module", "needs"),
+    [
+        ("after_response", "writes pings.db."),
+        ("database", "writes notes.db."),
+        ("parallel_events", "needs a Redis."),
+        ("request_data", "needs SESSION_KEY."),
+        ("subapp_database", "writes visits.db."),
+    ],
+)
+def test_a_page_says_what_a_file_needs_beside_packages_and_what_it_writes(
+    pages: dict[str, str], module: str, needs: str
+) -> None:
+    assert f", {needs}" in text_of(pages[f"/recipes/{module}"])
+
+
+@every_answer
+def test_the_parts_of_a_page_stand_in_one_order_and_in_its_contents(
+    pages: dict[str, str], recipe: Recipe
+) -> None:
+    page = pages[recipe.page]
+    match = re.search('(?s)<nav class="contents".*?</nav>', page)
+    assert match
+    contents = re.findall('<a href="#(.*?)">(.*?)</a>', match[0])
+    names = [name for _, name in contents]
+    order = [
+        "Try it",
+        "Console",
+        "Test it",
+        "In production",
+        "What goes wrong",
+        "Error messages",
+        "Good to know",
+        "On other releases",
+        "What the FAQ says",
+        "Proved by",
+    ]
+    assert names == [name for name in order if name in names]
+    headings = re.findall('<h2 id="(.*?)">', page.replace(match[0], ""))
+    optional = {"file", "look-inside"}
+    assert [id for id, _ in contents] == [
+        id for id in headings if id not in optional
+    ]
+
+
+@every_answer
+def test_every_heading_and_fold_has_a_link_to_itself(
+    pages: dict[str, str], recipe: Recipe
+) -> None:
+    page = pages[recipe.page]
+    links = set(re.findall('<a class="here" href="#(.*?)"', page))
+    headings = set(re.findall('<h[23] id="(.*?)">', page))
+    messages = {
+        f"message-{m.name}" for m in MESSAGES if m.recipe == recipe.name
+    }
+    traps = {trap.name for trap in recipe.traps}
+    assert links >= headings | messages | traps
+    assert links <= set(re.findall(' id="(.*?)"', page))
 
 
 @every_answer
@@ -235,9 +341,7 @@ def test_a_page_shows_what_production_changes(
 ) -> None:
     answer_file = recipe.file.parents[1] / recipe.file.name
     page = pages[f"/recipes/{recipe.name}"]
-    match = re.search(
-        'aria-labelledby="in-production">(.*?)</section>', page, re.DOTALL
-    )
+    match = re.search('(?s)id="production">(.*?)</section>', page)
     assert match
     shown = text_of(match[1])
     hunks = differences(answer_file.read_text(), recipe.source)
@@ -248,6 +352,8 @@ def test_a_page_shows_what_production_changes(
     assert any(hunk.caption for hunk in hunks)
     assert recipe.prefix in shown
     there = f"/recipes/production/{recipe.name}"
+    install = read_header(recipe.source).install
+    assert install in shown
     assert f'href="{there}.py"' in match[1]
     assert f'href="{there}/tests"' in match[1]
 
@@ -604,7 +710,7 @@ def test_a_page_shows_its_messages_with_an_anchor_each(
     pages: dict[str, str], recipe: Recipe
 ) -> None:
     page = pages[recipe.page]
-    assert re.findall('<dt id="message-(.*?)">', page) == [
+    assert re.findall('<div id="message-(.*?)">', page) == [
         each.name for each in MESSAGES if each.recipe == recipe.name
     ]
 

@@ -18,7 +18,7 @@ from cookbook.messages import Message, read_messages
 from cookbook.pages.curl import CurlOnlyError, Line, read_line
 from cookbook.pages.markup import block, inline
 from cookbook.recipe import Recipe
-from cookbook.source import Header, read_answer, read_header
+from cookbook.source import Header, read_answer, read_header, read_needs
 from cookbook.traps import Trap
 
 
@@ -56,6 +56,8 @@ class Production:
     prefix: str
     docs: Docs
     source: str
+    header: Header
+    needs: list[str]
     summary: Markup
     details: Markup
     hunks: list[Hunk]
@@ -156,6 +158,11 @@ class Content:
         return read_answer(self.source)
 
     @property
+    def needs(self) -> list[str]:
+        """What the file needs beside its packages, and what it writes."""
+        return read_needs(self.source)
+
+    @property
     def starter_test(self) -> str | None:
         return _read_if_there(self.recipe.starter_test)
 
@@ -173,6 +180,8 @@ class Content:
             prefix=f"/production{self.prefix}",
             docs=docs,
             source=source,
+            header=read_header(source),
+            needs=read_needs(source),
             summary=block(docs.text),
             details=block(docs.good_to_know),
             hunks=differences(self.source, source),

@@ -1,6 +1,5 @@
 """Markdown, Python and differences, in HTML."""
 
-import ast
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
@@ -11,6 +10,7 @@ from markupsafe import Markup
 
 from cookbook.differences import Hunk
 from cookbook.pages.references import address_of_code, split_text
+from cookbook.source import Part, read_parts
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 UNLINKED = "unlinked"
 """Tells Markdown to leave what the text names without a link."""
+
+LINE_LINK = (
+    '<a href="#L-{0}" data-line="{0}" tabindex="-1" aria-hidden="true"></a>'
+)
+"""The number of a line. It is for the mouse: 200 more stops help nobody."""
 
 
 @cache
@@ -133,22 +138,27 @@ def highlighted(source: str) -> Markup:
 
 
 def folded(source: str) -> Markup:
-    """Return a recipe's source as `highlighted` does, the beginning folded.
+    """Return the source as `highlighted` does, folded but for the answer.
 
-    The beginning is the header, the docstring and the imports.
+    A summary has no text: the text of the whole is the source.
     """
     lines = _highlighted_lines(source)
-    last = 0
-    for node in ast.parse(source).body:
-        if not isinstance(node, ast.Expr | ast.Import | ast.ImportFrom):
-            break
-        last = node.end_lineno or last
-    beginning = _numbered(lines[:last], 1)
-    rest = _numbered(lines[last:], last + 1)
-    return Markup(
-        '<details><summary aria-label="Docstring and imports"></summary>'
-        "<pre><code>{}</code></pre></details><pre><code>{}</code></pre>"
-    ).format(beginning, rest)
+    shown = []
+    for part in read_parts(source):
+        text = _numbered(lines[part.first - 1 : part.last], part.first)
+        block = Markup("<pre><code>{}</code></pre>").format(text)
+        if part.names is not None:
+            fold = Markup(
+                '<details><summary aria-label="{}"></summary>{}</details>'
+            )
+            block = fold.format(_label(part), block)
+        shown.append(block)
+    return Markup("").join(shown)
+
+
+def _label(part: Part) -> str:
+    label = f"Lines {part.first} to {part.last}"
+    return f"{label}: {part.names}" if part.names else label
 
 
 def code(source: str) -> Markup:
@@ -159,7 +169,7 @@ def code(source: str) -> Markup:
 
 def _numbered(lines: list[str], first: int) -> Markup:
     spans = [
-        f'<span id="L-{number}" data-line="{number}">{line}</span>\n'
+        f'<span id="L-{number}">{LINE_LINK.format(number)}{line}</span>\n'
         for number, line in enumerate(lines, first)
     ]
     return Markup("".join(spans))  # noqa: S704 - Pygments escapes
