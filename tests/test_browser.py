@@ -520,7 +520,7 @@ async def test_the_keyboard_is_enough(page: Page) -> None:
     await expect(skip).to_be_focused()
     await expect(skip).to_be_in_viewport()
     await page.keyboard.press("Enter")
-    await tab_to(page, page.get_by_role("button", name="copy"), most=3)
+    await tab_to(page, page.get_by_role("button", name="copy"), most=6)
     # From the table of contents, where most of the page is passed over.
     await tab_to(page, page.get_by_role("link", name="Try it"), most=10)
     await page.keyboard.press("Enter")
