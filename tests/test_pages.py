@@ -762,6 +762,8 @@ async def test_no_link_stands_in_a_link_in_a_title_that_folds_or_in_code(
     homes = [recipe.page for recipe in app.COOKBOOK]
     for path in ["/", "/errors", "/verdicts", "/?q=gzip", *homes]:
         page = await get(client, path)
+        # The number of a line leads to the line.
+        page = re.sub('<a href="#L-[0-9]+" [^>]*></a>', "", page)
         for tag in ("a", "summary", "pre"):
             for inner in re.findall(rf"(?s)<{tag}\b.*?</{tag}>", page):
                 assert "<a " not in inner[1:], f"{path}: {inner}"

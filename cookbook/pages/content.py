@@ -56,8 +56,6 @@ class Production:
     prefix: str
     docs: Docs
     source: str
-    header: Header
-    needs: list[str]
     summary: Markup
     details: Markup
     hunks: list[Hunk]
@@ -66,6 +64,10 @@ class Production:
     @property
     def header(self) -> Header:
         return read_header(self.source)
+
+    @property
+    def needs(self) -> list[str]:
+        return read_needs(self.source)
 
 
 @dataclass(frozen=True)
@@ -180,8 +182,6 @@ class Content:
             prefix=f"/production{self.prefix}",
             docs=docs,
             source=source,
-            header=read_header(source),
-            needs=read_needs(source),
             summary=block(docs.text),
             details=block(docs.good_to_know),
             hunks=differences(self.source, source),
