@@ -4,9 +4,9 @@
 # ///
 """Can a handler receive incoming events from different sources in parallel?
 
-Yes. Let the handler read its WebSocket, and let one task read Redis for the
-whole process. Either may send, but only one task may read a WebSocket. Give
-each send a second: one client that does not read would stop all others.
+Let the handler read its WebSocket, and let one task read Redis for the whole
+process. Either may send, but only one task may read a WebSocket. Limit the time
+of each send: one client that does not read would stop all others.
 
 Try it::
 

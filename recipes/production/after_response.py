@@ -4,7 +4,7 @@
 # ///
 """How do I perform operations in a request handler after sending the response?
 
-The file to start from when you go live. Here the follow-up is a write to a
+Start from this file when you go live. Here the follow-up is a write to a
 database. Finished follow-ups are collected and stored in one statement, and
 stored again later while the database is busy: no answered ping is lost to a
 lock. A database that is missing at the start is opened later. What is pending

@@ -4,7 +4,7 @@
 # ///
 """Can a handler receive incoming events from different sources in parallel?
 
-The file to start from when you go live. A send never waits: a client that does
+Start from this file when you go live. A send never waits: a client that does
 not read is cut off, and delays nobody. A Redis that is away, frozen or behind a
 network that swallows everything is noticed within two seconds, and while it is
 away, publishing is refused.

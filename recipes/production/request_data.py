@@ -6,7 +6,7 @@
 # ///
 """How can middleware store data for web handlers to use?
 
-The file to start from when you go live. The id of a request stands in each
+Start from this file when you go live. The id of a request stands in each
 traceback, too, and in the handshake of a WebSocket. A session cookie may have
 any bytes: it is missing or valid, and never a 500. The errors that aiohttp
 makes are JSON. A client that leaves costs one line in the log.
