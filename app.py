@@ -65,21 +65,26 @@ def with_database(file: str) -> Options:
 
 
 COOKBOOK = [
-    Recipe(route_table, "/route-table", with_token),
-    Recipe(nested_apps, "/nested-apps"),
-    Recipe(prefix_sink, "/prefix-sink"),
-    Recipe(database, "/database", with_database("notes.db")),
-    Recipe(request_data, "/request-data", with_key),
-    Recipe(parallel_events, "/parallel-events", with_redis),
-    Recipe(websocket_logout, "/websocket-logout"),
-    Recipe(source_address, "/source-address"),
-    Recipe(api_stability, "/api-stability"),
-    Recipe(global_gzip, "/global-gzip"),
-    Recipe(client_session, "/client-session"),
-    Recipe(subapp_database, "/subapp-database", with_database("visits.db")),
-    Recipe(after_response, "/after-response"),
-    Recipe(one_response, "/one-response"),
-    Recipe(event_loop, "/event-loop"),
+    Recipe(route_table, "/route-table", with_token, topic="Routing"),
+    Recipe(nested_apps, "/nested-apps", topic="Routing"),
+    Recipe(prefix_sink, "/prefix-sink", topic="Routing"),
+    Recipe(database, "/database", with_database("notes.db"), topic="State"),
+    Recipe(request_data, "/request-data", with_key, topic="State"),
+    Recipe(parallel_events, "/parallel-events", with_redis, topic="WebSockets"),
+    Recipe(websocket_logout, "/websocket-logout", topic="WebSockets"),
+    Recipe(source_address, "/source-address", topic="Client"),
+    Recipe(api_stability, "/api-stability", topic="Releases"),
+    Recipe(global_gzip, "/global-gzip", topic="Responses"),
+    Recipe(client_session, "/client-session", topic="Client"),
+    Recipe(
+        subapp_database,
+        "/subapp-database",
+        with_database("visits.db"),
+        topic="State",
+    ),
+    Recipe(after_response, "/after-response", topic="Responses"),
+    Recipe(one_response, "/one-response", topic="Responses"),
+    Recipe(event_loop, "/event-loop", topic="Client"),
 ]
 PRODUCTION = [
     Recipe.of_production(

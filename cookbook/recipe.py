@@ -46,12 +46,14 @@ class Recipe:
     """A module of `recipes/` or `recipes/production/`, mounted at `prefix`.
 
     The files that belong to it bear its name. A path is returned whether the
-    file is there or not: an installed copy has no tests.
+    file is there or not: an installed copy has no tests. The index lists it
+    under its topic.
     """
 
     module: Module
     prefix: str
     options: Options = no_options
+    topic: str = ""
 
     @classmethod
     def of_production(

@@ -87,7 +87,7 @@ def text_of(markup: str) -> str:
 
 
 def links_of(page: str) -> list[str]:
-    return re.findall('<h2><a href="([^"]*)">', page)
+    return re.findall('<h[23]><a href="([^"]*)">', page)
 
 
 async def test_every_page_renders(client: ClientSession) -> None:
@@ -167,12 +167,29 @@ async def test_the_index_lists_every_question_with_its_answer(
     client: ClientSession,
 ) -> None:
     page = await get(client, "/")
-    assert links_of(page) == [each.page for each in app.COOKBOOK]
+    answers = {each.page: each for each in app.COOKBOOK}
+    assert sorted(links_of(page)) == sorted(answers)
     items = re.findall("<li .*?</li>", page, re.DOTALL)
-    for item, recipe in zip(items, app.COOKBOOK, strict=True):
-        assert recipe.docs.title in text_of(item)
-        sentence = recipe.docs.first_sentence.replace("`", "")
-        assert sentence in text_of(item)
+    for item, link in zip(items, links_of(page), strict=True):
+        docs = answers[link].docs
+        assert docs.title in text_of(item)
+        assert docs.first_sentence.replace("`", "") in text_of(item)
+
+
+async def test_the_index_groups_the_questions_in_the_order_of_the_faq(
+    client: ClientSession,
+) -> None:
+    page = await get(client, "/")
+    homes = [each.page for each in app.COOKBOOK]
+    groups = re.findall('(?s)<section class="part">(.*?)</section>', page)
+    topics = [re.findall('<h2 id=".*?">(.*?) <a', group)[0] for group in groups]
+    assert topics == list(dict.fromkeys(each.topic for each in app.COOKBOOK))
+    assert {"Routing", "State", "WebSockets", "Client", "Responses"} < {*topics}
+    for topic, group in zip(topics, groups, strict=True):
+        of_topic = [each for each in app.COOKBOOK if each.topic == topic]
+        assert links_of(group) == [each.page for each in of_topic]
+        numbers = [int(each) for each in re.findall('<li value="(.*?)"', group)]
+        assert numbers == [homes.index(each.page) + 1 for each in of_topic]
 
 
 def source_on(page: str) -> str:

@@ -101,6 +101,10 @@ class Content:
         return self.recipe.name
 
     @property
+    def topic(self) -> str:
+        return self.recipe.topic
+
+    @property
     def prefix(self) -> str:
         return self.recipe.prefix
 

@@ -86,10 +86,13 @@ class IndexPage:
     def _render(self, query: str, is_unknown: bool = False) -> str:
         result = self._search.find(query) if query else Result()
         contents = {content.module: content for content in self._contents}
-        found = [contents[topic.name] for topic in result.topics]
+        topics: dict[str, list[Content]] = {}
+        for content in self._contents:
+            topics.setdefault(content.topic, []).append(content)
         return render(
             "index.html",
-            contents=found if query else self._contents,
+            topics=topics,
+            contents=[contents[topic.name] for topic in result.topics],
             messages=result.messages,
             nearest=[contents[topic.name] for topic in result.nearest],
             query=query,
