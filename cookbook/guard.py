@@ -7,18 +7,27 @@ a line. It changes no recipe's answer to a good request.
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, partial
 
 from aiohttp import hdrs, web
 from aiohttp.abc import AbstractAccessLogger
 from aiohttp.typedefs import Handler, Middleware
 
+from cookbook.internals import (
+    forget_traceback,
+    is_broken,
+    is_method_not_allowed,
+)
+
 UNAVAILABLE = web.AppKey("UNAVAILABLE", dict[web.Application, str])
 """Mounted applications that could not be built or started, and why."""
 
 OBSERVERS = web.AppKey("OBSERVERS", list[Middleware])
 """Middlewares around every handler, for as long as they are in this list."""
+
+ANSWER = web.RequestKey("ANSWER", web.StreamResponse)
+"""The answer to a request, once it has begun."""
 
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -75,7 +84,7 @@ class Sites:
             is_foreign = len(origins) > 1 or not ours.issuperset(origins)
         if is_foreign:
             raise explain(
-                web.HTTPForbidden(),
+                web.HTTPForbidden,
                 "the Origin is foreign: this is for pages of this server, by "
                 "the name, port and scheme that it is asked by",
             )
@@ -151,22 +160,22 @@ def _gate(sites: Sites, observers: list[Middleware]) -> Middleware:
     ) -> web.StreamResponse:
         if not sites.is_ours(authority_of(request)):
             raise explain(
-                web.HTTPMisdirectedRequest(),
+                web.HTTPMisdirectedRequest,
                 "this server does not go by the name in Host: start it with "
                 "--allow-host NAME",
             )
-        found = request.match_info
-        if request.method in REFUSED_METHODS and not isinstance(
-            found.http_exception, web.HTTPMethodNotAllowed
-        ):
+        method = request.method
+        if method in REFUSED_METHODS and not is_method_not_allowed(request):
             raise explain(
-                web.HTTPMethodNotAllowed(
-                    request.method, hdrs.METH_ALL - REFUSED_METHODS
+                partial(
+                    web.HTTPMethodNotAllowed,
+                    method,
+                    hdrs.METH_ALL - REFUSED_METHODS,
                 ),
-                f"{request.method} is not served here",
+                f"{method} is not served here",
             )
         if (
-            request.method not in SAFE_METHODS
+            method not in SAFE_METHODS
             # A WebSocket: the same-origin policy lets any page open one.
             or hdrs.UPGRADE in request.headers
         ):
@@ -178,21 +187,24 @@ def _gate(sites: Sites, observers: list[Middleware]) -> Middleware:
     return gate
 
 
-def explain(refusal: web.HTTPException, reason: str) -> web.HTTPException:
-    """Let a refusal say why, in JSON."""
-    refusal.content_type = "application/json"
-    refusal.text = json.dumps({"error": reason})
-    return refusal
+def explain(
+    make: Callable[..., web.HTTPException], reason: str
+) -> web.HTTPException:
+    """Make a refusal that says why, in JSON."""
+    # In aiohttp 4.0, neither can be changed later.
+    text = json.dumps({"error": reason})
+    return make(text=text, content_type="application/json")
 
 
 async def _complete(request: web.Request, response: web.StreamResponse) -> None:
-    if isinstance(response, web.HTTPException):
-        # It would keep the request until the garbage collector runs: see
-        # docs/upstream/unmatched_cycles.md.
-        response.__traceback__ = None
-    if request.content.exception() is not None:
-        # aiohttp closes the connection where the rest of a body cannot be
-        # read, without a word in the answer: the next request would be lost.
+    request[ANSWER] = response
+    forget_traceback(request, response)
+    # Who has announced a body that is refused may never send it.
+    is_refused = response.status >= 400 and not request.content.is_eof()
+    if is_refused or is_broken(request.content):
+        # aiohttp closes the connection where a body has no end, without a word
+        # in the answer: the next request would be lost.
+        response.force_close()
         response.headers[hdrs.CONNECTION] = "close"
     response.headers[hdrs.SERVER] = SERVER
     for name, value in HEADERS.items():
@@ -203,7 +215,8 @@ class AccessLogger(AbstractAccessLogger):
     """One line per request, in ASCII, whatever bytes the request had.
 
     The query is left out: it may hold a ticket. The line ends with the answer's
-    `X-Request-ID`, if it has one.
+    `X-Request-ID`, if it has one, and with `unfinished` where the client, or a
+    mistake, has ended the answer in its middle.
     """
 
     def log(
@@ -212,13 +225,29 @@ class AccessLogger(AbstractAccessLogger):
         response: web.StreamResponse,
         time: float,
     ) -> None:
+        self._write(request, response, response.body_length, time)
+
+    def log_unfinished(
+        self, request: web.BaseRequest, size: int, time: float
+    ) -> None:
+        """Log an answer that broke off after `size` bytes."""
+        self._write(request, request[ANSWER], size, time, " unfinished")
+
+    def _write(
+        self,
+        request: web.BaseRequest,
+        response: web.StreamResponse,
+        size: int,
+        time: float,
+        end: str = "",
+    ) -> None:
         path = _escape(request.rel_url.raw_path)
         request_id = _escape(response.headers.get("X-Request-ID", ""))
         line = (
             f'{request.remote} "{request.method} {path}" {response.status}'
-            f" {response.body_length} {time:.3f}s {request_id}"
+            f" {size} {time:.3f}s {request_id}"
         )
-        self.logger.info(line.rstrip())
+        self.logger.info(line.rstrip() + end)
 
 
 def _escape(text: str) -> str:

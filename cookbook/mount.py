@@ -10,19 +10,16 @@ that fails to close keeps no other open.
 
 import asyncio
 import logging
-import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
 from typing import NamedTuple
 
 from aiohttp import hdrs, web
-from aiosignal import Signal
 
 from cookbook.guard import UNAVAILABLE, explain
+from cookbook.internals import Callback, take_callbacks, thaw
 
 logger = logging.getLogger(__name__)
-
-Callback = Callable[[web.Application], Awaitable[object]]
 
 
 class Waits(NamedTuple):
@@ -115,7 +112,7 @@ class _Outage(web.DynamicResource):
 
     async def _refuse(self, request: web.Request) -> web.Response:
         reason = self._unavailable[self._app]
-        raise explain(web.HTTPServiceUnavailable(), reason)
+        raise explain(web.HTTPServiceUnavailable, reason)
 
 
 class _Lifetime:
@@ -140,9 +137,9 @@ class _Lifetime:
         self._failures = 0
         self._ending = asyncio.Event()
         self._limit: asyncio.Timeout | None = None
-        self._startup = _take(app.on_startup)
-        self._shutdown = _take(app.on_shutdown)
-        self._cleanup = _take(app.on_cleanup)
+        self._startup = take_callbacks(app.on_startup)
+        self._shutdown = take_callbacks(app.on_shutdown)
+        self._cleanup = take_callbacks(app.on_cleanup)
         app.on_shutdown.append(self._shut_down)
 
     async def live(self) -> None:
@@ -172,6 +169,8 @@ class _Lifetime:
 
     async def _start(self) -> bool:
         """Try to start, and tell whether that worked."""
+        # The root may have started meanwhile. No request has seen any state.
+        thaw(self._app)
         try:
             async with asyncio.timeout(self._waits.signal) as self._limit:
                 for callback in self._startup:
@@ -182,6 +181,7 @@ class _Lifetime:
             return False
         finally:
             self._limit = None
+        self._app.freeze()
         if self._failures:
             logger.warning("%s is served after all", self._prefix)
         del self._unavailable[self._app]
@@ -195,11 +195,6 @@ class _Lifetime:
             return
         logger.exception("%s; the other recipes are served without it", what)
         self._unavailable[self._app] = f"{what}: the server's log tells why"
-        # aiohttp warns of state that is set after the start of the root. Here
-        # no request has seen any state yet.
-        warnings.filterwarnings(
-            "ignore", "Changing state of started", DeprecationWarning
-        )
 
     async def _shut_down(self, app: web.Application) -> None:
         if app not in self._unavailable:
@@ -230,9 +225,3 @@ async def _live(root: web.Application) -> AsyncIterator[None]:
         for lifetime in lifetimes:
             lifetime.end()
         await asyncio.wait(tasks)
-
-
-def _take(signal: Signal[web.Application]) -> list[Callback]:
-    callbacks = list(signal)
-    signal.clear()
-    return callbacks

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, contextmanager, suppress
 from contextvars import ContextVar
-from itertools import count, pairwise
+from itertools import count, pairwise, starmap
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -24,6 +24,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from cookbook.guard import OBSERVERS
+from cookbook.internals import applications_of, prefix_of
 
 MAX_WATCHERS = 16
 """Pages that look at a time: each is told of every request."""
@@ -150,7 +151,7 @@ def _observer(
     async def observe(
         request: web.Request, handler: Handler
     ) -> web.StreamResponse:
-        if app not in request.match_info.apps:
+        if app not in applications_of(request):
             return await handler(request)
         number, start = next(numbers), time.perf_counter()
         put({"kind": "request", "id": number, **_describe(request)})
@@ -184,25 +185,18 @@ def _outcome(response: web.StreamResponse) -> str:
 def _describe(request: web.Request) -> Event:
     found = request.match_info
     resource = found.route.resource
+    apps = applications_of(request)
     return {
         "method": request.method,
         "path": request.rel_url.raw_path,
         "route": resource.canonical if resource else "no route",
         "handler": _place(found.handler),
         "match_info": dict(found),
-        "applications": ["the root", *map(_prefix, pairwise(found.apps))],
+        "applications": ["the root", *starmap(prefix_of, pairwise(apps))],
         "middlewares": [
-            _place(middleware)
-            for app in found.apps
-            for middleware in app.middlewares
+            _place(middleware) for app in apps for middleware in app.middlewares
         ],
     }
-
-
-def _prefix(apps: tuple[web.Application, web.Application]) -> str:
-    outer, inner = apps
-    infos = (resource.get_info() for resource in outer.router.resources())
-    return next(info["prefix"] for info in infos if info.get("app") is inner)
 
 
 class _Log(logging.Handler):

@@ -8,6 +8,7 @@ import asyncio
 import gc
 import logging
 import os
+import re
 import select
 import socket
 import struct
@@ -73,6 +74,29 @@ async def stream_much(request: web.Request) -> web.StreamResponse:
     return response
 
 
+async def stream_forever(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse()
+    await response.prepare(request)
+    while True:
+        await response.write(b"more")
+        await asyncio.sleep(0)
+
+
+async def send_forever(request: web.Request) -> web.StreamResponse:
+    ws = web.WebSocketResponse()
+    await ws.prepare(request)
+    while True:
+        await ws.send_str("more")
+        await asyncio.sleep(0)
+
+
+async def fail_in_the_middle(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse()
+    await response.prepare(request)
+    await response.write(b"began")
+    raise ValueError("a mistake")
+
+
 async def echo(request: web.Request) -> web.StreamResponse:
     ws = web.WebSocketResponse()
     await ws.prepare(request)
@@ -104,6 +128,7 @@ def application(tmp_path: Path) -> web.Application:
     for handler in [
         *(read, read_late, recover, ignore, stream_body),
         *(send_much, stream_much, echo),
+        *(stream_forever, send_forever, fail_in_the_middle),
     ]:
         app.router.add_route("*", f"/{handler.__name__}", handler)
     return app
@@ -245,10 +270,42 @@ async def test_a_handler_that_ignores_a_silent_body_answers(
     assert not [r for r in caplog.records if r.levelno >= logging.ERROR]
 
 
+async def test_a_refusal_does_not_wait_for_a_body_that_was_announced(
+    serve_with: ServeWith, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "aiohttp.access")
+    server = await serve_with()
+    body = b"Content-Length: 9\r\n\r\n"
+    requests = {
+        403: b"POST /read HTTP/1.1\r\nOrigin: null\r\n" + HOST + body,
+        421: b"POST /read HTTP/1.1\r\nHost: a.example\r\n" + body,
+        404: b"POST /nowhere HTTP/1.1\r\n" + HOST + body,
+        405: b"PUT /file HTTP/1.1\r\n" + HOST + body,
+    }
+    # aiohttp would wait for ten seconds.
+    async with asyncio.timeout(TIMEOUT / 2):
+        answers = await asyncio.gather(
+            *(exchange(server, request) for request in requests.values())
+        )
+    for status, answer in zip(requests, answers, strict=True):
+        assert statuses(answer) == [status]
+        assert b"Connection: close\r\n" in answer
+    assert len(access_log(caplog)) == len(requests)
+
+
+async def test_a_refusal_of_a_body_that_came_keeps_the_connection(
+    serve_with: ServeWith,
+) -> None:
+    server = await serve_with()
+    length = b"Content-Length: 3\r\n\r\nabc"
+    refused = b"POST /nowhere HTTP/1.1\r\n" + HOST + length
+    assert statuses(await exchange(server, refused, IGNORED)) == [404, 200]
+
+
 async def test_a_body_waits_for_a_handler_that_reads_late(
     serve_with: ServeWith,
 ) -> None:
-    server = await serve_with(silence_timeout=SHORT, body_timeout=SHORT)
+    server = await serve_with(silence_timeout=SHORT, body_timeout=3 * SHORT)
     head = b"POST /read_late HTTP/1.1\r\n%bConnection: close\r\n" % HOST
     length = b"Content-Length: %d\r\n\r\n" % LARGE
     answer = await exchange(server, head, length, bytes(LARGE))
@@ -509,6 +566,48 @@ async def test_a_client_that_leaves_costs_no_traceback(
     assert not [line for line in access_log(caplog) if '" 500 ' in line]
 
 
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [(b"stream_forever", 200), (b"send_forever", 101)],
+)
+@pytest.mark.parametrize("how", ["reset", "close"])
+async def test_an_answer_that_breaks_off_is_logged_once(
+    serve_with: ServeWith,
+    caplog: pytest.LogCaptureFixture,
+    path: bytes,
+    status: int,
+    how: str,
+) -> None:
+    caplog.set_level(logging.INFO)
+    server = await serve_with()
+    async with asyncio.timeout(TIMEOUT):
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        request = b"GET /" + path + b" HTTP/1.1\r\n" + HOST + UPGRADE + b"\r\n"
+        writer.write(request)
+        assert await reader.readuntil(b"more")
+        if how == "reset":
+            writer.transport.abort()
+        writer.close()
+        while not access_log(caplog):  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.01)
+    await server.stop()
+    line = rf'127\.0\.0\.1 "GET /\w+" {status} [1-9]\d+ 0\.\d+s unfinished'
+    [record] = caplog.records
+    assert re.fullmatch(line, record.getMessage())
+
+
+async def test_a_mistake_in_the_middle_of_an_answer_is_logged(
+    serve_with: ServeWith, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    server = await serve_with()
+    request = b"GET /fail_in_the_middle HTTP/1.1\r\n" + HOST + b"\r\n"
+    assert b"began" in await exchange(server, request)
+    [line] = access_log(caplog)
+    assert line.endswith("s unfinished")
+    assert "ValueError: a mistake" in caplog.text
+
+
 async def test_a_connection_that_has_ended_is_not_looked_at_any_more(
     serve_with: ServeWith,
 ) -> None:
@@ -526,7 +625,11 @@ PARSER_IN_PYTHON = "AIOHTTP_NO_EXTENSIONS"
 
 @pytest.mark.skipif(PARSER_IN_PYTHON in os.environ, reason="this is it")
 def test_all_this_is_so_with_the_parser_in_python() -> None:
-    files = ["tests/test_connection.py", "tests/test_guard.py"]
+    files = [
+        "tests/test_connection.py",
+        "tests/test_guard.py",
+        "tests/test_internals.py",
+    ]
     ended = subprocess.run(
         [
             sys.executable,

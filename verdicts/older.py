@@ -2,8 +2,7 @@
 
 The tests use what came after the oldest (a base URL with a path, the port of a
 site, the port in the line that `run_app` prints, the type of what a resolver
-returns); the recipes that are measured do not. And a script of the tests ends
-at a DeprecationWarning, which `@web.middleware` gives in 4.0.
+returns); the recipes that are measured do not.
 """
 
 from socket import create_server
@@ -24,10 +23,7 @@ def free_port() -> int:
 
 
 def pytest_configure() -> None:
-    """Add what is missing before 3.14, and bear with `@web.middleware`."""
-    servers.FILTERS.append(
-        "ignore:Middleware decorator is deprecated:DeprecationWarning"
-    )
+    """Add what is missing before 3.14."""
     if hasattr(web.TCPSite, "port"):
         return
     session: Any = aiohttp.ClientSession
