@@ -36,6 +36,10 @@ def links_of(text: str) -> list[str]:
         ("hopeit.engine#2.", "github.com/hopeit-git/hopeit.engine/issues/2"),
         ("nobody/knows.it#12", "github.com/nobody/knows.it/issues/12"),
         ("RFC 9110", "www.rfc-editor.org/rfc/rfc9110"),
+        (
+            "RFC 6455, 5.5.1 says",
+            "www.rfc-editor.org/rfc/rfc6455#section-5.5.1",
+        ),
         ("RFC 9110, 12 of them", "www.rfc-editor.org/rfc/rfc9110"),
         (
             "RFC 9110, section 8.8",
@@ -45,6 +49,7 @@ def links_of(text: str) -> list[str]:
             "(RFC 9110,\nsection 14)",
             "www.rfc-editor.org/rfc/rfc9110#section-14",
         ),
+        ("(RFC 9110, 14)", "www.rfc-editor.org/rfc/rfc9110#section-14"),
         ("RFC 6455, 5.5.1.", "www.rfc-editor.org/rfc/rfc6455#section-5.5.1"),
         ("PEP 723", "peps.python.org/pep-0723/"),
     ],

@@ -34,7 +34,7 @@ _REFERENCE = re.compile(
     (?:
         (?P<repository>[\w-]+/[\w.-]+|[\w.-]+)[ ]?\#(?P<issue>\d+)
       | RFC\s(?P<rfc>\d+)
-        (?:,\s(?=section\s|\d+\.)(?:section\s)?(?P<section>\d+(?:\.\d+)*))?
+        (?:,\s(?=section\s|[\d.]+[).;:])(?:section\s)?(?P<section>\d+(?:\.\d+)*))?
       | PEP\s(?P<pep>\d+)
       | (?P<file>production/\w+\.py)
     )
