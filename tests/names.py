@@ -78,7 +78,10 @@ CLASSES = [
     "aiohttp_session.cookie_storage",
     "aiohttp_session.redis_storage",
 ]
-"""Modules whose classes the prose names alone; the first has the class."""
+"""Modules whose classes the prose names alone.
+
+A class that two of them document is not linked.
+"""
 
 _RESPONSE = "aiohttp.web.StreamResponse"
 
@@ -100,8 +103,13 @@ METHODS = {
 }
 """What the prose names alone besides, and means one thing by."""
 
-AMBIGUOUS = {"TimeoutError", "session.get"}
-"""Python's own, and asyncio's of old; a visitor's session, and a client's."""
+UNLINKED = {
+    "Connection",  # a header, and a class of the client
+    "TimeoutError",  # Python's own, and asyncio's of old
+    "WindowsSelectorEventLoopPolicy",  # where nobody tests that it is there
+    "session.get",  # of the client's session, and of a visitor's
+}
+"""Names that have no page of their own, or two."""
 
 
 def read_inventory(file: Path) -> dict[str, str]:
@@ -144,23 +152,26 @@ def documented(name: str, known: Iterable[str]) -> str | None:
 
     `known` are all documented names.
     """
-    if name in AMBIGUOUS:
+    if name in UNLINKED:
         return None
     if name in METHODS:
         return METHODS[name] if METHODS[name] in known else None
     first, _, rest = name.partition(".")
     if first in INSTANCES and rest:
-        wholes = [f"{class_name}.{rest}" for class_name in INSTANCES[first]]
-        found = [whole for whole in wholes if whole in known]
-        return found[0] if len(found) == 1 else None
+        return _only_one(INSTANCES[first], rest, known)
     if rest:
         wholes = [name, f"{MODULES.get(first)}.{rest}"]
         wholes += [f"{module}.{name}" for module in CLASSES]
-    else:
-        wholes = [
-            f"{module}.{name}" for module in CLASSES if name[:1].isupper()
-        ]
-    return next((whole for whole in wholes if whole in known), None)
+        return next((whole for whole in wholes if whole in known), None)
+    return _only_one(CLASSES, name, known) if name[:1].isupper() else None
+
+
+def _only_one(
+    owners: Iterable[str], name: str, known: Iterable[str]
+) -> str | None:
+    wholes = [f"{owner}.{name}" for owner in owners]
+    found = [whole for whole in wholes if whole in known]
+    return found[0] if len(found) == 1 else None
 
 
 def find_names(inventories: dict[str, dict[str, str]]) -> Table:

@@ -184,7 +184,7 @@ def test_an_anchor_follows_the_scheme_of_the_documentation(
     anchor = rf"{modules.get(package, package)}(\.\w+)+"
     table = read_table().get(package, {})
     for page, names in table.items():
-        assert re.fullmatch(r"(library/)?[a-z_-]+\.html", page)
+        assert re.fullmatch(r"(library/)?[a-z0-9_-]+\.html", page)
         for name, whole in names.items():
             assert re.fullmatch(anchor, whole), name
             # What the prose writes ends as the documented name does.
