@@ -32,6 +32,9 @@ CHROMIUM = (
 )
 
 MARKDOWN = [
+    "/index.md",
+    "/errors.md",
+    "/verdicts.md",
     *(f"/recipes/{recipe.name}.md" for recipe in app.COOKBOOK),
     *(f"/recipes/production/{recipe.name}.md" for recipe in app.PRODUCTION),
 ]
@@ -260,6 +263,28 @@ async def test_an_address_answers_in_the_form_that_accept_prefers(
     assert len(etags) == 2
 
 
+@pytest.mark.parametrize(
+    ("path", "markdown"),
+    [
+        ("/", "/index.md"),
+        ("/errors", "/errors.md"),
+        ("/verdicts", "/verdicts.md"),
+        *((recipe.page, f"{recipe.page}.md") for recipe in app.COOKBOOK[:1]),
+    ],
+)
+async def test_each_page_is_markdown_too_and_names_its_address(
+    client: ClientSession, path: str, markdown: str
+) -> None:
+    async with client.get(path) as response:
+        page = await response.text()
+    headers = {"Accept": "text/markdown"}
+    async with client.get(path, headers=headers) as response:
+        assert response.headers["Content-Location"] == markdown
+        assert await response.text() == await get(client, markdown)
+    alternate = '<link rel="alternate" type="text/markdown" href="(.*?)">'
+    assert re.findall(alternate, page) == [markdown]
+
+
 async def test_several_accept_headers_are_one_list(
     client: ClientSession,
 ) -> None:
@@ -292,13 +317,22 @@ async def test_what_a_program_knows_is_not_sent_again(
         assert response.status == 304
 
 
-async def test_a_page_names_its_markdown(client: ClientSession) -> None:
-    async with client.get("/recipes/database") as response:
-        page = await response.text()
-    (link,) = re.findall(
-        '<link rel="alternate" type="text/markdown" href="(.*?)">', page
-    )
-    assert link == "/recipes/database.md"
+async def test_a_search_is_a_page_in_any_form(client: ClientSession) -> None:
+    headers = {"Accept": "text/markdown"}
+    async with client.get("/?q=gzip", headers=headers) as response:
+        assert response.content_type == "text/html"
+
+
+def test_all_messages_and_verdicts_are_markdown(texts: dict[str, str]) -> None:
+    headings = set(headings_of(texts["/errors.md"]))
+    for message in read_messages(ROOT / "recipes" / "messages.toml"):
+        assert f"### `{message.text}`" in headings
+        for cause in message.causes:
+            assert f"\n- {cause.why} {cause.cure}\n" in texts["/errors.md"]
+    for claim in read_verdicts(VERDICTS).claims:
+        if claim.question <= len(app.COOKBOOK):
+            line = f"\n- {claim.text}: {claim.word}"
+            assert line in texts["/verdicts.md"]
 
 
 def test_llms_txt_has_a_title_a_summary_and_lists_of_links(
@@ -314,7 +348,9 @@ def test_llms_txt_has_a_title_a_summary_and_lists_of_links(
     assert links[0] == [f"{each.page}.md" for each in app.COOKBOOK]
     names = {each.name for each in app.PRODUCTION}
     assert set(links[1]) == {f"/recipes/production/{name}.md" for name in names}
-    assert sections[2].startswith("Optional\n")
+    assert links[2] == ["/errors.md", "/verdicts.md"]
+    assert sections[3].startswith("Optional\n")
+    assert texts["/index.md"] == text
     for section in sections:
         _, *lines = section.strip().split("\n")
         for line in lines[1:]:

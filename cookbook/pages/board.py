@@ -6,7 +6,7 @@ from functools import partial
 
 from aiohttp import web
 
-from cookbook.pages.documents import Document
+from cookbook.pages.documents import Document, Negotiated
 from cookbook.pages.rendering import render
 from cookbook.recipe import Recipe
 from cookbook.verdicts import Verdicts
@@ -20,13 +20,17 @@ class Board:
     ) -> None:
         self._recipes = recipes
         self._read = read
-        self._board = Document(self._render_board)
+        page = Document(lambda: self._render_board("verdicts.html"))
+        markdown = Document(
+            lambda: self._render_board("verdicts.md"), "text/markdown"
+        )
+        self._board = Negotiated(page, markdown, "/verdicts.md")
         self._transcripts: dict[str, Document] = {}
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes of the board and of the transcripts."""
         return [
-            web.get("/verdicts", self._board.respond),
+            *self._board.routes("/verdicts"),
             web.get("/verdicts/{release}", self.transcripts),
         ]
 
@@ -42,9 +46,9 @@ class Board:
             self._transcripts[release] = Document(transcripts)
         return await self._transcripts[release].respond(request)
 
-    def _render_board(self) -> str:
+    def _render_board(self, template: str) -> str:
         return render(
-            "verdicts.html",
+            template,
             verdicts=self._read(),
             questions=[recipe.docs.title for recipe in self._recipes],
         )

@@ -77,7 +77,7 @@ class Document:
 
 
 class Negotiated:
-    """A page, or the same as Markdown for who prefers that.
+    """A page, and the same as Markdown for who prefers that.
 
     The Markdown has an address of its own too, `markdown_path`.
     """
@@ -88,6 +88,13 @@ class Negotiated:
         self._page = page
         self._markdown = markdown
         self._markdown_path = markdown_path
+
+    def routes(self, path: str) -> list[web.RouteDef]:
+        """Return the routes of the page at `path`, and of its Markdown."""
+        return [
+            web.get(path, self.respond),
+            web.get(self._markdown_path, self._markdown.respond),
+        ]
 
     async def respond(self, request: web.Request) -> web.Response:
         """Send the one that `Accept` weighs more; a browser gets the page."""

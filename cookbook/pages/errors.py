@@ -1,4 +1,4 @@
-"""All error messages, as a page and as JSON."""
+"""All error messages, as a page, as Markdown and as JSON."""
 
 import json
 from dataclasses import asdict
@@ -7,7 +7,7 @@ from pathlib import Path
 from aiohttp import web
 
 from cookbook.messages import KINDS, Message, read_messages
-from cookbook.pages.documents import Document
+from cookbook.pages.documents import Document, Negotiated
 from cookbook.pages.rendering import render
 
 
@@ -16,24 +16,26 @@ class ErrorsPage:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._page = Document(self._render)
+        page = Document(lambda: self._render("errors.html"))
+        markdown = Document(lambda: self._render("errors.md"), "text/markdown")
+        self._page = Negotiated(page, markdown, "/errors.md")
         self._json = Document(self._dump, "application/json")
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes of the page, and of its values for programs."""
         return [
-            web.get("/errors", self._page.respond),
+            *self._page.routes("/errors"),
             web.get("/errors.json", self._json.respond),
         ]
 
-    def _render(self) -> str:
+    def _render(self, template: str) -> str:
         messages = read_messages(self._file)
         groups = {
             kind: [message for message in messages if message.kind == kind]
             for kind in KINDS
         }
         return render(
-            "errors.html",
+            template,
             headings=KINDS,
             groups={kind: group for kind, group in groups.items() if group},
             total=len(messages),

@@ -11,7 +11,7 @@ from aiohttp import hdrs, web
 
 from cookbook.messages import read_messages
 from cookbook.pages.content import Content
-from cookbook.pages.documents import POLICY, Document
+from cookbook.pages.documents import POLICY, Document, Negotiated
 from cookbook.pages.rendering import render
 from cookbook.search import Result, Search, read_topic
 
@@ -25,26 +25,34 @@ MAX_PASTED = 64 * 1024
 class IndexPage:
     """The page at `/`, which shows what a search finds.
 
-    `messages` is the file of the error messages.
+    `messages` is the file of the error messages. `markdown` lists all pages.
     """
 
-    def __init__(self, contents: Sequence[Content], messages: Path) -> None:
+    def __init__(
+        self, contents: Sequence[Content], messages: Path, markdown: Document
+    ) -> None:
         self._contents = contents
         self._messages = messages
-        self._document = Document(
+        page = Document(
             lambda: self._render(""),
             state=lambda: [content.broken for content in contents],
         )
+        self._whole = Negotiated(page, markdown, "/index.md")
+        self._markdown = markdown
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes of the page."""
-        return [web.get("/", self.respond), web.post("/", self.respond_to_form)]
+        return [
+            web.get("/", self.respond),
+            web.get("/index.md", self._markdown.respond),
+            web.post("/", self.respond_to_form),
+        ]
 
     async def respond(self, request: web.Request) -> web.Response:
         """Send the list, or what `?q=` finds."""
         query = " ".join(request.query.getall("q", []))
         if not query.strip():
-            return await self._document.respond(request)
+            return await self._whole.respond(request)
         return await self._found(query)
 
     async def respond_to_form(self, request: web.Request) -> web.Response:

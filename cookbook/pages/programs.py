@@ -10,7 +10,7 @@ from aiohttp import web
 from cookbook.differences import Hunk
 from cookbook.docs import Docs
 from cookbook.pages.content import Content
-from cookbook.pages.documents import Document
+from cookbook.pages.documents import Document, Negotiated
 from cookbook.pages.rendering import render
 from cookbook.verdicts import Verdicts
 
@@ -21,20 +21,21 @@ class MarkdownPages:
     def __init__(
         self, content: Content, read_verdicts: Callable[[], Verdicts]
     ) -> None:
-        self.path = f"{content.recipe.page}.md"
-        self.document = Document(
-            self._render, "text/markdown", state=lambda: content.broken
-        )
         self._content = content
         self._read_verdicts = read_verdicts
-        self._production = Document(self._render_production, "text/markdown")
 
-    def routes(self) -> list[web.RouteDef]:
-        """Return the routes of both, as far as there are both."""
-        routes = [web.get(self.path, self.document.respond)]
-        if self._content.recipe.production_file.exists():
-            path = f"/recipes/production/{self._content.module}.md"
-            routes.append(web.get(path, self._production.respond))
+    def routes(self, page: Document) -> list[web.RouteDef]:
+        """Return the routes of the page as well, which is the same in HTML."""
+        recipe = self._content.recipe
+        markdown = Document(
+            self._render, "text/markdown", state=lambda: self._content.broken
+        )
+        both = Negotiated(page, markdown, f"{recipe.page}.md")
+        routes = both.routes(recipe.page)
+        if recipe.production_file.exists():
+            path = f"/recipes/production/{recipe.name}.md"
+            production = Document(self._render_production, "text/markdown")
+            routes.append(web.get(path, production.respond))
         return routes
 
     def _render(self) -> str:
@@ -59,6 +60,8 @@ class Programs:
         read_verdicts: Callable[[], Verdicts],
         count_messages: Callable[[], int],
     ) -> None:
+        self.index = Document(self._list_pages, "text/markdown")
+        """All pages, as `/llms.txt` lists them."""
         self._contents = contents
         self._read_verdicts = read_verdicts
         self._count_messages = count_messages

@@ -9,7 +9,7 @@ from aiohttp import hdrs, web
 
 from cookbook.guard import SITES
 from cookbook.pages.content import Content
-from cookbook.pages.documents import Document, Negotiated
+from cookbook.pages.documents import Document
 from cookbook.pages.programs import MarkdownPages
 from cookbook.pages.rendering import render
 from cookbook.pages.shows import Shows
@@ -45,11 +45,8 @@ class RecipePage:
     def routes(self) -> list[web.RouteDef]:
         """Return all that is served below the path of the page."""
         recipe, page = self._recipe, self._recipe.page
-        markdown = self._markdown
-        negotiated = Negotiated(self._page, markdown.document, markdown.path)
         routes = [
-            web.get(page, negotiated.respond),
-            *markdown.routes(),
+            *self._markdown.routes(self._page),
             web.get(f"{page}/x-ray", self.watch, allow_head=False),
             web.post(f"{page}/forget", self.forget),
             web.post(f"{page}/traps/{{name}}", self.show),

@@ -41,13 +41,13 @@ def add_pages(app: web.Application, recipes: Sequence[Recipe]) -> None:
     verdicts = cache(partial(read_verdicts, VERDICTS))
     x_ray, shows = XRay(app), Shows(app)
     messages = recipes[0].file.with_name("messages.toml")
-    index = IndexPage(contents, messages)
-    app.add_routes(index.routes())
-    app.add_routes(ErrorsPage(messages).routes())
     programs = Programs(
         contents, verdicts, lambda: len(read_messages(messages))
     )
     app.add_routes(programs.routes())
+    index = IndexPage(contents, messages, programs.index)
+    app.add_routes(index.routes())
+    app.add_routes(ErrorsPage(messages).routes())
     for number in range(1, len(recipes) + 1):
         page = RecipePage(number, contents, verdicts, x_ray, shows)
         app.add_routes(page.routes())
