@@ -817,7 +817,7 @@ async def test_a_page_is_compressed_for_whoever_takes_it(
     headers = {"Accept-Encoding": accept}
     async with client.get("/", headers=headers) as response:
         assert response.headers.get("Content-Encoding") == encoding
-        assert response.headers["Vary"] == "Accept-Encoding"
+        assert response.headers["Vary"] == "Accept, Accept-Encoding"
         assert "cookbook" in await response.text()
 
 
