@@ -83,7 +83,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 """What `create_app` cannot do without."""
 
-MAX_LINES = {"global_gzip": 110, "parallel_events": 137}
+MAX_LINES = {
+    "global_gzip": 110,
+    "parallel_events": 137,
+    "websocket_logout": 113,
+}
 """Answers that may have more than 100 lines: their endpoints need them."""
 
 FILES = app.COOKBOOK + app.PRODUCTION

@@ -186,6 +186,25 @@ async def stalled_peer(server: Server, ticket: str) -> socket.socket:
     return peer
 
 
+async def idle_peer(server: Server, ticket: str) -> socket.socket:
+    """A peer that stalls while its handler waits for the next message."""
+    peer, transport = await slow_peer(server, ticket)
+    async with asyncio.timeout(TIMEOUT):
+        # More than the kernel takes in the meantime.
+        while transport.get_write_buffer_size() < 20_000:
+            await send_text(peer, 2_000)
+            await asyncio.sleep(0)
+    unread = 0
+    while unread != transport.get_write_buffer_size():
+        unread = transport.get_write_buffer_size()
+        # Turns in which the handler echoes what it has not read yet.
+        for _ in range(50):
+            await asyncio.sleep(0)
+    # The next send waits. The last one did not, and no timer is left.
+    transport.set_write_buffer_limits(0)
+    return peer
+
+
 async def keep_sending(peer: socket.socket) -> None:
     while True:
         await send_text(peer, 60_000)
@@ -600,6 +619,17 @@ async def test_a_peer_that_does_not_read_delays_no_logout(
     assert not errors(caplog)
 
 
+async def test_a_peer_that_stalls_while_no_send_waits_delays_no_logout(
+    cancelling: Server,
+) -> None:
+    async with user(cancelling.url, "ann") as ann:
+        peer = await idle_peer(cancelling, await log_in(ann))
+        async with asyncio.timeout(TIMEOUT / 5):
+            assert await log_out(ann) == 1
+        await ends(peer)
+        await emptied(ann)
+
+
 async def test_a_user_can_come_back_while_old_sockets_close(
     cancelling: Server,
 ) -> None:
@@ -758,6 +788,16 @@ async def test_the_end_closes_every_socket_with_1001(
             await server.stop()
         for ws in sockets:
             assert (await farewell(ws))[0] == 1001
+        await ends(peer)
+
+
+async def test_a_peer_that_stalls_while_no_send_waits_delays_no_shutdown(
+    cancelling: Server,
+) -> None:
+    async with user(cancelling.url, "ann") as ann:
+        peer = await idle_peer(cancelling, await log_in(ann))
+        async with asyncio.timeout(2):
+            await cancelling.stop()
         await ends(peer)
 
 

@@ -26,20 +26,27 @@ import asyncio
 import json
 import os
 import secrets
+from collections.abc import Awaitable
+from contextlib import suppress
 from multiprocessing import Process
 from socket import create_server
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiohttp import WSMsgType, hdrs, web
 
-# The user behind each open socket.
-SOCKETS = web.AppKey("SOCKETS", dict[web.WebSocketResponse, str])
+
+class Socket(NamedTuple):
+    user: str
+    ws: web.WebSocketResponse
+    transport: asyncio.Transport
+
+
+SOCKETS = web.AppKey("SOCKETS", set[Socket])
 # The user behind each cookie, and behind each ticket.
 USERS = web.AppKey("USERS", dict[str, str])
 
 COOKIE = "websocket_logout"
-# Seconds that a send waits for a peer. Then a timer aborts the connection. In
-# aiohttp 3.14 asyncio.timeout() would cancel a close() that waits, too.
+# Seconds that a peer has to take what is sent.
 WAIT = 1.0
 
 routes = web.RouteTableDef()
@@ -47,52 +54,23 @@ routes = web.RouteTableDef()
 
 # answer
 @routes.get("/echo", allow_head=False)
-async def echo(request: web.Request) -> web.StreamResponse:
+async def echo(request: web.Request) -> web.WebSocketResponse:
     """Echo text until the client leaves, or its user logs out."""
-    user = authenticate(request, request.query.get("ticket"))
-    ws = web.WebSocketResponse(heartbeat=30, autoping=False)
-    transport = request.transport
-    if transport is None or not is_handshake(request):
-        raise json_error(web.HTTPBadRequest, "this is no WebSocket handshake")
+    socket = await open_socket(request)
+    request.app[SOCKETS].add(socket)
     try:
-        await ws.prepare(request)
-        request.app[SOCKETS][ws] = user
-        async for message in ws:
-            # Where the peer does not read, a send waits without a limit.
-            timer = asyncio.get_running_loop().call_later(WAIT, transport.abort)
+        async for message in socket.ws:
             if message.type is WSMsgType.TEXT:
-                await ws.send_str(message.data)
+                await send_in_time(socket, socket.ws.send_str(message.data))
             if message.type is WSMsgType.PING:
-                await ws.pong(message.data)
-            timer.cancel()
+                await send_in_time(socket, socket.ws.pong(message.data))
             await asyncio.sleep(0)  # in a flood, let others run
-    except ConnectionError:
-        return web.Response()  # the client has left, nobody reads this
     finally:
-        request.app[SOCKETS].pop(ws, None)
-        transport.abort()  # or a peer that does not read keeps it open
-    return ws
+        request.app[SOCKETS].discard(socket)
+        socket.transport.abort()  # or a peer that does not read keeps it open
+    return socket.ws
 
 
-# end of answer
-
-
-def is_handshake(request: web.Request) -> bool:
-    try:
-        return web.WebSocketResponse().can_prepare(request).ok
-    except ValueError:
-        return False  # aiohttp 3.14.5 raises it where a header is not ASCII
-
-
-def authenticate(request: web.Request, ticket: str | None = None) -> str:
-    refuse_foreign_origin(request)
-    try:
-        return request.app[USERS][ticket or request.cookies.get(COOKIE, "")]
-    except KeyError:
-        raise json_error(web.HTTPUnauthorized, "log in first") from None
-
-
-# answer
 @routes.post("/logout")
 async def log_out(request: web.Request) -> web.Response:
     """End the user's sessions, and close the user's sockets."""
@@ -101,15 +79,52 @@ async def log_out(request: web.Request) -> web.Response:
     for token in list(users):
         if users[token] == user:
             del users[token]
-    sockets = request.app[SOCKETS]
-    mine = [ws for ws in sockets if sockets[ws] == user]
-    closings = [ws.close(code=4001, message=b"logged out") for ws in mine]
-    # Where the peer does not read, close() waits until the timer aborts.
-    await asyncio.gather(*closings)
+    mine = {socket for socket in request.app[SOCKETS] if socket.user == user}
+    await close(mine, 4001, b"logged out")
     return web.json_response({"closed": len(mine)})
 
 
+async def close(sockets: set[Socket], code: int, reason: bytes) -> None:
+    closings = []
+    for socket in sockets:
+        closing = socket.ws.close(code=code, message=reason)
+        closings.append(send_in_time(socket, closing))
+    await asyncio.gather(*closings)
+
+
 # end of answer
+
+
+async def send_in_time(socket: Socket, sending: Awaitable[object]) -> None:
+    # Abort who is late: no send has a limit of its own, and close() has none.
+    # In aiohttp 3.14, asyncio.timeout() would cut off other sends to this peer.
+    timer = asyncio.get_running_loop().call_later(WAIT, socket.transport.abort)
+    with suppress(ConnectionError):
+        await sending
+    timer.cancel()
+
+
+async def open_socket(request: web.Request) -> Socket:
+    user = authenticate(request, request.query.get("ticket"))
+    ws = web.WebSocketResponse(heartbeat=30, autoping=False)
+    transport = request.transport
+    reason = "this is no WebSocket handshake"
+    try:
+        if transport is None:
+            raise ConnectionResetError  # the client has left
+        await ws.prepare(request)
+    except (ConnectionError, ValueError, web.HTTPBadRequest):
+        # aiohttp 3.14.5 raises ValueError where a header is not ASCII.
+        raise json_error(web.HTTPBadRequest, reason) from None
+    return Socket(user, ws, transport)
+
+
+def authenticate(request: web.Request, ticket: str | None = None) -> str:
+    refuse_foreign_origin(request)
+    try:
+        return request.app[USERS][ticket or request.cookies.get(COOKIE, "")]
+    except KeyError:
+        raise json_error(web.HTTPUnauthorized, "log in first") from None
 
 
 @routes.post("/login")
@@ -152,18 +167,17 @@ def json_error(kind: type[web.HTTPError], reason: str) -> web.HTTPError:
 @routes.get("/sockets")
 async def count_sockets(request: web.Request) -> web.Response:
     """Count the open sockets, and their users."""
-    users = request.app[SOCKETS].values()
+    users = [socket.user for socket in request.app[SOCKETS]]
     return web.json_response({"users": len(set(users)), "sockets": len(users)})
 
 
 async def say_goodbye(app: web.Application) -> None:
-    closings = [ws.close(code=1001, message=b"shutdown") for ws in app[SOCKETS]]
-    await asyncio.gather(*closings)
+    await close(app[SOCKETS], 1001, b"shutdown")
 
 
 def create_app() -> web.Application:
     app = web.Application()
-    app[SOCKETS] = {}
+    app[SOCKETS] = set()
     app[USERS] = {}
     app.on_shutdown.append(say_goodbye)
     app.add_routes(routes)
