@@ -97,15 +97,18 @@ async def add_notes(request: web.Request) -> web.Response:
                 cursor = await writer.execute(INSERT, [text])
                 ids.append(cursor.lastrowid)
     except (TimeoutError, sqlite3.OperationalError) as error:
-        if isinstance(error, sqlite3.Error) and not (
-            error.sqlite_errorname.startswith("SQLITE_BUSY")
-        ):
+        if not is_busy(error):
             raise  # a mistake, such as a missing table, is a 500
         request.app.logger.warning("the database is busy: %r", error)
-        raise json_error(
-            web.HTTPServiceUnavailable, "busy, try again"
-        ) from error
+        reason = "the database is busy"
+        raise json_error(web.HTTPServiceUnavailable, reason) from error
     return web.json_response({"ids": ids}, status=201)
+
+
+def is_busy(error: TimeoutError | sqlite3.OperationalError) -> bool:
+    if isinstance(error, TimeoutError):
+        return True
+    return error.sqlite_errorname.startswith("SQLITE_BUSY")
 
 
 async def read_json(request: web.Request) -> object:
