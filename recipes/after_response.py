@@ -24,11 +24,12 @@ Good to know:
 
 - The scheduler waits 5 seconds for the work at shutdown, then cancels it. What
   fails is logged.
-- A scheduler runs 100 jobs at a time. `limit=None` runs all of them at once.
+- A scheduler runs up to 100 jobs at a time, unless it has `limit=None`.
 - No middleware can change an answer that `write_eof()` has sent. Those around
   the handler have to look at `response.prepared`.
 - Copied as it is, this file accepts a POST from a page of another site.
-- Work that outlives a locked database: production/after_response.py.
+- production/after_response.py writes to a database, and writes again where that
+  is locked.
 """
 
 import asyncio

@@ -28,8 +28,8 @@ Good to know:
   `python -W default`, `python -X dev` or pytest. `ClientSession(loop=...)` is
   deprecated, but it does not warn at all.
 - `warnings.catch_warnings` changes the whole process. Do not `await` in it.
-- Before 3.14.2, a kept connection times out at once if `sock_read` is set
-  (aiohttp#12953). 3.14.3 mends a leak at redirects (aiohttp#13180).
+- Before 3.14.2, a kept connection can time out at once if `sock_read` is set
+  (aiohttp#12953). Before 3.14.3, redirects leak credentials (aiohttp#13180).
 """
 
 import asyncio

@@ -27,8 +27,8 @@ Good to know:
   connection.
 - A cookie jar ignores hosts that are IP addresses. Test for leaks by name.
 - A sub-application finds the session in `request.config_dict[SESSION]`.
-- Redirects, huge answers, callers that leave, an upstream that hangs and takes
-  all connections: production/client_session.py.
+- production/client_session.py follows no redirect, limits what an answer holds,
+  ends a call when its caller leaves, and lets no upstream take all connections.
 """
 
 import asyncio

@@ -6,7 +6,7 @@
 
 Make the session in a cleanup context. It runs in the loop that serves, and
 closes the session before that loop ends. A session belongs to the loop that it
-was made in: there is none on import, so aiohttp raises, and a session from an
+was made in. On import there is no loop, so aiohttp raises. A session from an
 earlier loop fails when it is used. An application serves one loop, too: make it
 in a function.
 

@@ -22,8 +22,8 @@ Try it::
 
 Good to know:
 
-- Middlewares run from the outside in, for a 404 or 405 below the prefix too:
-  they see it as an exception. A request for another prefix passes them by.
+- Middlewares run from the outside in. They also run for a 404 or 405 below the
+  prefix, and get it as an exception. Other prefixes do not reach them.
 - Names of routes belong to one application (aiohttp#1489).
 - A prefix without its slash is a 404, unless you add a route for `""`.
 - Cleanup contexts of an outer application are entered first and left first.

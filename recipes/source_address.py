@@ -22,8 +22,8 @@ Good to know:
 
 - Choose from addresses that you list. One from the query would show a stranger
   which addresses this host has.
-- For two families the text of aiohttp's error is `Cannot connect to host
-  127.0.0.1:8080 ssl:default [None]`. Only `os_error` has the reason.
+- Where the families differ, the text of aiohttp's error is `Cannot connect to
+  host 127.0.0.1:8080 ssl:default [None]`. Only `os_error` has the reason.
 - For a name with addresses of both families, `local_addr` chooses the family.
   When both fail, `errno` is None, and this file says "the upstream failed".
 - A string as `local_addr` is a `TypeError` at the first request.
