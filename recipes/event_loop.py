@@ -84,9 +84,11 @@ async def demonstrate(request: web.Request) -> web.Response:
         asyncio.to_thread(use_in_second_loop, upstream_url(request)),
         return_exceptions=True,
     )
-    return web.json_response(
-        {"outside": describe(outside), "second_loop": describe(second_loop)}
-    )
+    answer = {
+        "outside": describe(outside),
+        "second_loop": describe(second_loop),
+    }
+    return web.json_response(answer)
 
 
 def use_in_second_loop(url: URL) -> None:
