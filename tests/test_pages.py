@@ -20,7 +20,7 @@ from aiohttp import ClientSession, web
 import app
 from cookbook.differences import differences
 from cookbook.guard import UNAVAILABLE, protect
-from cookbook.messages import KINDS, read_messages
+from cookbook.messages import KINDS, cured, read_messages
 from cookbook.mount import mount
 from cookbook.pages import add_pages
 from cookbook.pages.index import MAX_ADDRESS
@@ -706,20 +706,47 @@ async def test_all_messages_are_on_a_page_with_an_anchor_each(
     text = text_of(page)
     for message in MESSAGES:
         assert message.text in text
+        assert f'<a href="/errors/{message.name}">' in page
         for release in message.releases:
             assert release in text
-        if message.program:
-            assert message.program in text
         if message.recipe:
             there = f"/recipes/{message.recipe}#message-{message.name}"
-            assert f'href="{there}"' in page
-        if message.trap:
-            there = f"/recipes/{message.recipe}#{message.trap}"
             assert f'href="{there}"' in page
     for kind, heading in KINDS.items():
         assert f'<h2 id="kind-{kind}">{html.escape(heading)}</h2>' in (
             page.replace("&#39;", "&#x27;")
         )
+
+
+async def test_the_page_of_all_messages_is_light(
+    client: ClientSession,
+) -> None:
+    assert len(await get(client, "/errors")) < 200_000
+
+
+async def test_a_message_has_a_page_with_the_program_that_gets_it(
+    client: ClientSession,
+) -> None:
+    for message in MESSAGES:
+        page = await get(client, f"/errors/{message.name}")
+        text = text_of(page)
+        for part in [message.text, *message.also, *message.releases]:
+            assert part in text
+        assert (message.program or message.name) in text + message.name
+        assert f'href="/errors#{message.name}"' in page
+        is_cured = bool(message.program and cured(message.program))
+        assert ("it runs clean" in text) == is_cured
+        if message.trap:
+            there = f"/recipes/{message.recipe}#{message.trap}"
+            assert f'href="{there}"' in page
+
+
+async def test_the_page_of_an_unknown_message_searches_for_it(
+    client: ClientSession,
+) -> None:
+    async with client.get("/errors/blueprint") as response:
+        assert response.status == 404
+        assert '<a href="/recipes/nested_apps">' in await response.text()
 
 
 @every_answer
@@ -793,9 +820,9 @@ async def test_what_the_prose_of_a_page_names_is_a_link(
     key = "web_reference.html#aiohttp.web.AppKey"
     there = FAQ.replace("faq.html", key)
     assert f'<a href="{there}"><code>web.AppKey</code></a>' in page
-    page = await get(client, "/errors")
+    page = await get(client, "/errors/timeout_outside_a_task")
     issue = "https://github.com/aio-libs/aiohttp/issues/"
-    assert re.search(f'See .*<a href="{issue}2996">aiohttp#2996</a>', page)
+    assert f'<a href="{issue}10153">aiohttp#10153</a>' in page
 
 
 @pytest.mark.parametrize(

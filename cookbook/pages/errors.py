@@ -1,32 +1,55 @@
-"""All error messages, as a page, as Markdown and as JSON."""
+"""All error messages: a page, a page for each, as Markdown and as JSON."""
 
 import json
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
+from functools import cached_property, partial
 from pathlib import Path
 
 from aiohttp import web
 
-from cookbook.messages import KINDS, Message, read_messages
+from cookbook.messages import CURE, KINDS, Message, cured, read_messages
 from cookbook.pages.documents import Document, Negotiated
 from cookbook.pages.rendering import render
 
+Respond = Callable[[web.Request], Awaitable[web.Response]]
 
-class ErrorsPage:
-    """The page at `/errors`; `file` has the messages."""
 
-    def __init__(self, file: Path) -> None:
+class ErrorsPages:
+    """The page at `/errors`, and one below it for each message.
+
+    `file` has the messages. `respond_to_unknown` answers for all other names.
+    """
+
+    def __init__(self, file: Path, respond_to_unknown: Respond) -> None:
         self._file = file
+        self._respond_to_unknown = respond_to_unknown
         page = Document(lambda: self._render("errors.html"))
         markdown = Document(lambda: self._render("errors.md"), "text/markdown")
         self._page = Negotiated(page, markdown, "/errors.md")
         self._json = Document(self._dump, "application/json")
 
     def routes(self) -> list[web.RouteDef]:
-        """Return the routes of the page, and of its values for programs."""
+        """Return the routes of the pages, and of their values for programs."""
         return [
             *self._page.routes("/errors"),
             web.get("/errors.json", self._json.respond),
+            web.get("/errors/{name}", self.respond_to_name),
         ]
+
+    async def respond_to_name(self, request: web.Request) -> web.Response:
+        """Send the page of a message, with the program that gets it."""
+        document = self._pages.get(request.match_info["name"])
+        if document is None:
+            return await self._respond_to_unknown(request)
+        return await document.respond(request)
+
+    @cached_property
+    def _pages(self) -> dict[str, Document]:
+        return {
+            message.name: Document(partial(_render_message, message))
+            for message in read_messages(self._file)
+        }
 
     def _render(self, template: str) -> str:
         messages = read_messages(self._file)
@@ -44,6 +67,15 @@ class ErrorsPage:
     def _dump(self) -> str:
         messages = map(_address, read_messages(self._file))
         return json.dumps(list(messages), ensure_ascii=False, indent=1)
+
+
+def _render_message(message: Message) -> str:
+    return render(
+        "error.html",
+        message=message,
+        cure=CURE,
+        has_cure=message.program is not None and bool(cured(message.program)),
+    )
 
 
 def _address(message: Message) -> dict[str, object]:

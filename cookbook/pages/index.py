@@ -18,6 +18,9 @@ from cookbook.search import Result, Search, read_topic
 MAX_ADDRESS = 6_000
 """Bytes of a query in an address: aiohttp reads 8,190 of a request line."""
 
+FOLDERS = ("recipes", "errors")
+"""Names in a path that tell nothing of what is looked for."""
+
 MAX_PASTED = 64 * 1024
 """Characters of a query that are searched, from the end."""
 
@@ -69,7 +72,7 @@ class IndexPage:
     async def respond_to_unknown(self, request: web.Request) -> web.Response:
         """Send a 404 with what the words of the path find."""
         words = re.findall(r"[^\W_]+", request.path)
-        query = " ".join(word for word in words if word != "recipes")
+        query = " ".join(word for word in words if word not in FOLDERS)
         return await self._found(query[:MAX_ADDRESS], web.HTTPNotFound)
 
     async def _found(

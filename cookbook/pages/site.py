@@ -13,7 +13,7 @@ from cookbook.pages.assets import asset_routes
 from cookbook.pages.board import Board
 from cookbook.pages.content import Content
 from cookbook.pages.documents import RENDERING
-from cookbook.pages.errors import ErrorsPage
+from cookbook.pages.errors import ErrorsPages
 from cookbook.pages.index import IndexPage, UnknownPages
 from cookbook.pages.programs import Programs
 from cookbook.pages.recipe_page import RecipePage
@@ -47,7 +47,8 @@ def add_pages(app: web.Application, recipes: Sequence[Recipe]) -> None:
     app.add_routes(programs.routes())
     index = IndexPage(contents, messages, programs.index)
     app.add_routes(index.routes())
-    app.add_routes(ErrorsPage(messages).routes())
+    errors = ErrorsPages(messages, index.respond_to_unknown)
+    app.add_routes(errors.routes())
     for number in range(1, len(recipes) + 1):
         page = RecipePage(number, contents, verdicts, x_ray, shows)
         app.add_routes(page.routes())
