@@ -20,7 +20,13 @@ from cookbook.redis_server import (
     start_redis,
     stop_redis,
 )
-from tests.servers import ROOT, TIMEOUT, Server, serving
+from tests.servers import (
+    ROOT,
+    TIMEOUT,
+    Server,
+    serving,
+    serving_in_thread,
+)
 
 # What a reader's shell exports for the recipes is not meant for their tests.
 for name in ("DATABASE", "DATA_DIR", "REDIS_URL", "SESSION_KEY", "TOKEN"):
@@ -187,6 +193,16 @@ def create_cookbook(folder: Path, redis_url: str) -> web.Application:
     return create_app(
         data_dir=folder, redis_url=redis_url, session_key="random"
     )
+
+
+@pytest.fixture(scope="module")
+def cookbook_server(
+    tmp_path_factory: pytest.TempPathFactory, redis_url: str
+) -> Iterator[Server]:
+    """The whole cookbook, in a thread, for the tests of a file."""
+    app = create_cookbook(tmp_path_factory.mktemp("cookbook"), redis_url)
+    with serving_in_thread(app) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

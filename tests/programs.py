@@ -62,6 +62,9 @@ def _serve() -> None:
     for package in ("aiohttp.web", "aiohttp.test_utils", "redis.asyncio"):
         with suppress(ImportError):
             __import__(package)
+    # What is here before a program is no garbage of it.
+    gc.collect()
+    gc.freeze()
     for line in sys.stdin:
         order = json.loads(line)
         child = os.fork()

@@ -9,10 +9,12 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from aiohttp import web
@@ -79,6 +81,32 @@ async def serving(
         yield server
     finally:
         await server.stop()
+
+
+@contextmanager
+def serving_in_thread(app: web.Application) -> Iterator[Server]:
+    """Serve `app` from a thread: tests with a loop each can share it."""
+    started: SimpleQueue[tuple[Server, asyncio.AbstractEventLoop] | None]
+    started = SimpleQueue()
+    ended = asyncio.Event()
+
+    async def serve() -> None:
+        try:
+            async with serving(app) as server:
+                started.put((server, asyncio.get_running_loop()))
+                await ended.wait()
+        finally:
+            started.put(None)
+
+    with ThreadPoolExecutor(1) as thread:
+        running = thread.submit(lambda: asyncio.run(serve()))
+        if first := started.get(timeout=START_TIMEOUT):
+            server, loop = first
+            try:
+                yield server
+            finally:
+                loop.call_soon_threadsafe(ended.set)
+        running.result(START_TIMEOUT)
 
 
 async def exchange(server: "Server | Process", *requests: bytes) -> bytes:

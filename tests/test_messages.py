@@ -17,9 +17,8 @@ from packaging.requirements import Requirement
 
 import app
 from cookbook.messages import CURE, KINDS, Message, cured, read_messages
-from tests.conftest import Serve, create_cookbook
 from tests.programs import Programs, running_programs
-from tests.servers import ROOT
+from tests.servers import ROOT, Server
 from tests.test_pages import get, hits_of, links_of
 
 MESSAGES = read_messages(ROOT / "recipes" / "messages.toml")
@@ -67,12 +66,8 @@ def programs() -> Iterator[Programs]:
 
 
 @pytest.fixture
-async def client(
-    serve: Serve, tmp_path: Path, redis_url: str
-) -> AsyncIterator[ClientSession]:
-    cookbook = create_cookbook(tmp_path, redis_url)
-    server = await serve(cookbook)
-    async with ClientSession(server.url) as session:
+async def client(cookbook_server: Server) -> AsyncIterator[ClientSession]:
+    async with ClientSession(cookbook_server.url) as session:
         yield session
 
 

@@ -27,8 +27,8 @@ from cookbook.pages.index import MAX_ADDRESS
 from cookbook.recipe import Module, Recipe
 from cookbook.source import read_answer, read_header
 from cookbook.verdicts import BRANCHES, FAQ
-from tests.conftest import Serve, create_cookbook
-from tests.servers import ROOT, Server, exchange, serving
+from tests.conftest import Serve
+from tests.servers import ROOT, Server, exchange
 from tests.test_contract import (
     every_answer,
     every_production,
@@ -40,32 +40,21 @@ DISCUSSIONS = "https://github.com/aio-libs/aiohttp/discussions"
 
 
 @pytest.fixture
-async def server(serve: Serve, tmp_path: Path, redis_url: str) -> Server:
-    return await serve(create_cookbook(tmp_path, redis_url))
-
-
-@pytest.fixture
-async def client(server: Server) -> AsyncIterator[ClientSession]:
-    async with ClientSession(server.url) as session:
+async def client(cookbook_server: Server) -> AsyncIterator[ClientSession]:
+    async with ClientSession(cookbook_server.url) as session:
         yield session
 
 
 @pytest.fixture(scope="module")
-def pages(
-    redis_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, str]:
+def pages(cookbook_server: Server) -> dict[str, str]:
     """Everything that the pages of the recipes lead to, fetched once."""
 
     async def fetch() -> dict[str, str]:
-        cookbook = create_cookbook(tmp_path_factory.mktemp("data"), redis_url)
         homes = [recipe.page for recipe in app.COOKBOOK]
         production = [
             f"/recipes/production/{recipe.name}" for recipe in app.PRODUCTION
         ]
-        async with (
-            serving(cookbook) as server,
-            ClientSession(server.url) as client,
-        ):
+        async with ClientSession(cookbook_server.url) as client:
             return {
                 path: await get(client, path)
                 for home in [*homes, *production]
@@ -880,9 +869,9 @@ async def test_styles_and_scripts_are_kept_for_ever(
         await get(client, f"{script.rpartition('/')[0]}/{name}")
 
 
-async def test_a_head_has_no_body(server: Server) -> None:
+async def test_a_head_has_no_body(cookbook_server: Server) -> None:
     answer = await exchange(
-        server,
+        cookbook_server,
         b"HEAD / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
     )
     assert answer.startswith(b"HTTP/1.1 200 OK")
