@@ -20,7 +20,7 @@ from cookbook.pages.documents import prefers_markdown
 from cookbook.pages.markup import fenced
 from cookbook.pages.site import VERDICTS
 from cookbook.recipe import Recipe
-from cookbook.source import read_answer, read_header
+from cookbook.source import read_answer, read_header, read_needs
 from cookbook.verdicts import read_verdicts
 from tests.conftest import Serve, create_cookbook
 from tests.servers import ROOT, serving
@@ -121,8 +121,10 @@ def test_a_page_as_markdown_has_what_the_page_has(
     dialogues = [(docs, recipe.prefix)]
     dialogues += [(trap.docs, "") for trap in recipe.traps]
     assert blocks_of(page, "console") == [in_docs(*each) for each in dialogues]
-    for package in read_header(recipe.source).packages:
-        assert f'"{package}"' in page
+    install = read_header(recipe.source).install
+    assert blocks_of(page, "sh") == [f"{install}\nuv run {recipe.name}.py\n"]
+    for need in read_needs(recipe.source):
+        assert f", {need}" in page
     differences = blocks_of(page, "diff")
     for trap in recipe.traps:
         assert f"### {trap.docs.title}" in headings_of(page)
@@ -372,12 +374,14 @@ def test_the_recipes_can_be_read_by_programs(
         docs = recipe.docs
         assert values["number"] == number
         assert values["question"] == docs.title
+        assert values["topic"] == recipe.topic
         assert values["text"] == docs.text
         assert values["good_to_know"] == docs.good_to_know
         assert values["dialogue"] == [asdict(step) for step in docs.dialogue]
         assert values["source"] == recipe.source
         assert values["answer"] == read_answer(recipe.source)
         assert values["packages"] == read_header(recipe.source).packages
+        assert values["needs"] == read_needs(recipe.source)
         assert values["endpoints"]
         assert len(values["tests"]) > 5
         assert values["not_served"] is None
