@@ -27,13 +27,13 @@ Try it::
 Good to know:
 
 - A client may leave 512 KiB unread, and send 1000 messages a second (else it
-  is closed with 1008), each of 64 KiB. An event has 64 KiB. A larger one that
-  another program publishes is skipped, and logged.
+  is closed with 1008), each of 64 KiB. An event has 64 KiB at most. If another
+  program publishes a larger one, it is skipped and logged.
 - `ready` comes again after an outage: what was published in between is lost.
 - A publisher gets 503 with `Retry-After` while Redis is away, and while this
   process is not subscribed: its own clients would miss the event.
-- Twenty connections publish. One more request waits for its turn, up to a
-  second in all.
+- This process holds up to twenty connections to Redis: one subscribes, and the
+  others publish. One more request waits for its turn, up to a second in all.
 - Pages of other sites can connect and publish. Put a check of `Origin` in front
   of it as soon as a cookie says who somebody is.
 """

@@ -2,13 +2,13 @@
 # requires-python = ">=3.11"
 # dependencies = ["aiohttp>=3.10,<4", "redis>=5.0.1"]
 # ///
-"""A subscription for each WebSocket: the 101st is deaf.
+"""A subscription for each WebSocket uses up the connections to Redis.
 
 Each `pubsub()` holds a connection of its own. The pool of this file has 50, and
-the one that redis-py 8 makes by itself has 100. The next WebSocket is open, and
-gets no events. All other commands fail, too, because they find no connection:
-here the publishing (hopeit.engine#222). Let one task read Redis for all sockets
-of the process, on one connection.
+the one that redis-py 8 makes by itself has 100. A WebSocket that finds none is
+open, and gets no events. All other commands fail, too: here the publishing
+(hopeit.engine#222). Let one task read Redis for all sockets of the process, on
+one connection.
 
 Try it::
 
