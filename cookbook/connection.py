@@ -1,7 +1,7 @@
 """Serves connections: what the guard cannot keep from inside an application.
 
-A peer that is slow is given up. What no application gets to see is answered
-here: requests that cannot be parsed, and bodies that break off.
+It drops a peer that is slow. It answers what no application gets to see:
+requests that cannot be parsed, and bodies that break off.
 """
 
 import asyncio
@@ -54,7 +54,7 @@ class Limits(NamedTuple):
 
     @property
     def interval(self) -> float:
-        """Seconds between two looks: a limit is kept that exactly."""
+        """Seconds between two looks: a peer may have that much more time."""
         return min(self) / 5
 
 
@@ -117,7 +117,7 @@ class _Stopwatch:
 
 
 class _Connection(internals.Connection):
-    """Gives up a peer that is slow, and answers for what no handler sees.
+    """Drops a peer that is slow, and answers what no handler sees.
 
     It looks at itself every few seconds: a timer for each request would cost
     every request.

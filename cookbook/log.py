@@ -1,4 +1,4 @@
-"""The log of the served cookbook: no handler waits for who reads it.
+"""The log of the served cookbook: no handler waits for its reader.
 
 A process whose standard error is a pipe that nobody reads stops at a write,
 for ever. Here a thread writes. Lines wait for it in memory, up to a limit;
@@ -129,7 +129,7 @@ def _format(milliseconds: int) -> str:
 
 
 def count_refused_connections(loop: asyncio.AbstractEventLoop) -> None:
-    """Report a want of descriptors once a second, not for every client."""
+    """Report once a second, not for each client, that descriptors ran out."""
     count = 0
 
     def handle(

@@ -59,7 +59,7 @@ class Recipe:
     def of_production(
         cls, module: Module, options: Options = no_options
     ) -> Self:
-        """Make that of a production file, whose name tells its prefix."""
+        """Make the recipe of a production file; its name tells its prefix."""
         _, _, name = module.__name__.rpartition(".")
         return cls(module, f"/production/{name.replace('_', '-')}", options)
 

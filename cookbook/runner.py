@@ -32,8 +32,8 @@ END = "end-of-output"
 class DialogueRunner:
     """Runs steps against localhost:`port`, where `prefix` is the mount's.
 
-    What a step printed is returned as a reader would see it, who runs the
-    recipe alone: on port 8080, without a prefix.
+    It returns what a step printed as a reader sees it who runs the recipe
+    alone: on port 8080, without a prefix.
     """
 
     def __init__(

@@ -59,8 +59,9 @@ async def sandboxed(
     `python` is its interpreter. With `port` 0 the system chooses one; aiohttp
     tells which since 3.14. It has nothing of our environment, and a Redis of
     its own if it needs one. A program that ends before it listens is played
-    too: it refuses. Raises TimeoutError for one that does neither within
-    `start_timeout` seconds. A step may take `step_timeout` seconds.
+    too: its dialogue shows that it does not start. Raises TimeoutError for one
+    that does neither within `start_timeout` seconds. A step may take
+    `step_timeout` seconds.
     """
     async with AsyncExitStack() as stack:
         temporary = in_thread(temporary_folder("cookbook-show-"))

@@ -6,8 +6,8 @@
 
 Here it takes each event for JSON, and the first that is none ends the task.
 The sockets stay open, and deaf. Nobody looks at the task, and asyncio reports
-its error only when the process ends. The `task.cancel()` of the FAQ (3.14) hides
-it even then. The reader of the FAQ fails at once: redis-py has no
+its error only when the process ends. The FAQ of 3.14 cancels the task, which
+hides the error even then. Its reader fails at once: redis-py has no
 `redis.subscribe`. Catch what the task can raise, log it, and begin again.
 
 Try it::
