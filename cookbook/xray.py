@@ -9,6 +9,7 @@ import asyncio
 import inspect
 import json
 import logging
+import os
 import threading
 import time
 from collections import Counter
@@ -154,7 +155,15 @@ def _observer(
         if app not in applications_of(request):
             return await handler(request)
         number, start = next(numbers), time.perf_counter()
-        put({"kind": "request", "id": number, **_describe(request)})
+        put(
+            {
+                "kind": "request",
+                "id": number,
+                "method": request.method,
+                "path": request.rel_url.raw_path,
+                "facts": _describe(request),
+            }
+        )
         token = _listeners.set((*_listeners.get(), (put_log, number)))
         outcome = "was cancelled"
         try:
@@ -182,13 +191,11 @@ def _outcome(response: web.StreamResponse) -> str:
     return f"answered {response.status}"
 
 
-def _describe(request: web.Request) -> Event:
+def _describe(request: web.Request) -> dict[str, Any]:
     found = request.match_info
     resource = found.route.resource
     apps = applications_of(request)
     return {
-        "method": request.method,
-        "path": request.rel_url.raw_path,
         "route": resource.canonical if resource else "no route",
         "handler": _place(found.handler),
         "match_info": dict(found),
@@ -219,12 +226,15 @@ class _Log(logging.Handler):
 
 def _look_at_process(file: Path) -> Event:
     tasks: Counter[str] = Counter()
+    others: Counter[str] = Counter()
     sockets: set[web.WebSocketResponse] = set()
     for task in asyncio.all_tasks():
         frames = list(_frames(task.get_coro()))
         mine = [f for f in frames if f.f_code.co_filename == str(file)]
-        for frame in mine[-1:] or frames[:1]:
+        for frame in mine[-1:]:
             tasks[_name(frame.f_code)] += 1
+        if not mine:
+            others.update(_name(frame.f_code) for frame in frames[:1])
         for frame in mine:
             sockets.update(
                 value
@@ -235,10 +245,16 @@ def _look_at_process(file: Path) -> Event:
             )
     return {
         "kind": "process",
-        "tasks": dict(tasks.most_common()),
-        "websockets": len(sockets),
-        "descriptors": len(list(Path("/dev/fd").iterdir())) - 1,
-        "threads": sorted(thread.name for thread in threading.enumerate()),
+        "recipe": {
+            "websockets": len(sockets),
+            "tasks": dict(tasks.most_common()),
+        },
+        "others": {
+            "process": os.getpid(),
+            "tasks": dict(others.most_common()),
+            "descriptors": len(list(Path("/dev/fd").iterdir())) - 1,
+            "threads": sorted(thread.name for thread in threading.enumerate()),
+        },
     }
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cookbook.pages.curl import CurlOnlyError, Line, Request, read_line
+from cookbook.pages.curl import CurlOnlyError, Cut, Line, Request, read_line
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
@@ -61,7 +61,7 @@ def test_a_line_can_send_two_requests() -> None:
 def test_an_output_can_be_saved_and_cut() -> None:
     assert read_line("curl -c jar localhost:8080/ | tee file").save == "file"
     line = read_line("TICKET=$(cut -d '\"' -f 8 file)")
-    assert line == Line(cut=("TICKET", '"', 8, "file"))
+    assert line == Line(cut=Cut("TICKET", '"', 8, "file"))
 
 
 def test_a_line_can_wait() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import os
 import socket
 import warnings
 from collections.abc import AsyncIterator
@@ -143,8 +144,10 @@ async def tell(events: Events, kind: str, count: int = 1) -> list[Any]:
 
 async def tell_open_websockets(events: Events, count: int) -> Any:
     """Return the next look at the process that counts so many WebSockets."""
-    while (await tell(events, "process"))[0]["websockets"] != count:
-        pass
+    while True:
+        (process,) = await tell(events, "process")
+        if process["recipe"]["websockets"] == count:
+            break
     return (await tell(events, "process"))[0]
 
 
@@ -168,14 +171,16 @@ async def test_a_request_is_told_with_all_that_it_passes(
         "id": 1,
         "method": "GET",
         "path": "/recipe/hello/ann",
-        "route": "/recipe/hello/{name}",
-        "handler": "greet in tests/test_xray.py",
-        "match_info": {"name": "ann"},
-        "applications": ["the root", "/recipe"],
-        "middlewares": [
-            "gate in cookbook/guard.py",
-            "pass_on in tests/test_xray.py",
-        ],
+        "facts": {
+            "route": "/recipe/hello/{name}",
+            "handler": "greet in tests/test_xray.py",
+            "match_info": {"name": "ann"},
+            "applications": ["the root", "/recipe"],
+            "middlewares": [
+                "gate in cookbook/guard.py",
+                "pass_on in tests/test_xray.py",
+            ],
+        },
     }
     assert end["id"] == 1
     assert end["outcome"] == "answered 200"
@@ -207,7 +212,7 @@ async def test_a_class_based_view_is_told_by_its_name(
         async with client.get("recipe/view"):
             pass
         (request,) = await tell(events, "request")
-    assert request["handler"] == "View"
+    assert request["facts"]["handler"] == "View"
 
 
 async def test_what_matches_no_route_is_told_too(client: ClientSession) -> None:
@@ -215,8 +220,8 @@ async def test_what_matches_no_route_is_told_too(client: ClientSession) -> None:
         async with client.get("recipe/nowhere"):
             pass
         (request,) = await tell(events, "request")
-    assert request["route"] == "no route"
-    assert request["applications"] == ["the root", "/recipe"]
+    assert request["facts"]["route"] == "no route"
+    assert request["facts"]["applications"] == ["the root", "/recipe"]
 
 
 @pytest.mark.filterwarnings("always")
@@ -256,15 +261,28 @@ async def test_a_request_to_another_application_is_not_told(
 async def test_open_websockets_and_tasks_are_told_by_their_file(
     client: ClientSession,
 ) -> None:
+    echo = "echo in tests/test_xray.py"
     async with watching(client) as events:
         async with client.ws_connect("recipe/ws"):
             process = await tell_open_websockets(events, 1)
-            assert process["tasks"]["echo in tests/test_xray.py"] == 1
+            assert process["recipe"]["tasks"][echo] == 1
         await tell(events, "end")
         process = await tell_open_websockets(events, 0)
-    assert "echo in tests/test_xray.py" not in process["tasks"]
-    assert process["descriptors"] > 2
-    assert "MainThread" in process["threads"]
+    assert echo not in process["recipe"]["tasks"]
+
+
+@limited(interval=0)
+async def test_the_rest_of_the_process_is_told_apart(
+    client: ClientSession,
+) -> None:
+    async with watching(client) as events:
+        (process,) = await tell(events, "process")
+    others = process["others"]
+    assert others["process"] == os.getpid()
+    assert others["tasks"]
+    assert not others["tasks"].keys() & process["recipe"]["tasks"].keys()
+    assert others["descriptors"] > 2
+    assert "MainThread" in others["threads"]
 
 
 @pytest.mark.filterwarnings("always")

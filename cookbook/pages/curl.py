@@ -39,17 +39,25 @@ class Request:
 
 
 @dataclass(frozen=True)
+class Cut:
+    """A variable, and what it is cut from: a field of a file, from 1."""
+
+    variable: str
+    delimiter: str
+    field: int
+    file: str
+
+
+@dataclass(frozen=True)
 class Line:
     """What a shell line does: requests, or one of the few things beside them.
 
-    `save` names the file that gets the output, `cut` is a variable with the
-    delimiter, the number of the field and the file it is cut from, and `sleep`
-    a number of seconds.
+    `save` names the file that gets the output, `sleep` is in seconds.
     """
 
     requests: list[Request] = field(default_factory=list)
     save: str | None = None
-    cut: tuple[str, str, int, str] | None = None
+    cut: Cut | None = None
     sleep: float = 0
 
 
@@ -79,7 +87,7 @@ def read_line(text: str) -> Line:
         return Line(sleep=float(match[1]))
     if match := re.fullmatch(r"(\w+)=\$\(cut -d '(.)' -f (\d+) (\w+)\)", text):
         name, delimiter, number, file = match.groups()
-        return Line(cut=(name, delimiter, int(number), file))
+        return Line(cut=Cut(name, delimiter, int(number), file))
     command, _, pipe = text.partition(" | ")
     save = None
     if pipe:

@@ -4,11 +4,13 @@ import asyncio
 import gzip
 import re
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import sha256
 
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
+
+from cookbook.guard import authority_of
 
 POLICY = "; ".join(
     [
@@ -26,6 +28,10 @@ POLICY = "; ".join(
 
 REVALIDATE = "no-cache"
 FOREVER = "public, max-age=31536000, immutable"
+
+MAX_HOSTS = 4
+"""Hosts for which a document is kept: a server goes by one or two. Who asks by
+more waits until it is rendered again."""
 
 
 RENDERING = web.AppKey("RENDERING", asyncio.Lock)
@@ -76,6 +82,25 @@ class Document:
         return _Answer(self._render(), self._media_type, self._cache_control)
 
 
+class DocumentByHost:
+    """A document that names the host which its reader asks by.
+
+    It is kept for `MAX_HOSTS` of them. `render` gets the host, with its port.
+    """
+
+    def __init__(
+        self, render: Callable[[str], str], state: Callable[[], object]
+    ) -> None:
+        def make(host: str) -> Document:
+            return Document(partial(render, host), state=state)
+
+        self._at = lru_cache(MAX_HOSTS)(make)
+
+    async def respond(self, request: web.Request) -> web.Response:
+        """Send the text for this host, or 304 to whoever has it."""
+        return await self._at(authority_of(request)).respond(request)
+
+
 class Negotiated:
     """A page, and the same as Markdown for who prefers that.
 
@@ -83,7 +108,10 @@ class Negotiated:
     """
 
     def __init__(
-        self, page: Document, markdown: Document, markdown_path: str
+        self,
+        page: Document | DocumentByHost,
+        markdown: Document,
+        markdown_path: str,
     ) -> None:
         self._page = page
         self._markdown = markdown

@@ -10,7 +10,7 @@ from aiohttp import web
 from cookbook.differences import Hunk
 from cookbook.docs import Docs
 from cookbook.pages.content import Content
-from cookbook.pages.documents import Document, Negotiated
+from cookbook.pages.documents import Document, DocumentByHost, Negotiated
 from cookbook.pages.rendering import render
 from cookbook.verdicts import Verdicts
 
@@ -24,7 +24,7 @@ class MarkdownPages:
         self._content = content
         self._read_verdicts = read_verdicts
 
-    def routes(self, page: Document) -> list[web.RouteDef]:
+    def routes(self, page: DocumentByHost) -> list[web.RouteDef]:
         """Return the routes of the page as well, which is the same in HTML."""
         recipe = self._content.recipe
         markdown = Document(

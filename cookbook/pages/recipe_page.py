@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from aiohttp import hdrs, web
 
 from cookbook.guard import SITES
-from cookbook.pages.content import Content
-from cookbook.pages.documents import Document
+from cookbook.pages.content import Content, Play
+from cookbook.pages.curl import HOST
+from cookbook.pages.documents import Document, DocumentByHost
 from cookbook.pages.programs import MarkdownPages
 from cookbook.pages.rendering import render
 from cookbook.pages.shows import Shows
@@ -39,8 +41,10 @@ class RecipePage:
         self._read_verdicts = read_verdicts
         self._x_ray = x_ray
         self._shows = shows
-        self._page = Document(self._render, state=lambda: self._content.broken)
         self._markdown = MarkdownPages(self._content, read_verdicts)
+        self._page = DocumentByHost(
+            self._render, state=lambda: self._content.broken
+        )
 
     def routes(self) -> list[web.RouteDef]:
         """Return all that is served below the path of the page."""
@@ -82,12 +86,13 @@ class RecipePage:
                 return await self._shows.stream(request, trap)
         raise web.HTTPNotFound
 
-    def _render(self) -> str:
+    def _render(self, host: str) -> str:
         content, verdicts = self._content, self._read_verdicts()
         at = content.number - 1
         return render(
             "recipe.html",
             content=content,
+            host=host,
             total=len(self._contents),
             verdicts=verdicts,
             claims=verdicts.of_question(content.number),
@@ -98,11 +103,31 @@ class RecipePage:
                 "prefix": content.prefix,
                 "hasTickets": content.has_tickets,
                 "plays": [
-                    {**asdict(play), "pattern": play.step.pattern.pattern}
-                    for play in content.plays
+                    _data_of(play, content.prefix) for play in content.plays
                 ],
             },
         )
+
+
+def _data_of(play: Play, prefix: str) -> dict[str, Any] | None:
+    """Return what `recipe.js` calls a play: None where only a shell can."""
+    step, line = play.step, play.line
+    if play.curl_only:
+        return None
+    if line is not None:
+        requests = [
+            {
+                **asdict(request),
+                "path": prefix + request.path,
+                "headers": list(request.headers.items()),
+            }
+            for request in line.requests
+        ]
+        return {"kind": "run", **asdict(line), "requests": requests}
+    if step.kind == "open":
+        path = step.text.strip('"').removeprefix(f"ws://{HOST}")
+        return {"kind": "open", "path": path}
+    return {"kind": step.kind, "text": step.text}
 
 
 class FilePages:

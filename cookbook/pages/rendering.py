@@ -3,7 +3,7 @@
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from cookbook.pages import markup
+from cookbook.pages import markup, mounted
 from cookbook.pages.assets import assets_path
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ def _templates() -> "Environment":
     templates.filters["folded"] = markup.folded
     templates.filters["code"] = markup.code
     templates.filters["links_in"] = markup.links_in
+    templates.filters["mounted_command"] = mounted.mounted_command
+    templates.filters["mounted_output"] = mounted.mounted_output
     templates.filters["inline"] = markup.inline
     templates.filters["unlinked"] = markup.unlinked
     return templates

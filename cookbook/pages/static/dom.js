@@ -1,21 +1,39 @@
-export function element(tag, properties = {}, ...children) {
+// @ts-check
+// The widgets of a page and their parts: named by `data-widget`, `data-part`.
+
+/** Return all widgets of this name. @param {string} name @returns {NodeListOf<HTMLElement>} */
+export const widgets = (name) => document.querySelectorAll(`[data-widget="${name}"]`);
+
+/**
+ * Return the first part of this name in `scope`; it has to be of this kind.
+ * @template {Element} Kind
+ * @param {ParentNode} scope @param {string} name @param {new () => Kind} kind
+ */
+export function part(scope, name, kind) {
+  const found = scope.querySelector(`[data-part="${name}"]`);
+  if (!(found instanceof kind)) throw new Error(`This page has no ${name}.`);
+  return found;
+}
+
+/** Write into a part. @param {ParentNode} scope @param {string} name @param {string} text */
+export const fill = (scope, name, text) => part(scope, name, HTMLElement).replaceChildren(text);
+
+/** @param {HTMLFormElement} form @returns {Record<string, HTMLInputElement>} - its fields by their names */
+export const fieldsOf = (form) => /** @type {any} */ (form.elements);
+
+/** Return a copy of what is in a template. @param {string} id */
+export function copyOf(id) {
+  const template = /** @type {HTMLTemplateElement} */ (document.getElementById(id));
+  return document.importNode(template.content, true);
+}
+
+/**
+ * Make an element.
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag @param {Partial<HTMLElementTagNameMap[Tag]>} properties @param {(string | Node)[]} children
+ */
+export function element(tag, properties, ...children) {
   const made = Object.assign(document.createElement(tag), properties);
   made.append(...children);
   return made;
-}
-
-export function clone(template) {
-  return document.querySelector(template).content.firstElementChild.cloneNode(true);
-}
-
-/** The URL of a path of this server: never one of another host. */
-export function here(path, scheme = location.protocol) {
-  const url = new URL(path, location.origin);
-  if (url.origin !== location.origin) throw new Error("This page only talks to its own server.");
-  url.protocol = scheme;
-  return url;
-}
-
-export function webSocket(path) {
-  return new WebSocket(here(path, location.protocol.replace("http", "ws")));
 }

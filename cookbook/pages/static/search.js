@@ -1,16 +1,21 @@
+// @ts-check
 // The search box of every page. The server searches; here its answer is shown.
+import { part } from "./dom.js";
+
 const PAUSE = 150; // ms without a key before the server is asked
 const MAX_ADDRESS = 6000; // characters of a query, as in index.py
 
-const input = document.querySelector("#q");
-const isLive = document.querySelector("#results[data-live]") !== null;
+const form = part(document, "search", HTMLFormElement);
+const input = part(form, "query", HTMLTextAreaElement);
 let asked = new AbortController();
 let timer = 0;
 
+/** @param {string} query */
 const bodyOf = (query) => new URLSearchParams({ q: query });
+/** @param {string} query */
 const isLong = (query) => bodyOf(query).toString().length > MAX_ADDRESS;
 
-// A longer text keeps its end in the address: there is what counts.
+/** Return the address of a search. A longer text keeps its end: there is what counts. @param {string} query */
 function addressOf(query) {
   let end = query;
   while (isLong(end)) end = end.slice(Math.ceil(end.length / 20));
@@ -28,33 +33,34 @@ async function find() {
   try {
     const response = await (isLong(query) ? fetch("/", asForm) : fetch(address, { signal }));
     if (!response.ok) return; // what is shown stays
-    const page = new DOMParser().parseFromString(await response.text(), "text/html");
-    if (!signal.aborted) document.querySelector("#results").replaceWith(page.querySelector("#results"));
-  } catch (error) {
-    if (error.name !== "AbortError") document.querySelector("#found").textContent = "The server does not answer.";
+    const found = new DOMParser().parseFromString(await response.text(), "text/html").querySelector("#results");
+    if (found && !signal.aborted) document.querySelector("#results")?.replaceWith(found);
+  } catch {
+    if (!signal.aborted) document.querySelector("#found")?.replaceChildren("The server does not answer.");
   }
 }
 
-if (isLive) {
+if (document.querySelector("#results[data-live]")) {
   input.addEventListener("input", () => {
     clearTimeout(timer);
     timer = setTimeout(find, PAUSE);
   });
-  input.form.addEventListener("submit", async (event) => {
+  form.addEventListener("submit", async (event) => {
     event.preventDefault();
     clearTimeout(timer);
     await find();
-    document.querySelector("#results :is(dt, h2) a")?.focus();
+    const hit = document.querySelector("#results :is(dt, h2) a");
+    if (hit instanceof HTMLElement) hit.focus();
   });
 }
 input.addEventListener("keydown", (event) => {
   if (event.key !== "Enter" || event.shiftKey) return;
   event.preventDefault();
-  input.form.requestSubmit();
+  form.requestSubmit();
 });
 document.addEventListener("keydown", (event) => {
   const isPlain = !(event.ctrlKey || event.metaKey || event.altKey);
-  if (event.key !== "/" || !isPlain || event.target.closest("input, textarea")) return;
+  if (event.key !== "/" || !isPlain || document.activeElement?.matches("input, textarea")) return;
   event.preventDefault();
   input.focus();
 });
