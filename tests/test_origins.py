@@ -1,14 +1,17 @@
 """Proofs that pages of other sites change nothing and open no WebSocket."""
 
 import asyncio
+import re
+from pathlib import Path
 
 import pytest
 from aiohttp import web
 
+from app import COOKBOOK, PRODUCTION
 from cookbook.connection import Runner
 from cookbook.guard import protect
-from tests.conftest import Serve
-from tests.servers import TIMEOUT, Server
+from tests.conftest import Serve, create_cookbook
+from tests.servers import TIMEOUT, Server, exchange
 
 NAMES = ["localhost", "127.0.0.1", "[::1]", "cookbook.example"]
 
@@ -361,3 +364,81 @@ async def test_an_absolute_target_is_what_an_origin_is_held_against(
         more = f"Origin: {origin}\r\n"
         found = await status_of(server, line, "127.0.0.1", more)
         assert found == status, (target, origin)
+
+
+UNSAFE = ["POST", "PUT", "DELETE"]
+
+
+def endpoints(app: web.Application) -> set[tuple[str, str]]:
+    """Return the methods and paths of an application, as its routers say.
+
+    A route for any method has all that change something. A variable part of a
+    path has the value 1.
+    """
+    found = set()
+    for resource in app.router.resources():
+        inner = resource.get_info().get("app")
+        if inner is not None:
+            found |= endpoints(inner)
+            continue
+        path = re.sub("{[^}]*}", "1", resource.canonical)
+        for route in resource:
+            methods = UNSAFE if route.method == "*" else [route.method]
+            found |= {(method, path) for method in methods}
+    return found
+
+
+async def test_no_endpoint_of_the_cookbook_takes_what_other_sites_send(
+    serve: Serve, tmp_path: Path, redis_url: str
+) -> None:
+    app = create_cookbook(tmp_path, redis_url)
+    server = await serve(app, runner_class=Runner)
+    host = f"localhost:{server.port}"
+    table = [
+        # Any of those that are read may open a WebSocket.
+        (f"{method} {path}", UPGRADE * (method == "GET") + more)
+        for method, path in sorted(endpoints(app))
+        if method != "HEAD"
+        for more in (
+            "Sec-Fetch-Site: cross-site\r\n",
+            "Origin: http://evil.example\r\n",
+        )
+    ]
+    assert len(table) > 500
+    requests = [
+        f"{line} HTTP/1.1\r\nHost: {host}\r\n{more}\r\n".encode()
+        for line, more in table
+    ]
+    last = b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n"
+    statuses = []
+    for start in range(0, len(requests), 50):
+        batch = requests[start : start + 50]
+        answers = await exchange(server, *batch, last)
+        statuses += re.findall(rb"HTTP/1\.\d (\d+) ", answers)[:-1]
+    taken = [
+        (*request, status)
+        for request, status in zip(table, statuses, strict=True)
+        if status != b"403"
+    ]
+    assert not taken
+
+
+async def test_every_endpoint_of_a_recipe_takes_what_a_program_sends(
+    serve: Serve, tmp_path: Path, redis_url: str
+) -> None:
+    app = create_cookbook(tmp_path, redis_url)
+    server = await serve(app, runner_class=Runner)
+    host = f"localhost:{server.port}"
+    more = "Content-Length: 0\r\nUser-Agent: curl/8.5.0\r\nAccept: */*\r\n"
+    prefixes = tuple(recipe.prefix for recipe in COOKBOOK + PRODUCTION)
+    answers = {
+        f"{method} {path}": await status_of(
+            server, f"{method} {path}", host, more
+        )
+        for method, path in sorted(endpoints(app))
+        if method in UNSAFE and path.startswith(prefixes)
+    }
+    # Those that change something, and those that only may.
+    assert len(answers) > 50
+    refused = {403, 421, *range(500, 600)}
+    assert not [line for line, code in answers.items() if code in refused]
