@@ -173,6 +173,14 @@ async def connect_peer(server: Server, channel: str) -> Peer:
     return Peer(reader, writer)
 
 
+def transports_of(server: Server) -> list[asyncio.Transport]:
+    """Return the server's transports to its clients."""
+    assert server.runner.server is not None
+    connections = server.runner.server.connections
+    transports = [connection.transport for connection in connections]
+    return [transport for transport in transports if transport is not None]
+
+
 @pytest.fixture
 async def cancelling(
     serve: Serve, application: web.Application, handler_cancellation: bool
@@ -691,6 +699,10 @@ async def test_who_pings_without_reading_the_pongs_is_cut_off(
 ) -> None:
     peer = await connect_peer(cancelling, channel)
     await until_sockets(visitor, 1)
+    for transport in transports_of(cancelling):
+        # A few pongs fill it.
+        its_socket = transport.get_extra_info("socket")
+        its_socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
 
     async def flood() -> None:
         with suppress(ConnectionError):
@@ -711,13 +723,9 @@ async def test_a_connection_with_unread_events_is_aborted_at_the_end(
     await until_sockets(visitor, 1)
 
     def unread() -> int:
-        assert cancelling.runner.server is not None
-        connections = cancelling.runner.server.connections
-        transports = [connection.transport for connection in connections]
         return sum(
             transport.get_write_buffer_size()
-            for transport in transports
-            if transport is not None
+            for transport in transports_of(cancelling)
         )
 
     async with asyncio.timeout(TIMEOUT):
