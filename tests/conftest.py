@@ -1,7 +1,8 @@
 """Fixtures for the recipes' tests: each recipe is served alone and mounted."""
 
+import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from importlib import import_module
 from pathlib import Path
@@ -79,6 +80,19 @@ def pytest_configure(config: pytest.Config) -> None:
         "answer_only(row): not run on the production file, for the reason that "
         "a row of the interface gives",
     )
+    if config.getoption("loop") == "uvloop":
+        config.pluginmanager.register(Uvloop())
+
+
+class Uvloop:
+    """A plugin with which each test, and what it serves, runs on uvloop."""
+
+    def pytest_asyncio_loop_factories(
+        self,
+    ) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+        import uvloop
+
+        return {"uvloop": uvloop.new_event_loop}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -104,6 +118,12 @@ def recipe(request: pytest.FixtureRequest) -> Tier:
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--pictures", metavar="FOLDER", help="where to put those of the README"
+    )
+    parser.addoption(
+        "--loop",
+        choices=["asyncio", "uvloop"],
+        default="asyncio",
+        help="the event loop of the tests, and of what they serve themselves",
     )
 
 
