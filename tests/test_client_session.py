@@ -110,13 +110,13 @@ async def test_chains_reuse_the_connection_of_the_pool(
 async def test_the_port_is_the_one_of_the_connection(
     client: ClientSession,
 ) -> None:
-    # Two calls at once need two connections.
-    one, other = await asyncio.gather(
-        get(client, "login-then-fetch", user="ann"),
-        get(client, "login-then-fetch", user="bob"),
+    # One may have ended before the next begins, but not ten.
+    visits = await asyncio.gather(
+        *(get(client, "login-then-fetch", user="ann") for _ in range(10))
     )
-    assert 1024 <= one["port"] < 65536
-    assert one["port"] != other["port"]
+    ports = {visit["port"] for visit in visits}
+    assert len(ports) > 1
+    assert all(1024 <= port < 65536 for port in ports)
 
 
 @pytest.mark.skipif(not has_ipv6(), reason="no IPv6 here")

@@ -356,11 +356,18 @@ class Proxy:
     async def serve(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        far = await asyncio.open_unix_connection(self._unix_socket)
-        with suppress(ConnectionError):
+        far_reader, far_writer = await asyncio.open_unix_connection(
+            self._unix_socket
+        )
+        try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._copy(reader, far[1]))
-                tasks.create_task(self._copy(far[0], writer))
+                tasks.create_task(self._copy(reader, far_writer))
+                tasks.create_task(self._copy(far_reader, writer))
+        except* ConnectionError:
+            pass  # one end has left
+        finally:
+            writer.close()
+            far_writer.close()
 
     async def _copy(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
