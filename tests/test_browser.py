@@ -876,12 +876,15 @@ async def test_a_list_shuts_nobody_out(open_page: Page, path: str) -> None:
     await look_for_barriers(open_page)
 
 
+# Axe looks at each of 6,000 elements, twice: minutes on a busy core.
+@pytest.mark.timeout(300)
 @every_page
 async def test_a_page_shuts_nobody_out(open_page: Page, module: str) -> None:
     await open_page.goto(f"/recipes/{module}")
     await look_for_barriers(open_page)
 
 
+@pytest.mark.timeout(300)
 async def test_a_played_page_shuts_nobody_out(open_page: Page) -> None:
     await open_page.goto("/recipes/websocket_logout")
     await open_page.get_by_role("button", name="Watch the server").click()
