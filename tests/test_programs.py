@@ -16,8 +16,10 @@ import app
 from cookbook.differences import Hunk
 from cookbook.docs import Docs
 from cookbook.messages import read_messages
+from cookbook.pages.curl import HOST
 from cookbook.pages.documents import prefers_markdown
 from cookbook.pages.markup import fenced
+from cookbook.pages.mounted import mounted_command, mounted_output
 from cookbook.pages.site import VERDICTS
 from cookbook.recipe import Recipe
 from cookbook.source import read_answer, read_header, read_needs
@@ -69,6 +71,8 @@ def texts(
             serving(cookbook) as server,
             ClientSession(server.url) as client,
         ):
+            # As the docstrings call the host.
+            client.headers["Host"] = HOST
             return {path: await get(client, path) for path in MEDIA_TYPES}
 
     return asyncio.run(fetch())
@@ -98,10 +102,15 @@ def blocks_of(markdown: str, language: str) -> list[str]:
     return [each.content for each in tokens if each.info == language]
 
 
-def in_docs(docs: Docs, prefix: str) -> str:
-    """Return a dialogue as its docstring has it, mounted."""
-    lines = [f"{step.line}\n{step.output}" for step in docs.dialogue]
-    return "".join(lines).replace("localhost:8080", f"localhost:8080{prefix}")
+def mounted(docs: Docs, host: str, prefix: str) -> str:
+    """Return a dialogue as its docstring has it, at a host below a prefix."""
+    shown = ""
+    for step in docs.dialogue:
+        is_promise = step.kind in {"receive", "closed"}
+        mount = mounted_output if is_promise else mounted_command
+        shown += f"{mount(step.line, host, prefix)}\n"
+        shown += mounted_output(step.output, host, prefix)
+    return shown
 
 
 def in_diff(hunk: Hunk) -> str:
@@ -118,9 +127,9 @@ def test_a_page_as_markdown_has_what_the_page_has(
     assert docs.good_to_know in page
     python = blocks_of(page, "python")
     assert python == [recipe.source, recipe.starter_test.read_text()]
-    dialogues = [(docs, recipe.prefix)]
-    dialogues += [(trap.docs, "") for trap in recipe.traps]
-    assert blocks_of(page, "console") == [in_docs(*each) for each in dialogues]
+    dialogues = [mounted(docs, HOST, recipe.prefix)]
+    dialogues += [mounted(trap.docs, HOST, "") for trap in recipe.traps]
+    assert blocks_of(page, "console") == dialogues
     install = read_header(recipe.source).install
     assert blocks_of(page, "sh") == [f"{install}\nuv run {recipe.name}.py\n"]
     for need in read_needs(recipe.source):
@@ -148,7 +157,7 @@ def test_a_production_file_has_a_page_as_markdown(
     assert page.startswith(f"# In production: {docs.title}\n\n{docs.text}\n\n")
     assert docs.good_to_know in page
     assert blocks_of(page, "python") == [recipe.source]
-    assert blocks_of(page, "console") == [in_docs(docs, recipe.prefix)]
+    assert blocks_of(page, "console") == [mounted(docs, HOST, recipe.prefix)]
     answer = texts[f"/recipes/{recipe.name}.md"]
     assert f"]({path})" in answer
     assert set(blocks_of(page, "diff")) <= set(blocks_of(answer, "diff"))
@@ -316,6 +325,17 @@ async def test_what_a_program_knows_is_not_sent_again(
         headers["If-None-Match"] = response.headers["ETag"]
     async with client.get(path, headers=headers) as response:
         assert response.status == 304
+
+
+async def test_a_dialogue_as_markdown_asks_the_host_of_its_reader(
+    client: ClientSession,
+) -> None:
+    for path in ("/recipes/database", "/recipes/production/database.md"):
+        for host in ("localhost:1234", "127.0.0.1:4321"):
+            headers = {"Accept": "text/markdown", "Host": host}
+            async with client.get(path, headers=headers) as response:
+                _, dialogue = (await response.text()).split("## Try it")
+                assert re.search(f"(?m)^\\$ curl.* {host}/", dialogue)
 
 
 async def test_a_search_is_a_page_in_any_form(client: ClientSession) -> None:

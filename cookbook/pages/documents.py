@@ -89,10 +89,13 @@ class DocumentByHost:
     """
 
     def __init__(
-        self, render: Callable[[str], str], state: Callable[[], object]
+        self,
+        render: Callable[[str], str],
+        media_type: str = "text/html",
+        state: Callable[[], object] = lambda: None,
     ) -> None:
         def make(host: str) -> Document:
-            return Document(partial(render, host), state=state)
+            return Document(partial(render, host), media_type, state=state)
 
         self._at = lru_cache(MAX_HOSTS)(make)
 
@@ -110,7 +113,7 @@ class Negotiated:
     def __init__(
         self,
         page: Document | DocumentByHost,
-        markdown: Document,
+        markdown: Document | DocumentByHost,
         markdown_path: str,
     ) -> None:
         self._page = page

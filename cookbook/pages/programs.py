@@ -27,28 +27,31 @@ class MarkdownPages:
     def routes(self, page: DocumentByHost) -> list[web.RouteDef]:
         """Return the routes of the page as well, which is the same in HTML."""
         recipe = self._content.recipe
-        markdown = Document(
+        markdown = DocumentByHost(
             self._render, "text/markdown", state=lambda: self._content.broken
         )
         both = Negotiated(page, markdown, f"{recipe.page}.md")
         routes = both.routes(recipe.page)
         if recipe.production_file.exists():
             path = f"/recipes/production/{recipe.name}.md"
-            production = Document(self._render_production, "text/markdown")
+            production = DocumentByHost(
+                self._render_production, "text/markdown"
+            )
             routes.append(web.get(path, production.respond))
         return routes
 
-    def _render(self) -> str:
+    def _render(self, host: str) -> str:
         verdicts = self._read_verdicts()
         return render(
             "recipe.md",
+            host=host,
             content=self._content,
             verdicts=verdicts,
             claims=verdicts.of_question(self._content.number),
         )
 
-    def _render_production(self) -> str:
-        return render("production.md", content=self._content)
+    def _render_production(self, host: str) -> str:
+        return render("production.md", host=host, content=self._content)
 
 
 class Programs:
