@@ -20,6 +20,23 @@ class Hunk:
     caption: str
     lines: list[str]
 
+    @property
+    def sides(self) -> tuple[list[str], list[str]]:
+        """The old lines and the new ones, of which there are as many.
+
+        A blank line stands where the other side has more.
+        """
+        old: list[str] = []
+        new: list[str] = []
+        for _, group in groupby(self.lines, lambda line: line[0] == " "):
+            lines = list(group)
+            removed = [line for line in lines if line[0] != "+"]
+            added = [line for line in lines if line[0] != "-"]
+            height = max(len(removed), len(added))
+            old += removed + [" "] * (height - len(removed))
+            new += added + [" "] * (height - len(added))
+        return old, new
+
 
 def differences(old: str, new: str) -> list[Hunk]:
     """Compare the code of two sources, without their module docstrings."""

@@ -235,7 +235,9 @@ def _look_at_process(file: Path) -> Event:
             tasks[_name(frame.f_code)] += 1
         if not mine:
             others.update(_name(frame.f_code) for frame in frames[:1])
-        for frame in mine:
+            continue
+        # Also in aiohttp's own frames: a recipe may keep it in an object.
+        for frame in frames:
             sockets.update(
                 value
                 for value in frame.f_locals.values()

@@ -491,7 +491,7 @@ async def test_a_trap_is_shown_beside_its_recipe(page: Page) -> None:
     await page.goto("/recipes/one_response")
     trap = page.locator("article", has_text="the second client waits forever")
     await trap.locator("summary").first.click()
-    await expect(trap.locator("ins").first).to_contain_text("+ ")
+    await expect(trap.locator(".wrong mark").first).to_be_visible()
     await trap.get_by_role("button", name="Show me").click()
     last = trap.locator(".step").last
     # Curl gives up after 5 s.
@@ -502,6 +502,75 @@ async def test_a_trap_is_shown_beside_its_recipe(page: Page) -> None:
         '{"greeting": "Hello, ann!"}'
     )
     await expect(trap.get_by_role("status")).to_contain_text("shown in")
+
+
+@every_page
+async def test_a_trap_and_its_recipe_fit_side_by_side(
+    page: Page, module: str
+) -> None:
+    await page.set_viewport_size({"width": 1280, "height": 900})
+    await page.goto(f"/recipes/{module}")
+    await open_details(page)
+    excerpts = page.locator(".trap .excerpts")
+    # Not wrapped, the lines fit all the same.
+    boxes = await excerpts.evaluate_all(
+        """all => all.flatMap(one => [...one.children].map(side => {
+          const pre = side.querySelector("pre")
+          pre.style.whiteSpace = "pre"
+          const {top, left, height} = pre.getBoundingClientRect()
+          return {top, left, height, rest: pre.clientWidth - pre.scrollWidth}
+        }))"""
+    )
+    assert boxes
+    assert all(box["rest"] >= 0 for box in boxes)
+    for wrong, right in zip(boxes[::2], boxes[1::2], strict=True):
+        assert wrong["top"] == right["top"]
+        assert wrong["height"] == right["height"]
+        assert wrong["left"] < right["left"]
+    marked = page.locator(".excerpts > :is(.wrong, .right) mark")
+    assert await marked.count() >= await excerpts.count()
+
+
+async def test_the_x_ray_is_under_the_dialogue_or_beside_it(
+    page: Page,
+) -> None:
+    await page.goto("/recipes/nested_apps")
+    await page.get_by_role("button", name="Watch the server").click()
+    await run_all(page)
+    await expect(page.locator(".requests > li")).to_have_count(4)
+    await page.get_by_text("The rest of the process").click()
+    for width in (390, 1280, 1920, 2560):
+        await page.set_viewport_size({"width": width, "height": 900})
+        for y in (0, 600, 1200):
+            await page.evaluate("y => scrollTo(0, y)", y)
+            apart = await page.evaluate(
+                """() => {
+                  const [one, other] = ["#dialogue", "#x-ray"].map(each =>
+                    document.querySelector(each).getBoundingClientRect())
+                  return one.bottom <= other.top || one.right <= other.left
+                }"""
+            )
+            assert apart, (width, y)
+
+
+async def test_the_x_ray_begins_with_the_request_and_folds_the_process(
+    page: Page,
+) -> None:
+    await page.goto("/recipes/nested_apps")
+    await page.get_by_role("button", name="Watch the server").click()
+    x_ray = page.locator("#x-ray")
+    others = x_ray.locator("[data-part=others]")
+    await expect(others).to_contain_text("threads")
+    await expect(others).to_be_hidden()
+    await page.locator("#step-1").get_by_role("button", name="Run").click()
+    request = x_ray.locator(".requests > li")
+    own = x_ray.locator("[data-part=recipe]")
+    await expect(request).to_be_visible()
+    boxes = [await request.bounding_box(), await own.bounding_box()]
+    assert boxes[0] is not None
+    assert boxes[1] is not None
+    assert boxes[0]["y"] < boxes[1]["y"]
+    await expect(x_ray).to_contain_text("It sees the one process")
 
 
 async def test_a_second_show_is_refused(

@@ -47,6 +47,23 @@ def test_a_comment_that_is_removed_is_no_caption() -> None:
     assert hunk.caption == ""
 
 
+def test_the_sides_of_a_hunk_are_at_the_same_height() -> None:
+    new = OLD.replace("second = 2", "second = 4\n\n# Five.")
+    (hunk,) = differences(OLD, new)
+    assert hunk.sides == (
+        [" first = 1", "-second = 2", " ", " ", " third = 3"],
+        [" first = 1", "+second = 4", "+", "+# Five.", " third = 3"],
+    )
+    (hunk,) = differences(new, OLD)
+    assert hunk.sides[1] == [
+        *hunk.sides[0][:1],
+        "+second = 2",
+        " ",
+        " ",
+        " third = 3",
+    ]
+
+
 def test_distant_changes_are_hunks_of_their_own() -> None:
     new = OLD.replace("import os", "import re") + "fourth = 4\n"
     hunks = differences(OLD, new)

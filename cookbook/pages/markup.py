@@ -188,6 +188,16 @@ def difference(hunk: Hunk) -> Markup:
     return Markup("\n".join(lines))  # noqa: S704 - Pygments escapes
 
 
+def side(lines: list[str]) -> Markup:
+    """Return a side of a hunk in HTML, with what the other lacks marked."""
+    source = "".join(f"{line[1:]}\n" for line in lines)
+    shown = [
+        f"{text}\n" if line[0] == " " else f"<mark>{text}</mark>\n"
+        for line, text in zip(lines, _highlighted_lines(source), strict=True)
+    ]
+    return Markup("".join(shown))  # noqa: S704 - Pygments escapes
+
+
 @cache
 def _highlighted_lines(source: str) -> list[str]:
     """Return the lines of a source that ends in a newline.

@@ -41,6 +41,7 @@ def _templates() -> "Environment":
     templates.filters["fenced"] = markup.fenced
     templates.filters["highlighted"] = markup.highlighted
     templates.filters["difference"] = markup.difference
+    templates.filters["side"] = markup.side
     templates.filters["folded"] = markup.folded
     templates.filters["code"] = markup.code
     templates.filters["links_in"] = markup.links_in
