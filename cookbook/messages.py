@@ -70,6 +70,10 @@ class Message:
         parts = [re.escape(part.strip()) for part in self.text.split("...")]
         return re.compile(".*?".join(parts), re.DOTALL)
 
+    def is_in(self, printed: str) -> bool:
+        """Tell whether a program has printed the message, as it is here."""
+        return self.pattern.search(printed) is not None
+
 
 @cache
 def read_messages(file: Path) -> list[Message]:

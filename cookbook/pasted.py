@@ -35,7 +35,7 @@ FOREIGN = frozenset(OTHER_PACKAGES.split())
 OTHER_LANGUAGE = re.compile(
     r"(?m)^[ \t]+at [^\n]{1,300}:\d+\)?$|\bnpm (?:ERR|error|WARN)|\bnode:"
     r"|^goroutine \d|^panic: |\bjava\.|\bCaused by: "
-    r"|^error(?:\[E\d+\])?: .*\n *-->"
+    r"|^error(?:\[E\d+\])?: .*\n *-->|\bOs \{ code: \d"
     r"|\b(?:E(?:ADDRINUSE|CONNREFUSED|CONNRESET|PIPE|ACCES|NOENT|NOTFOUND"
     r"|TIMEDOUT|MFILE|RESOLVE|PERM))\b[: ]|\bdial tcp\b|\blisten tcp\b"
 )
@@ -44,7 +44,7 @@ OTHER_LANGUAGE = re.compile(
 OTHER_PROGRAM = re.compile(
     r"(?i)\b(?:apt|apt-get|awk|bash|brew|cargo|cat|cp|curl|docker|ffmpeg|find"
     r"|git|grep|gzip|haproxy|head|kubectl|make|mongod?|mount|mysqld?|nc|nginx"
-    r"|openssl|ping6?|psql|rm|rsync|scp|sed|sftp|sh|sort|ssh|sudo|systemd|tail"
+    r"|openssl|ping6?|psql|redis-cli|redis-server|rm|rsync|scp|sed|sftp|sh|sort|ssh|sudo|systemd|tail"
     r"|tar|tee|telnet|wget|xargs|zsh)(?:\[\d+\])?: "
     r"|\bsqlstate\b|\bfatal: |\(hy000\)|\bSQLITE_[A-Z]+\b"
     r"|kex_exchange_identification|error response from daemon|\(retry\(total="
@@ -82,7 +82,7 @@ SUFFIXES = (
     "|Iteration|Mismatch|NotExist|Redirects|Refused|Stream|Timeout|Warning"
 )
 NAMED = re.compile(
-    rf"(?:^|(?<=\s))(?P<name>(?:[\w<>]+\.)+_?[A-Z]\w*"
+    rf"(?:^|(?<=\s))(?P<name>(?:[\w<>]+\.)+(?:_?[A-Z]\w*|\w*error|timeout)"
     rf"|_?[A-Z]\w+(?:{SUFFIXES})\w*|Exception|InvalidURL|HTTP[A-Z][a-z]\w+"
     r"|(?<=:\d: |\d\d: )[A-Z][a-z]+[A-Z]\w+)"
     rf"(?::(?:\s+(?P<said>.*)|\s*)$|\s*$)"

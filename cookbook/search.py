@@ -86,7 +86,7 @@ OF_A_NAME = 80.0
 OF_A_GAP = 8.0
 """What it loses by each gap in its text: others may stand in there."""
 
-LONG = 30
+LONG = 26
 """Characters that are a message's own, whoever prints them."""
 
 SHORT = 18
@@ -95,7 +95,9 @@ SHORT = 18
 MIN_PART = 12
 """Characters of the beginning of a message that find it, while typing."""
 
-COMMON = re.compile("HTTP|InvalidURL|TooManyRedirects|ClientError$")
+COMMON = re.compile(
+    "(?:HTTP(?:Exception|Error)|InvalidURL|TooManyRedirects|ClientError)$"
+)
 """Exceptions of aiohttp that are called as those of other packages."""
 
 QUOTES = str.maketrans("\u2018\u2019\u201c\u201d`", "''\"\"'")
@@ -276,10 +278,8 @@ class Search:
         if line.name in self._names_of_aiohttp:
             line = replace(line, name=f"aiohttp.{line.name}")
         scores = self._score(line, plain)
-        mentioned = self._names_of_aiohttp.intersection(_names(line.text))
-        if not scores and len(mentioned) == 1:
+        if not scores and (name := self._mentioned_in(line.text)):
             # A log has it in a sentence, or as Python represents it.
-            name = f"aiohttp.{mentioned.pop()}"
             scores = self._score(replace(line, name=name, said=""), plain)
         texts = [each for each in scores if scores[each] >= OF_A_TEXT]
         found = texts or list(scores)
@@ -288,6 +288,13 @@ class Search:
             for pattern in found
             if not any(map(pattern.is_part_of, found))
         }
+
+    def _mentioned_in(self, text: str) -> str:
+        """Return the one exception that a sentence names, or "" for none."""
+        names = set(re.findall(r"[A-Z]\w{5,}", text))
+        known = {f"aiohttp.{name}" for name in names & self._names_of_aiohttp}
+        known.update(re.findall(r"(?<![\w.])[A-Z]\w+Error(?=\(\))", text))
+        return known.pop() if len(known) == 1 else ""
 
     def _score(self, line: Line, plain: str) -> dict["_Pattern", float]:
         return {
@@ -471,7 +478,7 @@ class _Pattern:
         if not is_there:
             return False
         if self._contradicts(line):
-            is_own = bool(self._packages & OURS) or not self._packages
+            is_own = self._packages <= OURS | {""}
             return is_own and self._length >= LONG
         if line.name or self._length >= SHORT:
             return True
@@ -500,7 +507,8 @@ class _Pattern:
             return bool(ours) and line.package not in ours
         if not self.message.exceptions or short.endswith("Warning"):
             # One release warns of what another one raises.
-            return not _is_builtin(line.name) and short not in self._shorts
+            is_any = _is_builtin(line.name) or short.endswith("Warning")
+            return not is_any and short not in self._shorts
         if short in self._shorts:
             return bool(line.package) and line.package not in self._packages
         return not (_is_os_error(line.name) and self._is_of_system)
@@ -580,10 +588,6 @@ def _subject_words(query: str) -> list[str]:
 
 def _words(text: str) -> list[str]:
     return re.findall(r"[a-z0-9]{2,}", text.lower())
-
-
-def _names(text: str) -> list[str]:
-    return re.findall(r"[A-Z]\w{5,}", text)
 
 
 def _normal(text: str) -> str:
