@@ -30,6 +30,7 @@ mutations: .venv/test  ## break the recipes: the tests have to find it
 
 verdicts: .venv/test  ## measure the FAQ's claims on seven releases of aiohttp
 	$(BIN)/python -m verdicts
+	$(BIN)/python -m verdicts.messages
 
 bench: .venv/bench  ## measure what the house and the pages cost
 	$(BIN)/python -m benchmarks.house

@@ -4,9 +4,12 @@ Each message is printed by its program, and not by the program with its cure.
 """
 
 import inspect
+import json
 import platform
 import re
+import sys
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from importlib import import_module, metadata
 from pathlib import Path
 
@@ -20,9 +23,12 @@ from cookbook.messages import CURE, KINDS, Message, cured, read_messages
 from tests.programs import Programs, running_programs
 from tests.servers import ROOT, Server
 from tests.test_pages import get, hits_of, links_of
+from verdicts.messages import measured as measured_messages
+from verdicts.messages import printed_by
 
 MESSAGES = read_messages(ROOT / "recipes" / "messages.toml")
 PROGRAMS = ROOT / "recipes" / "messages"
+ON_RELEASES = measured_messages()
 
 
 def version_of(package: str) -> str:
@@ -189,7 +195,7 @@ def test_the_program_of_a_message_prints_it(
     message: Message, program: str, programs: Programs, tmp_path: Path
 ) -> None:
     outcome = programs.run(program, tmp_path)
-    assert message.pattern.search(outcome.printed), outcome.printed
+    assert message.is_in(outcome.printed), outcome.printed
     assert outcome.code in (0, 1)
     # A body that the client prints has no exception.
     if message.exceptions and "Traceback" in outcome.printed:
@@ -206,9 +212,38 @@ def test_a_program_with_its_cure_runs_clean(
 ) -> None:
     outcome = programs.run(program, tmp_path)
     assert outcome.code == 0, outcome.printed
-    assert not message.pattern.search(outcome.printed), outcome.printed
+    assert not message.is_in(outcome.printed), outcome.printed
     for word in ("Traceback", "Warning", "Unclosed", "never"):
         assert word not in outcome.printed
+
+
+NEEDS_LATER = {"missing_string_key": "aiohttp>=3.9"}
+"""What the program of a message needs, where older releases print it too."""
+
+
+def test_the_releases_that_a_message_names_print_it_and_no_others() -> None:
+    measured = json.loads((ROOT / "verdicts" / "messages.json").read_text())
+    assert set(measured["messages"]) == {each.name for each in ON_RELEASES}
+    for message in ON_RELEASES:
+        named = [*message.releases, NEEDS_LATER.get(message.name, "aiohttp")]
+        specifiers = [
+            release.specifier
+            for release in map(Requirement, named)
+            if release.name == "aiohttp"
+        ]
+        assert measured["messages"][message.name] == [
+            release
+            for release, version in measured["versions"].items()
+            if all(version in specifier for specifier in specifiers)
+        ], message.name
+
+
+def test_a_message_is_measured_by_what_its_program_prints() -> None:
+    names = ("body_and_text", "session_is_closed")
+    messages = [each for each in MESSAGES if each.name in names]
+    silent = replace(messages[0], program="print('nothing')")
+    found = printed_by(Path(sys.executable), [silent, *messages[1:]])
+    assert found == {messages[1].name}
 
 
 def test_a_program_is_short_and_has_at_most_one_cure() -> None:

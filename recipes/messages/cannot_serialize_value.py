@@ -9,7 +9,8 @@ async def main():
         TestServer(web.Application()) as server,
         ClientSession() as session,
     ):
-        form = FormData(default_to_multipart=True)
+        form = FormData()
+        form.add_field("photo", b"...", filename="photo.jpg")
         form.add_field("price", 5)
         # cure: form.add_field("price", "5")
         async with session.post(server.make_url("/"), data=form) as response:

@@ -11,10 +11,9 @@ async def handler(request):
 async def main():
     app = web.Application()
     app.router.add_get("/", handler)
-    limit = 8190
-    # cure: limit = 16384
     async with TestServer(app) as server:
-        async with ClientSession(max_field_size=limit) as session:
+        async with ClientSession() as session:
+            # cure: async with ClientSession(max_field_size=16384) as session:
             async with session.get(server.make_url("/")) as response:
                 print(response.status)
 

@@ -6,7 +6,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 class Response(web.Response):
     async def prepare(self, request):
-        raise RuntimeError("This response cannot be sent.")
+        raise ValueError("This response cannot be sent.")
 
 
 async def index(request):
