@@ -1,7 +1,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
-# A worker for each core; one that has no more to do takes tests from another.
+# Workers: see tests/conftest.py. One that has no more to do takes tests from
+# another.
 PYTEST := $(BIN)/pytest -n auto --dist worksteal
+
+# The tests start hundreds of processes: each would compile what it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help run test quick check mutations verdicts bench readme pictures clean
 .PHONY: same-python

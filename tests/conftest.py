@@ -21,6 +21,7 @@ from cookbook.redis_server import (
     start_redis,
     stop_redis,
 )
+from tests.programs import Programs, running_programs
 from tests.servers import (
     ROOT,
     TIMEOUT,
@@ -93,6 +94,12 @@ class Uvloop:
         import uvloop
 
         return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Two workers a core: half of what a test takes, it waits."""
+    return 2 * (os.cpu_count() or 1)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -230,6 +237,13 @@ def redis_url() -> Iterator[str]:
     """A Redis for all tests; they use channels and keys of their own."""
     with redis_server() as url:
         yield url
+
+
+@pytest.fixture(scope="module")
+def programs() -> Iterator[Programs]:
+    """A process that runs programs, each in a fork of its own."""
+    with running_programs() as running:
+        yield running
 
 
 class KillableRedis:

@@ -3,7 +3,6 @@
 import ast
 import asyncio
 import inspect
-import json
 import re
 import shutil
 import signal
@@ -27,6 +26,7 @@ import app
 from cookbook.recipe import Recipe
 from cookbook.runner import dialogue_runner
 from cookbook.source import read_answer, read_header
+from tests.programs import Outcome, Programs
 from tests.readability import Readability, read_source
 from tests.readme import with_table
 from tests.servers import ROOT, TIMEOUT, Process, running
@@ -333,52 +333,52 @@ def test_create_app_makes_independent_applications(recipe: Recipe) -> None:
 
 @every_file
 def test_importing_a_recipe_outside_a_loop_warns_of_nothing(
-    recipe: Recipe, tmp_path: Path
+    recipe: Recipe, programs: Programs, tmp_path: Path
 ) -> None:
     # It opens nothing either: no thread, no descriptor, no file.
+    options = OPTIONS.get(recipe.name, {})
     program = (
-        "import json, os, runpy, sys, threading, aiohttp_session, aiosqlite\n"
-        "before = os.listdir('/dev/fd')\n"
-        "options = json.loads(sys.argv[2])\n"
-        "runpy.run_path(sys.argv[1])['create_app'](**options)\n"
+        "import os, runpy, threading, warnings\n"
+        "import aiohttp_session, aiosqlite\n"
+        "warnings.simplefilter('error')\n"
+        "before, files = os.listdir('/dev/fd'), os.listdir()\n"
+        f"recipe = runpy.run_path({str(recipe.file)!r})\n"
+        f"recipe['create_app'](**{options!r})\n"
         "assert os.listdir('/dev/fd') == before\n"
         "assert threading.active_count() == 1\n"
-        "assert not os.listdir()\n"
+        "assert os.listdir() == files\n"
     )
-    options = json.dumps(OPTIONS.get(recipe.name, {}))
-    subprocess.run(
-        [
-            *(sys.executable, "-W", "error", "-c", program),
-            *(str(recipe.file), options),
-        ],
-        cwd=tmp_path,
-        check=True,
-        timeout=30,
-    )
+    outcome = programs.run(program, tmp_path)
+    assert outcome == Outcome("", 0)
 
 
 @every_file
 async def test_the_dialogue_is_true_where_the_recipe_runs_alone(
     recipe: Recipe, tmp_path: Path, redis_url: str
 ) -> None:
-    await play_alone(recipe, recipe.file, tmp_path, redis_url)
+    await play_alone(recipe, recipe.file, tmp_path, redis_url, signal.SIGTERM)
 
 
 @every_file
 async def test_the_dialogue_is_true_of_a_copy_in_an_empty_folder(
     recipe: Recipe, tmp_path: Path, redis_url: str
 ) -> None:
-    copy = shutil.copy(recipe.file, tmp_path)
-    await play_alone(recipe, Path(copy), tmp_path, redis_url)
+    copy = Path(shutil.copy(recipe.file, tmp_path))
+    await play_alone(recipe, copy, tmp_path, redis_url, signal.SIGINT)
 
 
 async def play_alone(
-    recipe: Recipe, script: Path, folder: Path, redis_url: str
+    recipe: Recipe,
+    script: Path,
+    folder: Path,
+    redis_url: str,
+    number: signal.Signals,
 ) -> None:
+    """Run a recipe, play its dialogue, and end it in order by a signal."""
     async with running(script, cwd=folder, REDIS_URL=redis_url) as process:
         async with dialogue_runner(process.port, "", folder) as shell:
             assert not await shell.play(recipe.docs.dialogue)
-        assert await process.end() == 0
+        assert await process.end(number) == 0
         assert "Traceback" not in process.log.read_text()
 
 
@@ -399,19 +399,6 @@ async def test_the_dialogue_is_true_where_the_recipe_is_mounted(
 ) -> None:
     async with dialogue_runner(cookbook.port, recipe.prefix, tmp_path) as shell:
         assert not await shell.play(recipe.docs.dialogue)
-
-
-@every_file
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_recipe_ends_when_it_is_told_to(
-    recipe: Recipe,
-    number: signal.Signals,
-    tmp_path: Path,
-    redis_url: str,
-) -> None:
-    script = recipe.file
-    async with running(script, cwd=tmp_path, REDIS_URL=redis_url) as process:
-        assert await process.end(number) == 0
 
 
 async def test_sigterm_ends_the_cookbook_within_2_s_whoever_is_connected(

@@ -8,7 +8,7 @@ import json
 import platform
 import re
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from importlib import import_module, metadata
 from pathlib import Path
@@ -20,7 +20,7 @@ from packaging.requirements import Requirement
 
 import app
 from cookbook.messages import CURE, KINDS, Message, cured, read_messages
-from tests.programs import Programs, running_programs
+from tests.programs import Programs
 from tests.servers import ROOT, Server
 from tests.test_pages import get, hits_of, links_of
 from verdicts.messages import measured as measured_messages
@@ -63,12 +63,6 @@ every_cure = pytest.mark.parametrize(
         and (program := cured(message.program))
     ],
 )
-
-
-@pytest.fixture(scope="module")
-def programs() -> Iterator[Programs]:
-    with running_programs() as running:
-        yield running
 
 
 @pytest.fixture
