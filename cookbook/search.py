@@ -14,6 +14,7 @@ import re
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
@@ -440,7 +441,10 @@ class _Pattern:
         self._parts = [part for part in parts if part]
         self._text = "...".join(self._parts)
         self._length = sum(map(len, self._parts))
-        self._words = " ".join(_words(text))
+        words = _words(text)
+        self._words = f" {' '.join(words)} "
+        # Few words, or short ones, stand in others' messages too.
+        self._is_wordy = self._length >= SHORT and len(words) > 2
         self._shorts = [name.rpartition(".")[2] for name in message.exceptions]
         self._packages = {package_of(name) for name in message.exceptions}
         # Such a text is found as a name: others have it in theirs.
@@ -466,15 +470,11 @@ class _Pattern:
         return self._match_name(line, plain)
 
     def _holds(self, line: Line, plain: str) -> bool:
-        is_there = _has_parts(self._parts, plain) or self._begins_before(
-            line, plain
+        is_there = (
+            _has_parts(self._parts, plain)
+            or (self._is_wordy and self._words in _spaced_words(plain))
+            or self._begins_before(line, plain)
         )
-        if (
-            not is_there
-            and self._length >= SHORT
-            and self._words.count(" ") > 1
-        ):
-            is_there = f" {self._words} " in f" {' '.join(_words(plain))} "
         if not is_there:
             return False
         if self._contradicts(line):
@@ -530,6 +530,8 @@ class _Pattern:
     def _match_name(self, line: Line, plain: str) -> float:
         """Return the score of a line that names the exception."""
         short = line.name.rpartition(".")[2]
+        if short not in self._shorts:
+            return 0.0
         for at, name in enumerate(self.message.exceptions):
             is_same = short == self._shorts[at] and line.package in (
                 "",
@@ -557,6 +559,8 @@ class _Pattern:
 
 def _has_parts(parts: list[str], text: str) -> bool:
     """Tell whether a text has all parts, in their order, at a word's start."""
+    if parts[-1] not in text:
+        return False  # Nearly all of them: most texts are of one part.
     at = 0
     for part in parts:
         at = text.find(part, at)
@@ -584,6 +588,12 @@ def _subject_words(query: str) -> list[str]:
     """Return the words of a question that are no question words."""
     found = [word for word in _words(query) if word not in STOP_WORDS]
     return list(dict.fromkeys(found))[:MAX_WORDS]
+
+
+@lru_cache(maxsize=1)
+def _spaced_words(text: str) -> str:
+    """Return the words of a text, which all patterns look at in turn."""
+    return f" {' '.join(_words(text))} "
 
 
 def _words(text: str) -> list[str]:
