@@ -96,6 +96,7 @@ METHODS = {
     "gather": "asyncio.gather",
     "get_session": "aiohttp_session.get_session",
     "on_response_prepare": "aiohttp.web.Application.on_response_prepare",
+    "redis.asyncio.Redis": "redis.asyncio.client.Redis",
     "run_app": "aiohttp.web.run_app",
     "run_in_executor": "asyncio.loop.run_in_executor",
     "run_until_complete": "asyncio.loop.run_until_complete",

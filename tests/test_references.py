@@ -90,6 +90,10 @@ def test_every_issue_in_the_prose_is_a_link() -> None:
             "client_reference.html#aiohttp.ClientResponse.json",
         ),
         (
+            "async with ClientSession() as session:",
+            "client_reference.html#aiohttp.ClientSession",
+        ),
+        (
             "request.config_dict[DATABASE]",
             "web_reference.html#aiohttp.web.Request.config_dict",
         ),
@@ -112,6 +116,7 @@ def test_a_name_of_the_api_leads_to_its_documentation(
         "my.web.AppKey",
         "web.AppKeys",
         "Server-Timing",
+        "send(request.config_dict)",
         "RuntimeError: Timeout context manager",
     ],
 )

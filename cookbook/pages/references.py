@@ -59,15 +59,16 @@ def split_text(text: str) -> Iterator[tuple[str, str | None]]:
 
 
 def address_of_code(code: str) -> str | None:
-    """Return where the first known name in a piece of code is documented."""
+    """Return where the name that a piece of code is about is documented."""
     names = read_names()
     known = (names[name] for name in names_in_code(code) if name in names)
     return next(known, None)
 
 
 def names_in_code(code: str) -> list[str]:
-    """Return what may name an API: the whole, and what is dotted or called."""
-    return [code, *_NAME.findall(code)]
+    """Return what code may name: the whole, or the first dotted or called."""
+    first = _NAME.search(code)
+    return [code, first[0]] if first else [code]
 
 
 @cache
