@@ -20,6 +20,9 @@ from traceback import print_exc
 TIMEOUT = 10
 """Seconds after which the system ends a program."""
 
+PACKAGES = ("aiohttp.web", "aiohttp.test_utils", "redis.asyncio", "pytest")
+"""What is imported before a program, where it is installed."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -35,11 +38,14 @@ class Programs:
 
     process: "subprocess.Popen[str]"
 
-    def run(self, source: str, folder: Path) -> Outcome:
-        """Run a program in a folder, as `python -W default` does."""
+    def run(self, source: str, folder: Path, timeout: int = TIMEOUT) -> Outcome:
+        """Run a program in a folder, as `python -W default` does.
+
+        `timeout` is the seconds after which the system ends it.
+        """
         assert self.process.stdin
         assert self.process.stdout
-        order = json.dumps({"source": source, "folder": str(folder)})
+        order = json.dumps([source, str(folder), timeout])
         print(order, file=self.process.stdin, flush=True)
         code = int(self.process.stdout.readline())
         return Outcome((folder / "printed").read_text(), code)
@@ -59,7 +65,7 @@ def running_programs(python: str = sys.executable) -> Iterator[Programs]:
 
 
 def _serve() -> None:
-    for package in ("aiohttp.web", "aiohttp.test_utils", "redis.asyncio"):
+    for package in PACKAGES:
         with suppress(ImportError):
             __import__(package)
     # What is here before a program is no garbage of it.
@@ -69,13 +75,13 @@ def _serve() -> None:
         order = json.loads(line)
         child = os.fork()
         if child == 0:
-            _run(order["source"], order["folder"])
+            _run(*order)
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)
 
 
-def _run(source: str, folder: str) -> None:
-    signal.alarm(TIMEOUT)
+def _run(source: str, folder: str, timeout: int) -> None:
+    signal.alarm(timeout)
     os.chdir(folder)
     output = os.open("printed", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(output, sys.stdout.fileno())

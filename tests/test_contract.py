@@ -7,7 +7,6 @@ import re
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
@@ -521,24 +520,24 @@ def test_a_recipe_has_tests_of_its_own_name(recipe: Recipe) -> None:
 
 @every_answer
 def test_a_starter_test_passes_beside_a_copy_of_the_answer(
-    recipe: Recipe, tmp_path: Path, redis_url: str
+    recipe: Recipe, programs: Programs, tmp_path: Path, redis_url: str
 ) -> None:
     starter = recipe.starter_test
     assert 15 <= len(starter.read_text().splitlines()) <= 40
     for file in (recipe.file, starter):
         shutil.copy(file, tmp_path)
-    ended = subprocess.run(
-        [
-            *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"),
-            *("-W", "ignore::pytest.PytestDeprecationWarning"),
-        ],
-        cwd=tmp_path,
-        env={"PATH": "", "HOME": str(tmp_path), "REDIS_URL": redis_url},
-        capture_output=True,
-        text=True,
-        timeout=60,
+    environment = {"PATH": "", "HOME": str(tmp_path), "REDIS_URL": redis_url}
+    program = (
+        "import os, pytest\n"
+        "os.environ.clear()\n"
+        f"os.environ.update({environment!r})\n"
+        "ended = pytest.main(['-q', '-p', 'no:cacheprovider', '-W', "
+        "'ignore::pytest.PytestDeprecationWarning'])\n"
+        "assert ended == 0\n"
     )
-    assert ended.returncode == 0, ended.stdout
+    outcome = programs.run(program, tmp_path, timeout=60)
+    assert outcome.code == 0, outcome.printed
+    assert " passed" in outcome.printed
 
 
 @every_production

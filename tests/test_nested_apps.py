@@ -133,7 +133,6 @@ async def test_a_bare_prefix_is_redirected_with_its_query(
         assert response.headers["Location"] == location
 
 
-@pytest.mark.parametrize("query", [b"a=\xff", b"a=\xc3\xa9", b"%zz\xff=%FF"])
 @pytest.mark.parametrize(
     ("without_extensions", "status"), [("", b"400"), ("1", b"308")]
 )
@@ -142,21 +141,23 @@ async def test_a_query_with_bytes_above_127_gets_an_answer_of_either_parser(
     tmp_path: Path,
     without_extensions: str,
     status: bytes,
-    query: bytes,
 ) -> None:
     script = Path(recipe.__file__)
     environment = {"AIOHTTP_NO_EXTENSIONS": without_extensions}
     async with running(script, cwd=tmp_path, **environment) as process:
-        # In one piece: a refusal of the first line would reset the connection.
-        answer = await exchange(
-            process,
-            b"GET /blog?%b HTTP/1.1\r\nHost: localhost\r\n" % query,
-            b"Connection: close\r\n\r\n",
-        )
-    head, _, _ = answer.partition(b"\r\n\r\n")
-    assert head.split()[1] == status
-    assert head.isascii()
-    assert (b"\r\nLocation: /blog/?" in head) == (status == b"308")
+        for query in (b"a=\xff", b"a=\xc3\xa9", b"%zz\xff=%FF"):
+            # In one piece: a refusal of the first line would reset the
+            # connection.
+            answer = await exchange(
+                process,
+                b"GET /blog?%b HTTP/1.1\r\nHost: localhost\r\n" % query,
+                b"Connection: close\r\n\r\n",
+            )
+            head, _, _ = answer.partition(b"\r\n\r\n")
+            assert head.split()[1] == status, query
+            assert head.isascii()
+            location = b"\r\nLocation: /blog/?"
+            assert (location in head) == (status == b"308")
 
 
 @pytest.mark.parametrize(

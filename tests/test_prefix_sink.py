@@ -151,7 +151,6 @@ async def test_a_redirect_of_an_absolute_target_stays_on_this_host(
     assert location.encode() in answer
 
 
-@pytest.mark.parametrize("query", [b"a=\xff", b"a=\xc3\xa9", b"%zz\xff=%FF"])
 @pytest.mark.parametrize(
     ("without_extensions", "status"), [("", b"400"), ("1", b"308")]
 )
@@ -160,21 +159,23 @@ async def test_a_query_with_bytes_above_127_gets_an_answer_of_either_parser(
     tmp_path: Path,
     without_extensions: str,
     status: bytes,
-    query: bytes,
 ) -> None:
     script = Path(recipe.__file__)
     environment = {"AIOHTTP_NO_EXTENSIONS": without_extensions}
     async with running(script, cwd=tmp_path, **environment) as process:
-        # In one piece: a refusal of the first line would reset the connection.
-        answer = await exchange(
-            process,
-            b"GET /path/to?%b HTTP/1.1\r\nHost: localhost\r\n" % query,
-            b"Connection: close\r\n\r\n",
-        )
-    head, _, _ = answer.partition(b"\r\n\r\n")
-    assert head.split()[1] == status
-    assert head.isascii()
-    assert (b"\r\nLocation: /path/to/?" in head) == (status == b"308")
+        for query in (b"a=\xff", b"a=\xc3\xa9", b"%zz\xff=%FF"):
+            # In one piece: a refusal of the first line would reset the
+            # connection.
+            answer = await exchange(
+                process,
+                b"GET /path/to?%b HTTP/1.1\r\nHost: localhost\r\n" % query,
+                b"Connection: close\r\n\r\n",
+            )
+            head, _, _ = answer.partition(b"\r\n\r\n")
+            assert head.split()[1] == status, query
+            assert head.isascii()
+            location = b"\r\nLocation: /path/to/?"
+            assert (location in head) == (status == b"308")
 
 
 # The exact path
