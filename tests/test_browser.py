@@ -534,6 +534,26 @@ async def test_a_trap_is_shown_beside_its_recipe(page: Page) -> None:
 
 
 @every_page
+async def test_the_file_covers_nothing_that_is_below_it(
+    page: Page, module: str
+) -> None:
+    await page.set_viewport_size({"width": 1280, "height": 900})
+    await page.goto(f"/recipes/{module}")
+    for selector in (".recipe > section", "#traps", "#messages"):
+        await page.locator(selector).first.evaluate(
+            "it => it.scrollIntoView({behavior: 'instant'})"
+        )
+        rest = await page.evaluate(
+            """() => {
+              const [file, below] = [".code", ".recipe > section"].map(each =>
+                document.querySelector(each).getBoundingClientRect())
+              return below.top - file.bottom
+            }"""
+        )
+        assert rest >= 0, selector
+
+
+@every_page
 async def test_a_trap_and_its_recipe_fit_side_by_side(
     page: Page, module: str
 ) -> None:
@@ -734,7 +754,9 @@ async def test_the_keyboard_is_enough(page: Page) -> None:
     await page.keyboard.press("Enter")
     await tab_to(page, page.get_by_role("button", name="copy"), most=6)
     # From the table of contents, where most of the page is passed over.
-    await tab_to(page, page.get_by_role("link", name="Try it"), most=10)
+    await tab_to(
+        page, page.get_by_role("link", name="Try it", exact=True), most=10
+    )
     await page.keyboard.press("Enter")
     button = page.get_by_role("button", name="Run all")
     await tab_to(page, button, most=3)

@@ -686,7 +686,7 @@ async def test_every_page_has_the_search(client: ClientSession) -> None:
         assert page.count('<form role="search" action="/" method="post"') == 1
         assert page.count('id="q"') == 1
         scripts = re.findall('<script type="module".*/(.*?)"', page)
-        assert scripts in (["search.js"], ["page.js"])
+        assert scripts.count("search.js") == 1
 
 
 async def test_all_messages_are_on_a_page_with_an_anchor_each(
@@ -862,7 +862,7 @@ async def test_styles_and_scripts_are_kept_for_ever(
     client: ClientSession,
 ) -> None:
     page = await get(client, "/recipes/database")
-    (script,) = re.findall('<script type="module".* src="(.*?)"', page)
+    (script,) = re.findall('<script.* src="(.*/page.js)"', page)
     async with client.get(script) as response:
         assert response.content_type == "text/javascript"
         assert "immutable" in response.headers["Cache-Control"]

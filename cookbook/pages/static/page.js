@@ -1,11 +1,7 @@
 // @ts-check
-// The scripts of a recipe's page: each sets up what is its own.
+// The scripts that change what a recipe's page looks like: it is drawn after
+// them. The others are loaded beside it.
 import "./console.js";
-import "./copy.js";
 import "./dialogue.js";
-import "./keys.js";
-import "./search.js";
-import "./show.js";
-import "./xray.js";
 
 for (const hidden of document.querySelectorAll("[data-scripted]")) hidden.removeAttribute("hidden");
