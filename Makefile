@@ -19,8 +19,8 @@ run: .venv/run  ## serve all recipes; ARGS=--help lists the options
 test: .venv/test  ## prove them; ARGS=tests/test_database.py runs a part
 	$(PYTEST) $(or $(ARGS),--cov)
 
-quick: .venv/test  ## prove them without a browser
-	$(PYTEST) --ignore tests/test_browser.py $(ARGS)
+quick: .venv/test  ## prove them without a browser and what is slow
+	$(PYTEST) --ignore tests/test_browser.py -m "not slow" $(ARGS)
 
 check: .venv/test .venv/bench  ## what has to pass: lint, types, tests, coverage
 	$(BIN)/ruff check

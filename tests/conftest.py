@@ -81,6 +81,9 @@ def pytest_configure(config: pytest.Config) -> None:
         "answer_only(row): not run on the production file, for the reason that "
         "a row of the interface gives",
     )
+    config.addinivalue_line(
+        "markers", "slow(reason): left out by `make quick`, for its reason"
+    )
     if config.getoption("loop") == "uvloop":
         config.pluginmanager.register(Uvloop())
 

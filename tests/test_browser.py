@@ -862,7 +862,7 @@ async def first_function(page: Page) -> float:
 
 
 @every_page
-async def test_the_answer_is_on_the_first_screen_of_a_laptop(
+async def test_the_answer_is_on_the_first_screen_of_a_laptop_and_of_a_phone(
     page: Page, module: str
 ) -> None:
     await page.set_viewport_size(DESKTOP)
@@ -871,14 +871,7 @@ async def test_the_answer_is_on_the_first_screen_of_a_laptop(
     await expect(page.locator("[data-widget=copy]")).to_be_in_viewport()
     await expect(page.locator(".bar [download]")).to_be_in_viewport()
     await expect(page.locator(".install").first).to_be_in_viewport()
-
-
-@every_page
-async def test_the_answer_begins_on_the_first_screen_of_a_phone(
-    page: Page, module: str
-) -> None:
     await page.set_viewport_size(PHONE)
-    await page.goto(f"/recipes/{module}")
     assert await first_function(page) < PHONE["height"]
     await expect(page.locator("[data-widget=copy]")).to_be_in_viewport()
 

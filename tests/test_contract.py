@@ -351,6 +351,7 @@ def test_importing_a_recipe_outside_a_loop_warns_of_nothing(
     assert outcome == Outcome("", 0)
 
 
+@pytest.mark.slow("it starts a process")
 @every_file
 async def test_the_dialogue_is_true_where_the_recipe_runs_alone(
     recipe: Recipe, tmp_path: Path, redis_url: str
@@ -358,6 +359,7 @@ async def test_the_dialogue_is_true_where_the_recipe_runs_alone(
     await play_alone(recipe, recipe.file, tmp_path, redis_url, signal.SIGTERM)
 
 
+@pytest.mark.slow("it starts a process")
 @every_file
 async def test_the_dialogue_is_true_of_a_copy_in_an_empty_folder(
     recipe: Recipe, tmp_path: Path, redis_url: str
@@ -518,6 +520,7 @@ def test_a_recipe_has_tests_of_its_own_name(recipe: Recipe) -> None:
     assert recipe.tests.is_relative_to(ROOT / "tests")
 
 
+@pytest.mark.slow("it starts a test session")
 @every_answer
 def test_a_starter_test_passes_beside_a_copy_of_the_answer(
     recipe: Recipe, programs: Programs, tmp_path: Path, redis_url: str

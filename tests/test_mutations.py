@@ -44,6 +44,7 @@ def test_every_recipe_has_at_least_three_mutations() -> None:
         assert folders.count(recipe.name) + len(recipe.traps) >= 3
 
 
+@pytest.mark.slow("it starts a test session")
 @pytest.mark.parametrize("folder", ["recipes", "recipes/production"])
 def test_a_mutation_is_looked_for_by_the_tests_of_its_file(folder: str) -> None:
     chosen = subprocess.run(

@@ -32,6 +32,7 @@ SINCE = {
 every_trap = pytest.mark.parametrize("trap", TRAPS.values(), ids=TRAPS)
 
 
+@pytest.mark.slow("it starts two programs")
 @every_trap
 async def test_a_trap_fails_as_told_and_only_so(trap: Trap) -> None:
     async def play(side: str) -> str:
