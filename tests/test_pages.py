@@ -319,7 +319,7 @@ def test_the_parts_of_a_page_stand_in_one_order_and_in_its_contents(
 
 
 @every_answer
-def test_every_heading_and_fold_has_a_link_to_itself(
+def test_every_heading_fold_and_step_has_a_link_to_itself(
     pages: dict[str, str], recipe: Recipe
 ) -> None:
     page = pages[recipe.page]
@@ -329,7 +329,9 @@ def test_every_heading_and_fold_has_a_link_to_itself(
         f"message-{m.name}" for m in MESSAGES if m.recipe == recipe.name
     }
     traps = {trap.name for trap in recipe.traps}
-    assert links >= headings | messages | traps
+    count = len(recipe.docs.dialogue)
+    steps = {f"step-{number}" for number in range(1, count + 1)}
+    assert links >= headings | messages | traps | steps
     assert links <= set(re.findall(' id="(.*?)"', page))
 
 
