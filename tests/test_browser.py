@@ -663,7 +663,7 @@ async def test_a_search_is_in_the_address_and_survives_back_and_reload(
 ) -> None:
     await page.goto("/")
     await page.fill("#q", "gzip & more")
-    first = page.locator("#questions li > * > a").first
+    first = page.locator("#questions li :is(h2, h3) a").first
     await expect(first).to_have_attribute("href", "/recipes/global_gzip")
     assert URL(page.url).query == {"q": "gzip & more"}
     await page.reload()
@@ -678,7 +678,7 @@ async def test_a_search_is_in_the_address_and_survives_back_and_reload(
     await page.fill("#q", "blueprint")
     await expect(first).to_have_attribute("href", "/recipes/nested_apps")
     await page.fill("#q", "")
-    links = page.locator("#questions li > * > a")
+    links = page.locator("#questions li :is(h2, h3) a")
     await expect(links).to_have_count(len(MODULES))
     assert URL(page.url).path_qs == "/"
 
@@ -697,7 +697,7 @@ async def test_a_search_asks_the_server_once_for_what_is_typed_fast(
           }
         }"""
     )
-    first = page.locator("#questions li > * > a").first
+    first = page.locator("#questions li :is(h2, h3) a").first
     await expect(first).to_have_attribute("href", "/recipes/global_gzip")
     searches = [url for url in asked if "?q=" in url]
     assert [URL(url).query["q"] for url in searches] == ["gzip"]
