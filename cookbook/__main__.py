@@ -3,11 +3,12 @@
 import re
 import sys
 from pathlib import Path
+from typing import IO
 
 import click
 
 from cookbook.messages import Message, read_messages
-from cookbook.search import Search
+from cookbook.search import MAX_QUERY, Search
 
 MESSAGES = Path(__file__).parents[1] / "recipes" / "messages.toml"
 
@@ -34,7 +35,7 @@ def explain(file: str) -> None:
     """
     try:
         with click.open_file(file, errors="replace") as stream:
-            text = stream.read()
+            text = read_end(stream)
     except OSError as error:
         click.echo(f"cannot read {file}: {error.strerror}", err=True)
         sys.exit(UNREADABLE)
@@ -43,6 +44,14 @@ def explain(file: str) -> None:
         click.echo("Nothing here explains this.", err=True)
         sys.exit(1)
     click.echo("\n\n".join(map(describe, messages)))
+
+
+def read_end(stream: IO[str]) -> str:
+    """Return the end of a log of any length: it is never whole in memory."""
+    text = ""
+    while part := stream.read(MAX_QUERY):
+        text = (text + part)[-MAX_QUERY:]
+    return text
 
 
 def describe(message: Message) -> str:

@@ -35,7 +35,7 @@ FOREIGN = frozenset(OTHER_PACKAGES.split())
 OTHER_LANGUAGE = re.compile(
     r"(?m)^[ \t]+at [^\n]{1,300}:\d+\)?$|\bnpm (?:ERR|error|WARN)|\bnode:"
     r"|^goroutine \d|^panic: |\bjava\.|\bCaused by: "
-    r"|^error(?:\[E\d+\])?: .*\n *-->|\bOs \{ code: \d"
+    r"|^error(?:\[E\d+\])?: .*\n *-->|\bOs \{ code: \d|\(os error \d"
     r"|\b(?:E(?:ADDRINUSE|CONNREFUSED|CONNRESET|PIPE|ACCES|NOENT|NOTFOUND"
     r"|TIMEDOUT|MFILE|RESOLVE|PERM))\b[: ]|\bdial tcp\b|\blisten tcp\b"
 )
@@ -43,7 +43,7 @@ OTHER_LANGUAGE = re.compile(
 
 OTHER_PROGRAM = re.compile(
     r"(?i)\b(?:apt|apt-get|awk|bash|brew|cargo|cat|cp|curl|docker|ffmpeg|find"
-    r"|git|grep|gzip|haproxy|head|kubectl|make|mongod?|mount|mysqld?|nc|nginx"
+    r"|git|grep|gzip|haproxy|head|kubectl|ls|make|mongod?|mount|mysqld?|nc|nginx"
     r"|openssl|ping6?|psql|redis-cli|redis-server|rm|rsync|scp|sed|sftp|sh|sort|ssh|sudo|systemd|tail"
     r"|tar|tee|telnet|wget|xargs|zsh)(?:\[\d+\])?: "
     r"|\bsqlstate\b|\bfatal: |\(hy000\)|\bSQLITE_[A-Z]+\b"
@@ -53,7 +53,7 @@ OTHER_PROGRAM = re.compile(
 
 COMPLAINT = re.compile(
     r"(?i)^(?:\w+ ){0,2}(?:error|fatal|failed|uncaught|warning)\b.{0,9}:"
-    r"|\[Errno |^E: "
+    r"|\[Errno |^E: |: No such file or directory$|: Permission denied$"
 )
 """The line of an error, whoever prints it."""
 

@@ -521,11 +521,15 @@ class _Pattern:
         )
 
     def _agreement(self, line: Line) -> float:
-        """Return more for a message whose exception the line names."""
+        """Return more for a message whose exception the line names.
+
+        Redis says what the system says, and knows more.
+        """
         short = line.name.rpartition(".")[2]
         if short not in self._shorts or self._text.startswith(short.lower()):
             return 0.0
-        return 30.0 if short == self._shorts[0] else 10.0
+        own = 30.0 if line.package in self._packages & OURS else 0.0
+        return own + (30.0 if short == self._shorts[0] else 10.0)
 
     def _match_name(self, line: Line, plain: str) -> float:
         """Return the score of a line that names the exception."""

@@ -48,6 +48,11 @@ def test_explain_reads_a_file_whatever_its_bytes(tmp_path: Path) -> None:
     assert outcome.stdout.startswith("Session is closed\n")
 
 
+def test_explain_reads_the_end_of_a_long_log() -> None:
+    outcome = explain("explain", text="INFO all is well\n" * 50_000 + ERROR)
+    assert outcome.stdout.startswith("Session is closed\n")
+
+
 def test_explain_names_the_trap_that_gets_the_message() -> None:
     outcome = explain("explain", text="RuntimeError: no running event loop")
     assert "recipes/traps/event_loop/made_on_import.py" in outcome.stdout
