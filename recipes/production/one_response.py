@@ -180,10 +180,13 @@ async def explain_errors(
     try:
         return await handler(request)
     except web.HTTPError as error:
-        if error.content_type != "application/json":
-            error.text = json.dumps({"error": error.reason})
-            error.content_type = "application/json"
-        raise
+        if error.headers["Content-Type"].startswith("application/json"):
+            raise
+        # In aiohttp 4.0 an error is no response, and cannot be changed.
+        headers = error.headers.copy()
+        headers["Content-Type"] = "application/json"
+        text = json.dumps({"error": error.reason})
+        return web.Response(text=text, status=error.status, headers=headers)
 
 
 @routes.get("/greeting")
