@@ -26,7 +26,7 @@ check: .venv/test .venv/bench  ## what has to pass: lint, types, tests, coverage
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(MAKE) test ARGS=
+	$(MAKE) test ARGS="--cov --cov-report="
 	$(BIN)/coverage report --fail-under=100
 
 mutations: .venv/test  ## break the recipes: the tests have to find it

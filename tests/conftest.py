@@ -100,8 +100,10 @@ class Uvloop:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
+def pytest_xdist_auto_num_workers() -> int | None:
     """Two workers a core: half of what a test takes, it waits."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None  # what xdist itself reads
     return 2 * (os.cpu_count() or 1)
 
 
