@@ -20,6 +20,8 @@ from tests.servers import (
     until_it_is_gone,
 )
 
+pytestmark = pytest.mark.slow("each test starts a program")
+
 SERVER = """
 import os
 from aiohttp import web

@@ -23,6 +23,8 @@ from tests.servers import (
     until_it_is_gone,
 )
 
+pytestmark = pytest.mark.slow("each test starts the server")
+
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 
 # A cookbook without recipes, whose one request tells when it is in flight.

@@ -14,6 +14,8 @@ from cookbook.traps import Trap
 from tests.conftest import Serve, create_cookbook
 from tests.servers import TIMEOUT, Server, children
 
+pytestmark = pytest.mark.slow("each show starts two programs")
+
 SHOW = "/recipes/route_table/traps/decorator_above_the_route"
 SLOW = "/recipes/websocket_logout/traps/waiting_for_the_peer"
 

@@ -248,6 +248,7 @@ async def test_many_logins_of_anybody_end_no_session(
         await log_in(eve, "eve")
 
 
+@pytest.mark.slow("a thousand logins")
 async def test_a_thousand_logins_leave_nothing(
     client: ClientSession, application: web.Application
 ) -> None:
