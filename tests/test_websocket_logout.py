@@ -671,7 +671,7 @@ async def test_a_flood_of_small_messages_lets_others_run(
     serve: Serve, application: web.Application
 ) -> None:
     server = await serve(application)
-    flood = 20_000
+    flood = 5_000
     turns = 0
 
     async def take_turns() -> None:
