@@ -49,7 +49,7 @@ if (document.querySelector("#results[data-live]")) {
     event.preventDefault();
     clearTimeout(timer);
     await find();
-    const hit = document.querySelector("#results :is(dt, h2) a");
+    const hit = document.querySelector("#results :is(dt, h2) a:not(.here)");
     if (hit instanceof HTMLElement) hit.focus();
   });
 }
