@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -37,6 +38,13 @@ FILTERS = [
 """The warnings that end a script, and one that does not."""
 END_TIMEOUT = 2.0
 """Seconds in which a process ends that has no request in flight."""
+PARSERS = {"python": "1"}
+"""What AIOHTTP_NO_EXTENSIONS is for each parser of requests that is installed.
+
+A branch of upstream is built without the one in C.
+"""
+if find_spec("aiohttp._http_parser"):
+    PARSERS["c"] = ""
 
 
 @dataclass

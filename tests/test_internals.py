@@ -6,9 +6,13 @@ run on the newest release and on upstream's branches: see .github/workflows.
 
 import asyncio
 import logging
+import os
 import re
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -16,7 +20,7 @@ from aiohttp import web, web_fileresponse
 
 from cookbook import internals
 from tests.conftest import Serve
-from tests.servers import ROOT, TIMEOUT, Server, exchange
+from tests.servers import PARSERS, ROOT, TIMEOUT, Server, exchange
 
 HOST = b"Host: localhost\r\n"
 END = HOST + b"Connection: close\r\n\r\n"
@@ -115,6 +119,23 @@ async def test_a_connection_is_asked_for_what_no_application_answers(
     assert got.partition(b" ")[2].startswith(answer)
     assert len(notes) == 1
     assert notes[0].startswith(note)
+
+
+def test_each_parser_that_is_installed_is_tested() -> None:
+    program = (
+        "from aiohttp import http_parser as it;"
+        "print(it.HttpRequestParser is not it.HttpRequestParserPy)"
+    )
+    for parser, value in PARSERS.items():
+        chosen = subprocess.check_output(
+            [sys.executable, "-c", program],
+            env={**os.environ, "AIOHTTP_NO_EXTENSIONS": value},
+            text=True,
+        )
+        assert chosen.strip() == str(parser == "c")
+    # A release has both.
+    is_release = not re.search("[a-z]", version("aiohttp"))
+    assert len(PARSERS) == 2 or not is_release
 
 
 async def test_the_bytes_of_a_body_are_counted(server: Server) -> None:

@@ -10,7 +10,7 @@ from yarl import URL
 
 from recipes import nested_apps
 from tests.conftest import Serve, Tier
-from tests.servers import Server, exchange, running
+from tests.servers import PARSERS, Server, exchange, running
 
 
 @pytest.fixture
@@ -133,17 +133,13 @@ async def test_a_bare_prefix_is_redirected_with_its_query(
         assert response.headers["Location"] == location
 
 
-@pytest.mark.parametrize(
-    ("without_extensions", "status"), [("", b"400"), ("1", b"308")]
-)
+@pytest.mark.parametrize("parser", PARSERS)
 async def test_a_query_with_bytes_above_127_gets_an_answer_of_either_parser(
-    recipe: Tier,
-    tmp_path: Path,
-    without_extensions: str,
-    status: bytes,
+    recipe: Tier, tmp_path: Path, parser: str
 ) -> None:
     script = Path(recipe.__file__)
-    environment = {"AIOHTTP_NO_EXTENSIONS": without_extensions}
+    environment = {"AIOHTTP_NO_EXTENSIONS": PARSERS[parser]}
+    status = {"c": b"400", "python": b"308"}[parser]
     async with running(script, cwd=tmp_path, **environment) as process:
         for query in (b"a=\xff", b"a=\xc3\xa9", b"%zz\xff=%FF"):
             # In one piece: a refusal of the first line would reset the

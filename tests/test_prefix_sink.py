@@ -10,7 +10,7 @@ from yarl import URL
 
 from recipes.prefix_sink import routes
 from tests.conftest import Serve, Tier
-from tests.servers import Server, exchange, running
+from tests.servers import PARSERS, Server, exchange, running
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
@@ -151,17 +151,13 @@ async def test_a_redirect_of_an_absolute_target_stays_on_this_host(
     assert location.encode() in answer
 
 
-@pytest.mark.parametrize(
-    ("without_extensions", "status"), [("", b"400"), ("1", b"308")]
-)
+@pytest.mark.parametrize("parser", PARSERS)
 async def test_a_query_with_bytes_above_127_gets_an_answer_of_either_parser(
-    recipe: Tier,
-    tmp_path: Path,
-    without_extensions: str,
-    status: bytes,
+    recipe: Tier, tmp_path: Path, parser: str
 ) -> None:
     script = Path(recipe.__file__)
-    environment = {"AIOHTTP_NO_EXTENSIONS": without_extensions}
+    environment = {"AIOHTTP_NO_EXTENSIONS": PARSERS[parser]}
+    status = {"c": b"400", "python": b"308"}[parser]
     async with running(script, cwd=tmp_path, **environment) as process:
         for query in (b"a=\xff", b"a=\xc3\xa9", b"%zz\xff=%FF"):
             # In one piece: a refusal of the first line would reset the
