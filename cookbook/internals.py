@@ -250,6 +250,29 @@ class Connection(web.RequestHandler):
         return isinstance(error, BODY_ERRORS) and is_broken(self.body)
 
 
+class Server:
+    """Makes a `Connection` for each that asyncio accepts.
+
+    aiohttp's worker for gunicorn reads `requests_count` from it every second.
+    Otherwise: the worker ends as soon as it has started.
+    """
+
+    def __init__(
+        self, server: web.Server, connect: Callable[..., Connection]
+    ) -> None:
+        self._server = server
+        self._connect = connect
+
+    def __call__(self) -> Connection:
+        loop = asyncio.get_running_loop()
+        return self._connect(self._server, loop=loop)
+
+    @property
+    def requests_count(self) -> int:
+        """How many requests came until now."""
+        return self._server.requests_count
+
+
 class Runner(web.AppRunner):
     """An `AppRunner` whose connections `connect` makes of a `web.Server`.
 
@@ -284,9 +307,7 @@ class Runner(web.AppRunner):
     def server(self) -> Any:
         """The factory of connections; None before the start and at the end."""
         server = super().server
-        return server and partial(
-            self._connect, server, loop=asyncio.get_running_loop()
-        )
+        return server and Server(server, self._connect)
 
 
 REFUSAL = web.RequestKey("REFUSAL", web.Response)

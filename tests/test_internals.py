@@ -138,6 +138,15 @@ def test_each_parser_that_is_installed_is_tested() -> None:
     assert len(PARSERS) == 2 or not is_release
 
 
+async def test_gunicorn_finds_how_many_requests_came(server: Server) -> None:
+    counter = server.runner.server
+    assert counter is not None
+    assert counter.requests_count == 0
+    for _ in range(2):
+        await exchange(server, b"GET / HTTP/1.1\r\n" + END)
+    assert counter.requests_count == 2
+
+
 async def test_the_bytes_of_a_body_are_counted(server: Server) -> None:
     head = b"POST /read HTTP/1.1\r\nContent-Length: 3\r\n"
     answer = await exchange(server, head + END + b"abc")
