@@ -103,6 +103,11 @@ class Recipe:
         return self.file.parent / "on_4_0" / f"{self.name}.patch"
 
     @property
+    def note_on_4_0(self) -> Path:
+        """Why an answer runs on aiohttp 4.0, and fails one of its tests."""
+        return self.file.parent / "on_4_0" / f"{self.name}.md"
+
+    @property
     def starter_test(self) -> Path:
         """The test that a reader copies beside an answer."""
         return self.file.parent / "testing" / f"test_{self.file.name}"

@@ -146,6 +146,8 @@ def _prose_of(recipe: Recipe) -> Iterator[str]:
         yield from (docs.title, docs.text, docs.details)
     if recipe.patch_for_4_0.exists():
         yield read_patch(recipe.patch_for_4_0.read_text("utf-8"))[0]
+    if recipe.note_on_4_0.exists():
+        yield recipe.note_on_4_0.read_text("utf-8")
 
 
 def documented(name: str, known: Iterable[str]) -> str | None:

@@ -116,6 +116,19 @@ async def test_a_page_tells_of_4_0_with_the_difference_that_was_run(
     assert "this recipe passes its tests as it is" in page
 
 
+async def test_a_page_says_why_its_recipe_only_runs_on_4_0(
+    client: ClientSession,
+) -> None:
+    page = text_of(await get(client, "/recipes/request_data"))
+    _, of_4_0 = page.split("aiohttp 4.0 is not released")
+    assert "runs as it is: the lines above come true" in of_4_0
+    assert "aiohttp-session 2.12 asks each error" in of_4_0
+    seen = await get(client, "/verdicts/master")
+    whys = set(re.findall('href="/recipes/(.*?)#on-4-0"', seen))
+    assert {"request_data", "event_loop", "one_response"} <= whys
+    assert "route_table" not in whys
+
+
 async def test_a_release_that_was_not_measured_is_not_found(
     client: ClientSession,
 ) -> None:

@@ -151,9 +151,28 @@ def test_a_recipe_that_fails_on_4_0_has_a_patch_with_which_it_runs() -> None:
         assert cell["verdict"] in {"runs", "passes its tests"}
 
 
+def test_a_recipe_that_only_runs_on_4_0_has_a_note_that_says_why() -> None:
+    column = RESULTS["branches"]["master"]
+    noted = {
+        recipe.name for recipe in app.COOKBOOK if recipe.note_on_4_0.exists()
+    }
+    notes = {file.stem for file in (ROOT / "recipes" / "on_4_0").glob("*.md")}
+    assert notes == noted
+    assert noted == {
+        name
+        for name, cell in column["recipes"].items()
+        if cell["verdict"] == "runs"
+    }
+    # Where it has a patch, that says why.
+    for name, cell in column["patched"].items():
+        if cell["verdict"] == "runs":
+            patch = ROOT / "recipes" / "on_4_0" / f"{name}.patch"
+            assert "tests" in read_patch(patch.read_text())[0]
+
+
 def test_every_patch_for_4_0_fits_its_recipe(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
-    patches = sorted((ROOT / "recipes" / "on_4_0").iterdir())
+    patches = sorted((ROOT / "recipes" / "on_4_0").glob("*.patch"))
     assert patches == sorted(
         recipe.patch_for_4_0
         for recipe in app.COOKBOOK

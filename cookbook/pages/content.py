@@ -201,6 +201,10 @@ class Content:
         return Patch(block(text), hunks)
 
     @property
+    def note_on_4_0(self) -> str:
+        return block(_read_if_there(self.recipe.note_on_4_0) or "")
+
+    @property
     def traps(self) -> list[Trap]:
         return self.recipe.traps
 
