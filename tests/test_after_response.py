@@ -17,6 +17,7 @@ from aiohttp import ClientError, ClientSession, web
 from aiohttp.typedefs import Handler
 from aiohttp.web_protocol import PayloadAccessError
 
+from recipes import after_response
 from tests.conftest import Serve, Tier
 from tests.servers import TIMEOUT, Server, exchange, running
 
@@ -413,13 +414,12 @@ async def test_shutdown_waits_for_follow_ups(
 
 async def test_a_follow_up_too_slow_for_shutdown_is_cancelled_and_logged(
     serve: Serve,
-    recipe: Any,
-    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(recipe, "GRACE", 0.5)
-    server = await serve(build(recipe, tmp_path))
+    # The production file has an option for it, and a test of its own.
+    monkeypatch.setattr(after_response, "GRACE", 0.5)
+    server = await serve(after_response.create_app())
     async with ClientSession(server.url) as client:
         for work in (1.5, 1.5, 0):
             await ping(client, f"ping?work={work}")

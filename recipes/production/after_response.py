@@ -21,9 +21,9 @@ Try it::
 
 Good to know:
 
-- At SIGTERM the follow-ups have 5 seconds. The database then has 2 seconds to
-  take the last of them. Each that is cancelled, and how many could not be
-  stored, is logged.
+- At SIGTERM the follow-ups have 5 seconds, or `grace`. The database then has 2
+  seconds to take the last of them. Each that is cancelled, and how many could
+  not be stored, is logged.
 - SIGKILL loses what is pending. Write what must never be lost before you
   answer, in the transaction that it belongs to.
 - `/ping` starts its work before the answer is sent, so the work is done even if
@@ -247,8 +247,10 @@ async def finish(counter: Counter, storing: asyncio.Task[None]) -> None:
 # end of answer
 
 
-async def open_scheduler(app: web.Application) -> AsyncIterator[None]:
-    async with Scheduler(limit=None, wait_timeout=GRACE) as scheduler:
+async def open_scheduler(
+    app: web.Application, grace: float
+) -> AsyncIterator[None]:
+    async with Scheduler(limit=None, wait_timeout=grace) as scheduler:
         app[SCHEDULER] = scheduler
         yield
 
@@ -396,14 +398,16 @@ async def read_count(request: web.Request) -> web.Response:
     return web.json_response({"count": rows[0][0], "pending": pending})
 
 
-def create_app(*, database: Path = Path("pings.db")) -> web.Application:
+def create_app(
+    *, database: Path = Path("pings.db"), grace: float = GRACE
+) -> web.Application:
     app = web.Application(middlewares=[explain_errors])
     # `:memory:` becomes a file, too: two connections need one to share.
     path = database.absolute()
     app.cleanup_ctx.append(partial(open_database, path=path))
     # After the database, which has to take what they count: the last context
     # that is entered is the first that is left.
-    app.cleanup_ctx.append(open_scheduler)
+    app.cleanup_ctx.append(partial(open_scheduler, grace=grace))
     app.add_routes(routes)
     return app
 

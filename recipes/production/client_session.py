@@ -22,8 +22,9 @@ Try it::
 
 Good to know:
 
-- 100 calls to one upstream run at once. The next waits for half a second, and
-  is then a 503. The connector itself has no limit: it would be one for all.
+- 100 calls to one upstream run at once, or `max_calls`. The next waits for half
+  a second, and is then a 503. The connector itself has no limit: it would be
+  one for all.
 - `raise_for_status` does not raise for a redirect. Compare the status.
 - 0.9 MB of gzip can be 900 MB of zeros. Read in chunks, and count what is
   unpacked; `read()`, `text()` and `json()` read all of it.
@@ -93,7 +94,7 @@ class Upstream:
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """Let MAX_CALLS run at once; raises a 503 where the turn is late.
+        """Wait for one of the turns; raises a 503 where that is late.
 
         Without it, the calls to an upstream that hangs take all descriptors.
         """
@@ -370,11 +371,11 @@ async def misbehave(request: web.Request) -> web.Response | None:
     return None
 
 
-def create_app() -> web.Application:
+def create_app(*, max_calls: int = MAX_CALLS) -> web.Application:
     app = web.Application(middlewares=[explain_errors, end_with_the_caller])
     app[OPENED] = Counter()
     app[UPSTREAMS] = {
-        name: Upstream(name, asyncio.Semaphore(MAX_CALLS))
+        name: Upstream(name, asyncio.Semaphore(max_calls))
         for name in ["visits", *FAILURES]
     }
     app.cleanup_ctx.append(client_session)

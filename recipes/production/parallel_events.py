@@ -129,6 +129,7 @@ REDIS = web.AppKey("REDIS", Redis)
 SUBSCRIBED = web.AppKey("SUBSCRIBED", asyncio.Event)
 TRIED = web.AppKey("TRIED", asyncio.Event)
 SOCKETS = web.AppKey("SOCKETS", dict[str, set[Socket]])
+INTERVAL = web.AppKey("INTERVAL", float)
 
 logger = logging.getLogger(__name__)
 routes = web.RouteTableDef()
@@ -222,7 +223,7 @@ def read_payload(payload: bytes) -> str | None:
 async def listen(request: web.Request) -> web.WebSocketResponse:
     """Send the events of a channel, and echo what the client sends."""
     ws = web.WebSocketResponse(
-        heartbeat=HEARTBEAT,
+        heartbeat=request.app[INTERVAL],
         # aiohttp refuses a message of the size that it is given.
         max_msg_size=MAX_MESSAGE + 1,
         # aiohttp's own pong would wait for a client that does not read.
@@ -449,11 +450,14 @@ async def say_goodbye(socket: Socket, code: WSCloseCode) -> None:
     await socket.ws.close(code=code)
 
 
-def create_app(*, redis_url: str = "redis://localhost") -> web.Application:
+def create_app(
+    *, redis_url: str = "redis://localhost", heartbeat: float = HEARTBEAT
+) -> web.Application:
     app = web.Application(middlewares=[explain_errors])
     app[SUBSCRIBED] = asyncio.Event()
     app[TRIED] = asyncio.Event()
     app[SOCKETS] = {}
+    app[INTERVAL] = heartbeat
     app.cleanup_ctx.append(partial(reader, redis_url=redis_url))
     app.on_shutdown.append(close_sockets)
     app.add_routes(routes)

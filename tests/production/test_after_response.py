@@ -311,11 +311,10 @@ async def test_the_end_stores_all_before_the_database_closes(
 async def test_a_cancelled_follow_up_does_not_count(
     serve: Serve,
     database: Path,
-    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(after_response, "GRACE", 0.5)
-    server = await serve(after_response.create_app(database=database))
+    application = after_response.create_app(database=database, grace=0.5)
+    server = await serve(application)
     async with ClientSession(server.url) as client:
         for work in (1.5, 1.5, 0):
             await ping(client, f"ping?work={work}")

@@ -178,11 +178,11 @@ async def test_an_upstream_that_hangs_keeps_no_other_waiting(
 async def test_a_call_that_gets_no_turn_is_a_503_and_logged(
     serve: Serve,
     crowd: ClientSession,
-    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(client_session, "MAX_CALLS", 2)
-    server = await serve(client_session.create_app(), handler_cancellation=True)
+    server = await serve(
+        client_session.create_app(max_calls=2), handler_cancellation=True
+    )
     url = server.url / "fail" % {"how": "slow"}
     slow = [asyncio.create_task(crowd.get(url)) for _ in range(2)]
     await wait_for_calls(crowd, server.url, 2)
@@ -199,10 +199,9 @@ async def test_a_call_that_gets_no_turn_is_a_503_and_logged(
 
 
 async def test_more_calls_than_turns_wait_for_one(
-    serve: Serve, crowd: ClientSession, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, crowd: ClientSession
 ) -> None:
-    monkeypatch.setattr(client_session, "MAX_CALLS", 2)
-    server = await serve(client_session.create_app())
+    server = await serve(client_session.create_app(max_calls=2))
 
     async def fetch() -> int:
         async with crowd.get(server.url / "fetch") as response:
@@ -221,13 +220,12 @@ async def test_more_calls_than_turns_wait_for_one(
 async def test_a_caller_that_leaves_ends_its_call(
     serve: Serve,
     crowd: ClientSession,
-    monkeypatch: pytest.MonkeyPatch,
     handler_cancellation: bool,
     leave: str,
 ) -> None:
-    monkeypatch.setattr(client_session, "MAX_CALLS", 1)
     server = await serve(
-        client_session.create_app(), handler_cancellation=handler_cancellation
+        client_session.create_app(max_calls=1),
+        handler_cancellation=handler_cancellation,
     )
     # Within two seconds: a call that goes on would take three.
     async with asyncio.timeout(2):

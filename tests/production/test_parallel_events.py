@@ -110,12 +110,10 @@ async def test_who_pings_without_reading_is_cut_off(
 
 
 async def test_who_misses_a_heartbeat_with_unread_events_is_aborted(
-    serve: Serve,
-    redis_url: str,
-    monkeypatch: pytest.MonkeyPatch,
+    serve: Serve, redis_url: str
 ) -> None:
-    monkeypatch.setattr(parallel_events, "HEARTBEAT", 0.3)
-    server = await serve(parallel_events.create_app(redis_url=redis_url))
+    application = parallel_events.create_app(redis_url=redis_url, heartbeat=0.3)
+    server = await serve(application)
     assert server.runner.server is not None
     async with ClientSession(server.url) as client:
         peer = await connect_peer(server, CHANNEL)
