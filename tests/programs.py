@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from traceback import print_exc
 
-TIMEOUT = 10
+TIMEOUT = 30
 """Seconds after which the system ends a program."""
 
 PACKAGES = ("aiohttp.web", "aiohttp.test_utils", "redis.asyncio", "pytest")

@@ -210,6 +210,14 @@ async def keep_sending(peer: socket.socket) -> None:
         await send_text(peer, 60_000)
 
 
+async def keep_pinging(peer: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    ping = b"\x89\xfd" + bytes(4) + b"x" * 125
+    with suppress(ConnectionError):
+        while True:
+            await loop.sock_sendall(peer, ping * 1000)
+
+
 def transport_to(peer: socket.socket, server: Server) -> asyncio.Transport:
     """Return the server's transport to a peer."""
     assert server.runner.server is not None
@@ -756,17 +764,14 @@ async def test_a_peer_that_reads_is_not_dropped_by_the_time_limit_of_a_send(
 async def test_a_peer_that_pings_and_does_not_read_is_dropped(
     cancelling: Server, impatient: None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    loop = asyncio.get_running_loop()
     async with user(cancelling.url, "ann") as ann:
         peer = await raw_peer(cancelling.url, await log_in(ann))
-        ping = b"\x89\xfd" + bytes(4) + b"x" * 125
         # It leaves in the end: a server that waits for it could not stop.
         with peer:
-            with suppress(TimeoutError, ConnectionError):
-                async with asyncio.timeout(TIMEOUT / 5):
-                    while True:
-                        await loop.sock_sendall(peer, ping * 1000)
-            await emptied(ann)
+            async with asyncio.TaskGroup() as tasks:
+                pinging = tasks.create_task(keep_pinging(peer))
+                await emptied(ann)
+                pinging.cancel()
     assert not errors(caplog)
 
 

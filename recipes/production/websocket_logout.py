@@ -335,8 +335,7 @@ async def log_in(request: web.Request) -> web.Response:
     refuse_foreign_origin(request)
     user = await read_user(request)
     session = start_session(request.app, user)
-    answer = {"user": user, "ticket": session.ticket}
-    response = web.json_response(answer)
+    response = web.json_response({"user": user, "ticket": session.ticket})
     response.set_cookie(
         COOKIE,
         session.token,
@@ -391,10 +390,8 @@ def start_session(app: web.Application, user: str) -> Session:
 def end_session(app: web.Application, session: Session) -> None:
     """End one session, and let its sockets close."""
     forget_session(app, session)
-    sockets = set()
-    for socket in app[SOCKETS].get(session.user, ()):
-        if socket.session is session:
-            sockets.add(socket)
+    of_user = app[SOCKETS].get(session.user, set())
+    sockets = {socket for socket in of_user if socket.session is session}
     for socket in sockets:
         remove_socket(app, socket)
     interrupt(sockets, LOGGED_OUT)
