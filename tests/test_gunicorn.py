@@ -26,9 +26,11 @@ pytestmark = pytest.mark.slow("it starts gunicorn")
 
 
 def command_of_readme() -> list[str]:
-    """Return the arguments of gunicorn that README names."""
-    [line] = re.findall("`gunicorn (.*?)`", (ROOT / "README.md").read_text())
-    return shlex.split(line)
+    """Return the arguments of gunicorn that README names, with its option."""
+    text = (ROOT / "README.md").read_text()
+    [line] = re.findall("`gunicorn (.*?)`", text)
+    [option] = re.findall("`app:for_gunicorn(.+?)`", text)
+    return [*shlex.split(line)[:-1], f"app:for_gunicorn{option}"]
 
 
 @pytest.fixture
@@ -81,6 +83,9 @@ async def test_gunicorn_serves_the_cookbook_guarded_and_ends(
         async with client.get("/nested-apps/blog/") as response:
             assert response.status == 200
             assert "/nested-apps/blog/posts/1" in await response.text()
+        named = {"Host": "cook.example"}
+        async with client.get("/nested-apps/news/", headers=named) as response:
+            assert response.status == 200
         foreign = {"Origin": "http://attacker.example"}
         async with client.post("/database/notes", headers=foreign) as response:
             assert response.status == 403
