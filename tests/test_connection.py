@@ -238,18 +238,20 @@ async def test_a_body_of_which_nothing_comes_is_a_408(
 async def test_each_body_of_a_connection_has_its_own_time(
     serve_with: ServeWith,
 ) -> None:
-    server = await serve_with(silence_timeout=SHORT, body_timeout=2 * SHORT)
+    limits = {"silence_timeout": 3 * SHORT, "body_timeout": 4 * SHORT}
+    server = await serve_with(**limits)
     async with asyncio.timeout(TIMEOUT):
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-        for _ in range(4):
+        for _ in range(2):
             # Each is looked at when it has three bytes.
             writer.write(b"POST /read HTTP/1.1\r\n" + HOST)
             writer.write(b"Content-Length: 6\r\n\r\nabc")
-            await asyncio.sleep(SHORT / 2)
+            await asyncio.sleep(SHORT)
             writer.write(b"def")
             answer = await reader.readuntil(b"}")
             assert statuses(answer) == [200]
-            await asyncio.sleep(SHORT)
+            # From the first byte on, it is longer than a body may take.
+            await asyncio.sleep(4 * SHORT)
         writer.close()
 
 
