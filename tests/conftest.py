@@ -99,14 +99,6 @@ class Uvloop:
         return {"uvloop": uvloop.new_event_loop}
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int | None:
-    """Two workers a core: half of what a test takes, it waits."""
-    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
-        return None  # what xdist itself reads
-    return 2 * (os.cpu_count() or 1)
-
-
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run the tests of an answer on its production file too."""
     name = metafunc.module.__name__.rpartition(".test_")[2]
