@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from aiohttp import (
+    ClientError,
     ClientSession,
     ClientWebSocketResponse,
     CookieJar,
@@ -20,6 +21,7 @@ from aiohttp import (
     WSServerHandshakeError,
     web,
 )
+from aiohttp.typedefs import Handler
 from yarl import URL
 
 from tests.conftest import Serve, Tier
@@ -772,6 +774,32 @@ async def test_a_peer_that_pings_and_does_not_read_is_dropped(
                 pinging = tasks.create_task(keep_pinging(peer))
                 await emptied(ann)
                 pinging.cancel()
+    assert not errors(caplog)
+
+
+async def test_a_handshake_whose_client_has_left_leaves_no_traceback(
+    serve: Serve,
+    application: web.Application,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    @web.middleware
+    async def let_it_leave(
+        request: web.Request, handler: Handler
+    ) -> web.StreamResponse:
+        if request.path.endswith("/echo"):
+            assert request.transport is not None
+            request.transport.abort()
+            await asyncio.sleep(0)
+            assert request.transport is None
+        return await handler(request)
+
+    root = web.Application(middlewares=[let_it_leave])
+    root.add_subapp("/below", application)
+    server = await serve(root, prefix="/below")
+    async with user(server.url, "ann") as ann:
+        with pytest.raises(ClientError):
+            await ann.ws_connect("echo")
+        assert await sockets(ann) == {"users": 0, "sockets": 0}
     assert not errors(caplog)
 
 
