@@ -255,3 +255,29 @@ async def until_it_is_empty(folder: Path) -> None:
     async with asyncio.timeout(TIMEOUT):
         while list(folder.glob("*")):  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0.01)
+
+
+async def check_odd_queries(
+    script: Path, folder: Path, path: str, parser: str
+) -> None:
+    """Ask a script for a path without its slash, with bytes above 127 behind.
+
+    Either parser has its answer: the one in C refuses, the other redirects.
+    """
+    environment = {"AIOHTTP_NO_EXTENSIONS": PARSERS[parser]}
+    status = {"c": b"400", "python": b"308"}[parser]
+    async with running(script, cwd=folder, **environment) as process:
+        for query in (b"a=\xff", b"a=\xc3\xa9", b"%zz\xff=%FF"):
+            # In one piece: a refusal of the first line would reset the
+            # connection.
+            answer = await exchange(
+                process,
+                b"GET %b?%b HTTP/1.1\r\nHost: localhost\r\n"
+                % (path.encode(), query),
+                b"Connection: close\r\n\r\n",
+            )
+            head, _, _ = answer.partition(b"\r\n\r\n")
+            assert head.split()[1] == status, query
+            assert head.isascii()
+            location = f"\r\nLocation: {path}/?".encode()
+            assert (location in head) == (status == b"308")

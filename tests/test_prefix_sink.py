@@ -10,7 +10,7 @@ from yarl import URL
 
 from recipes.prefix_sink import routes
 from tests.conftest import Serve, Tier
-from tests.servers import PARSERS, Server, exchange, running
+from tests.servers import PARSERS, Server, check_odd_queries, exchange
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
@@ -155,23 +155,7 @@ async def test_a_redirect_of_an_absolute_target_stays_on_this_host(
 async def test_a_query_with_bytes_above_127_gets_an_answer_of_either_parser(
     recipe: Tier, tmp_path: Path, parser: str
 ) -> None:
-    script = Path(recipe.__file__)
-    environment = {"AIOHTTP_NO_EXTENSIONS": PARSERS[parser]}
-    status = {"c": b"400", "python": b"308"}[parser]
-    async with running(script, cwd=tmp_path, **environment) as process:
-        for query in (b"a=\xff", b"a=\xc3\xa9", b"%zz\xff=%FF"):
-            # In one piece: a refusal of the first line would reset the
-            # connection.
-            answer = await exchange(
-                process,
-                b"GET /path/to?%b HTTP/1.1\r\nHost: localhost\r\n" % query,
-                b"Connection: close\r\n\r\n",
-            )
-            head, _, _ = answer.partition(b"\r\n\r\n")
-            assert head.split()[1] == status, query
-            assert head.isascii()
-            location = b"\r\nLocation: /path/to/?"
-            assert (location in head) == (status == b"308")
+    await check_odd_queries(Path(recipe.__file__), tmp_path, "/path/to", parser)
 
 
 # The exact path
