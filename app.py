@@ -61,6 +61,11 @@ def with_redis(settings: Settings) -> dict[str, str]:
     return {"redis_url": settings.redis_url}
 
 
+def with_postgres(settings: Settings) -> dict[str, str]:
+    """Return the option of a PostgreSQL."""
+    return {"postgres_url": settings.postgres_url}
+
+
 def with_database(file: str) -> Options:
     """Return the option of a database, which is a file of the data folder."""
     return lambda settings: {"database": settings.data_dir / file}
@@ -106,6 +111,7 @@ PRODUCTION = [
 def create_app(
     *,
     redis_url: str | None = None,
+    postgres_url: str | None = None,
     data_dir: Path | None = None,
     session_key: str | None = None,
     allow_hosts: Iterable[str] = (),
@@ -113,14 +119,16 @@ def create_app(
 ) -> web.Application:
     """Mount all recipes.
 
-    An outside server sets REDIS_URL, DATA_DIR and SESSION_KEY instead. Without
-    a key, the recipes that need one answer 503.
+    An outside server sets REDIS_URL, POSTGRES_URL, DATA_DIR and SESSION_KEY
+    instead. Without a key, the recipes that need one answer 503.
     """
     key = session_key or os.environ.get("SESSION_KEY", "")
     if key == "random":
         key = Fernet.generate_key().decode()
     settings = Settings(
         redis_url=redis_url or os.environ.get("REDIS_URL", "redis://localhost"),
+        postgres_url=postgres_url
+        or os.environ.get("POSTGRES_URL", "postgresql://localhost/cookbook"),
         data_dir=data_dir or Path(os.environ.get("DATA_DIR", ".")),
         session_key=key,
     )

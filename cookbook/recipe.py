@@ -28,6 +28,7 @@ class Settings:
     """What the server gives to the recipes; a recipe takes what it needs."""
 
     redis_url: str
+    postgres_url: str
     data_dir: Path
     session_key: str
 

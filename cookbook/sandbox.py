@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+from cookbook.postgres_server import postgres_server
 from cookbook.processes import Process, in_thread, process_group
 from cookbook.redis_server import redis_server
 from cookbook.runner import STEP_TIMEOUT, DialogueRunner, dialogue_runner
@@ -57,11 +58,11 @@ async def sandboxed(
     """Run a program alone, in a new folder, and yield what runs its dialogue.
 
     `python` is its interpreter. With `port` 0 the system chooses one; aiohttp
-    tells which since 3.14. It has nothing of our environment, and a Redis of
-    its own if it needs one. A program that ends before it listens is played
-    too: its dialogue shows that it does not start. Raises TimeoutError for one
-    that does neither within `start_timeout` seconds. A step may take
-    `step_timeout` seconds.
+    tells which since 3.14. It has nothing of our environment, and a Redis or a
+    PostgreSQL of its own if it needs one. A program that ends before it listens
+    is played too: its dialogue shows that it does not start. Raises
+    TimeoutError for one that does neither within `start_timeout` seconds. A
+    step may take `step_timeout` seconds.
     """
     async with AsyncExitStack() as stack:
         temporary = in_thread(temporary_folder("cookbook-show-"))
@@ -77,6 +78,9 @@ async def sandboxed(
         if "REDIS_URL" in source:
             url = await stack.enter_async_context(in_thread(redis_server()))
             environment["REDIS_URL"] = url
+        if "POSTGRES_URL" in source:
+            url = await stack.enter_async_context(in_thread(postgres_server()))
+            environment["POSTGRES_URL"] = url
         log: deque[str] = deque(maxlen=max_lines)
         group = process_group(
             "/bin/sh",

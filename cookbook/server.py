@@ -64,6 +64,13 @@ def command(
         help="A Redis to use, instead of one started for the cookbook.",
     )
     @click.option(
+        "--postgres-url",
+        envvar=["COOKBOOK_POSTGRES_URL", "POSTGRES_URL"],
+        show_envvar=True,
+        default="postgresql://localhost/cookbook",
+        help="A PostgreSQL; recipes that need one answer 503 without it.",
+    )
+    @click.option(
         "--data-dir",
         envvar=["COOKBOOK_DATA_DIR", "DATA_DIR"],
         show_envvar=True,
@@ -102,6 +109,7 @@ def command(
         host: str,
         port: int,
         redis_url: str | None,
+        postgres_url: str,
         data_dir: Path | None,
         session_key: str,
         allow_hosts: tuple[str, ...],
@@ -125,6 +133,7 @@ def command(
                 raise click.ClickException(str(error)) from error
             app = create_app(
                 redis_url=redis_url,
+                postgres_url=postgres_url,
                 data_dir=data_dir,
                 session_key=session_key,
                 allow_hosts=allow_hosts,

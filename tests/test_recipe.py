@@ -11,7 +11,12 @@ from recipes import database, route_table
 from recipes.production import request_data
 from tests.servers import ROOT
 
-SETTINGS = Settings("redis://redis.example", Path("/data"), "a key")
+SETTINGS = Settings(
+    redis_url="redis://redis.example",
+    postgres_url="postgresql://postgres.example/notes",
+    data_dir=Path("/data"),
+    session_key="a key",
+)
 
 
 def test_the_files_of_an_answer_bear_its_name() -> None:

@@ -58,6 +58,17 @@ async def test_a_program_knows_nothing_of_our_environment(
     assert "SECRET" not in known
 
 
+async def test_a_program_that_reads_its_url_gets_a_postgresql_of_its_own(
+    program: Callable[[str], Path],
+) -> None:
+    file = program(
+        "import psycopg\n"
+        "with psycopg.connect(os.environ['POSTGRES_URL']) as connection:\n"
+        "    print('it says', *connection.execute('SELECT 42').fetchone())"
+    )
+    assert await log_of(file, "it says 42")
+
+
 async def test_a_dialogue_knows_nothing_of_our_environment(
     program: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,12 +40,13 @@ from cookbook.server import command
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 def create_app(
-    *, redis_url, data_dir, session_key, allow_hosts, trust_proxy
+    *, redis_url, postgres_url, data_dir, session_key, allow_hosts, trust_proxy
 ):
     async def told(request):
         return web.json_response(
             {
                 "redis": redis_url,
+                "postgres": postgres_url,
                 "data": str(data_dir),
                 "key": session_key,
                 "hosts": allow_hosts,
@@ -81,7 +82,7 @@ NUMBER = int(sys.argv.pop())
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 def create_app(
-    *, redis_url, data_dir, session_key, allow_hosts, trust_proxy
+    *, redis_url, postgres_url, data_dir, session_key, allow_hosts, trust_proxy
 ):
     assert data_dir.exists()
     os.kill(os.getpid(), NUMBER)
@@ -213,6 +214,7 @@ async def test_options_come_from_the_environment_too(
 ) -> None:
     environment |= {
         "COOKBOOK_REDIS_URL": "redis://redis.example",
+        "COOKBOOK_POSTGRES_URL": "postgresql://postgres.example/notes",
         "COOKBOOK_DATA_DIR": str(tmp_path),
         "COOKBOOK_SESSION_KEY": "a key",
         "COOKBOOK_ALLOW_HOSTS": "one two",
@@ -221,6 +223,7 @@ async def test_options_come_from_the_environment_too(
     async with running(script, cwd=tmp_path, **environment) as process:
         assert await told(process) == {
             "redis": "redis://redis.example",
+            "postgres": "postgresql://postgres.example/notes",
             "data": str(tmp_path),
             "key": "a key",
             "hosts": ["one", "two"],
@@ -259,6 +262,7 @@ async def test_the_variables_of_the_recipes_count_behind_our_own(
     environment |= {
         "PORT": "1",
         "REDIS_URL": "redis://redis.example",
+        "POSTGRES_URL": "postgresql://postgres.example/notes",
         "DATA_DIR": str(tmp_path),
         "SESSION_KEY": "a key",
         "COOKBOOK_SESSION_KEY": "another",
@@ -266,6 +270,7 @@ async def test_the_variables_of_the_recipes_count_behind_our_own(
     async with running(script, cwd=tmp_path, **environment) as process:
         options = await told(process)
         assert options["redis"] == "redis://redis.example"
+        assert options["postgres"] == "postgresql://postgres.example/notes"
         assert options["data"] == str(tmp_path)
         assert options["key"] == "another"
 

@@ -17,6 +17,7 @@ if __name__ == "__main__":
     loop, redis_url, folder = sys.argv[1:]
     settings = Settings(
         redis_url=redis_url,
+        postgres_url="postgresql://localhost/cookbook",
         data_dir=Path(folder),
         session_key=Fernet.generate_key().decode(),
     )
