@@ -16,26 +16,20 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from queue import SimpleQueue
+from tempfile import TemporaryFile
 from typing import Any
 
 from aiohttp import web
 from yarl import URL
 
 from cookbook.sandbox import DEMO_SECRETS
+from tests.forks import FILTERS, Fork, fork
 
 ROOT = Path(__file__).parent.parent
 TIMEOUT = 10.0
 """Seconds after which a test calls a wait a hang."""
 START_TIMEOUT = 30.0
 """Seconds in which a script listens: an interpreter starts on a busy core."""
-FILTERS = [
-    "error::ResourceWarning",
-    "error::DeprecationWarning",
-    "error::RuntimeWarning",
-    # From 4.0 on; before, a middleware needs it.
-    "ignore:Middleware decorator is deprecated:DeprecationWarning",
-]
-"""The warnings that end a script, and one that does not."""
 END_TIMEOUT = 2.0
 """Seconds in which a process ends that has no request in flight."""
 PARSERS = {"python": "1"}
@@ -135,7 +129,7 @@ async def exchange(server: "Server | Process", *requests: bytes) -> bytes:
 class Process:
     """A Python script that serves; `log` is the file of its errors."""
 
-    process: asyncio.subprocess.Process
+    process: asyncio.subprocess.Process | Fork
     port: int
     log: Path
 
@@ -171,7 +165,6 @@ async def running(
     It listens on a free port, and writes its log to `cwd`/script.log.
     """
     log = cwd / f"{script.stem}.log"
-    port = str(choose_port())
     with log.open("wb") as errors:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -179,17 +172,42 @@ async def running(
             script,
             *arguments,
             cwd=cwd,
-            env={
-                **os.environ,
-                "PORT": port,
-                "COOKBOOK_PORT": port,
-                "PYTHONUNBUFFERED": "1",
-                **DEMO_SECRETS,
-                **environment,
-            },
+            env=variables(PYTHONUNBUFFERED="1", **environment),
             stdout=asyncio.subprocess.PIPE,
             stderr=errors,
         )
+    async with listening(process, log) as server:
+        yield server
+
+
+@asynccontextmanager
+async def forked(
+    script: Path, *arguments: str, cwd: Path, **environment: str
+) -> AsyncIterator[Process]:
+    """Do the same in a fork, which costs less: see `tests.forks`.
+
+    Its coverage is not measured.
+    """
+    log = cwd / f"{script.stem}.log"
+    env = variables(**environment)
+    with log.open("wb") as errors:
+        forking = fork(script, *arguments, cwd=cwd, env=env, stderr=errors)
+        async with forking as process, listening(process, log) as server:
+            yield server
+
+
+def variables(**environment: str) -> dict[str, str]:
+    """Return the environment of a script that listens on a free port."""
+    port = str(choose_port())
+    ports = {"PORT": port, "COOKBOOK_PORT": port}
+    return {**os.environ, **ports, **DEMO_SECRETS, **environment}
+
+
+@asynccontextmanager
+async def listening(
+    process: asyncio.subprocess.Process | Fork, log: Path
+) -> AsyncIterator[Process]:
+    """Wait until a process listens, and kill it if nobody has ended it."""
     try:
         async with asyncio.timeout(START_TIMEOUT):
             assert process.stdout is not None
@@ -205,23 +223,23 @@ async def running(
 
 async def run_to_its_end(
     script: str | Path, *, cwd: Path | None = None, **environment: str
-) -> tuple[int | None, str]:
+) -> tuple[int, str]:
     """Run a script that refuses to serve; return exit code and errors."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", script),
-        cwd=cwd,
-        env={**os.environ, "PORT": "0", "COOKBOOK_PORT": "0", **environment},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        async with asyncio.timeout(TIMEOUT):
-            _, errors = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    return process.returncode, errors.decode()
+    with TemporaryFile() as errors:
+        forking = fork(
+            Path(script),
+            cwd=cwd or ROOT,
+            env={**os.environ, "PORT": "0", **environment},
+            stderr=errors,
+        )
+        async with forking as process:
+            try:
+                async with asyncio.timeout(TIMEOUT):
+                    code = await process.wait()
+            finally:
+                process.kill()
+        errors.seek(0)
+        return code, errors.read().decode()
 
 
 async def children() -> set[int]:

@@ -19,7 +19,7 @@ from aiohttp.web_protocol import PayloadAccessError
 
 from recipes import after_response
 from tests.conftest import Serve, Tier
-from tests.servers import TIMEOUT, Server, exchange, running
+from tests.servers import TIMEOUT, Server, exchange, forked
 
 PINGS = ["ping", "ping-in-order"]
 CANCELLED = "a follow-up was cancelled: the server ends"
@@ -447,7 +447,7 @@ async def test_the_process_exits_in_time_with_idle_and_stalled_clients(
     recipe: Tier, tmp_path: Path, number: signal.Signals
 ) -> None:
     script = Path(recipe.__file__)
-    async with running(script, cwd=tmp_path) as process:
+    async with forked(script, cwd=tmp_path) as process:
         address = ("127.0.0.1", process.port)
         with (
             socket.create_connection(address) as stalled,
@@ -463,7 +463,7 @@ async def test_the_process_does_all_of_its_work_before_it_exits(
     recipe: Tier, tmp_path: Path
 ) -> None:
     script = Path(recipe.__file__)
-    async with running(script, cwd=tmp_path) as process:
+    async with forked(script, cwd=tmp_path) as process:
         url = f"http://127.0.0.1:{process.port}/"
         async with ClientSession(url) as client:
             for target in PINGS * 50:

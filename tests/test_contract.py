@@ -28,7 +28,7 @@ from cookbook.source import read_answer, read_header
 from tests.programs import Outcome, Programs
 from tests.readability import Readability, read_source
 from tests.readme import with_table
-from tests.servers import ROOT, TIMEOUT, Process, running
+from tests.servers import ROOT, TIMEOUT, Process, forked, running
 
 FAQ = {
     "/route-table": "Are there plans for an @app.route decorator like in "
@@ -445,7 +445,7 @@ async def test_sigterm_ends_a_recipe_whose_peers_stalled_before_a_heartbeat(
     recipe: Recipe, with_fast_heartbeat: Path, tmp_path: Path, redis_url: str
 ) -> None:
     script = with_fast_heartbeat
-    async with running(script, cwd=tmp_path, REDIS_URL=redis_url) as process:
+    async with forked(script, cwd=tmp_path, REDIS_URL=redis_url) as process:
         url = URL(f"http://127.0.0.1:{process.port}")
         with (
             await shake_hands(await websocket_of(recipe, url)) as stalled,

@@ -16,7 +16,7 @@ import pytest
 from aiohttp import ClientConnectionError, ClientSession, web
 
 from tests.conftest import Serve, Tier
-from tests.servers import TIMEOUT, run_to_its_end, running
+from tests.servers import TIMEOUT, forked, run_to_its_end
 
 STARTS_WITHOUT = "P: a production file starts without its engine"
 
@@ -430,7 +430,7 @@ async def test_the_process_exits_when_it_is_told_to(
 ) -> None:
     script = Path(recipe.__file__)
     other = str(tmp_path / "other.db")
-    async with running(script, cwd=tmp_path, DATABASE=other) as process:
+    async with forked(script, cwd=tmp_path, DATABASE=other) as process:
         assert Path(other).exists()
         assert await process.end(number) == 0
 
@@ -440,7 +440,7 @@ async def test_a_database_in_memory_is_a_file_that_both_connections_share(
 ) -> None:
     script = Path(recipe.__file__)
     async with (
-        running(script, cwd=tmp_path, DATABASE=":memory:") as process,
+        forked(script, cwd=tmp_path, DATABASE=":memory:") as process,
         ClientSession(f"http://127.0.0.1:{process.port}/") as client,
     ):
         assert await add(client, "milk") == 201

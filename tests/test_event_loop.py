@@ -15,7 +15,7 @@ from yarl import URL
 
 from recipes import event_loop
 from tests.conftest import Serve
-from tests.servers import ROOT, TIMEOUT, running, serving
+from tests.servers import ROOT, TIMEOUT, forked, serving
 
 OUTSIDE = "RuntimeError: no running event loop"
 SECOND_LOOP = "RuntimeError: Event loop is closed"
@@ -229,7 +229,7 @@ async def test_run_app_serves_in_the_uvloop_that_it_is_given(
         "            loop=uvloop.new_event_loop())\n"
     )
     async with (
-        running(script, cwd=tmp_path) as process,
+        forked(script, cwd=tmp_path) as process,
         ClientSession(f"http://127.0.0.1:{process.port}/") as client,
     ):
         assert await get(client, "loop") == "uvloop"

@@ -26,7 +26,7 @@ from redis.asyncio import Redis
 from yarl import URL
 
 from tests.conftest import KillableRedis, Serve, Tier
-from tests.servers import TIMEOUT, Server, exchange, running
+from tests.servers import TIMEOUT, Server, exchange, forked
 
 UPGRADE = {
     "Connection": "Upgrade",
@@ -799,7 +799,7 @@ async def test_sigterm_ends_the_process_with_stalled_sockets_open(
     recipe: Tier, redis_url: str, channel: str, tmp_path: Path, join: Join
 ) -> None:
     script = Path(recipe.__file__)
-    async with running(script, cwd=tmp_path, REDIS_URL=redis_url) as process:
+    async with forked(script, cwd=tmp_path, REDIS_URL=redis_url) as process:
         url = URL(f"http://127.0.0.1:{process.port}/")
         async with ClientSession(url) as client:
             await join(client, channel)

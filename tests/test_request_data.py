@@ -19,7 +19,7 @@ from aiohttp_session import get_session
 from cryptography.fernet import Fernet
 
 from tests.conftest import Serve, Tier
-from tests.servers import TIMEOUT, Server, exchange, run_to_its_end, running
+from tests.servers import TIMEOUT, Server, exchange, forked, run_to_its_end
 
 KEY = Fernet.generate_key().decode()
 FORGED = '{"created": 9e9, "session": {"user": "ann"}}'
@@ -325,7 +325,7 @@ async def test_each_line_of_the_access_log_ends_with_the_id(
 ) -> None:
     script = Path(recipe.__file__)
     async with (
-        running(script, cwd=tmp_path) as process,
+        forked(script, cwd=tmp_path) as process,
         ClientSession(f"http://127.0.0.1:{process.port}/") as client,
     ):
         for path in ("", "stream", "missing", "me"):
@@ -627,7 +627,7 @@ async def test_the_key_comes_from_the_environment(
     script = Path(recipe.__file__)
     cookies = {cookie_name: token(user="ann")}
     async with (
-        running(script, cwd=tmp_path, SESSION_KEY=KEY) as process,
+        forked(script, cwd=tmp_path, SESSION_KEY=KEY) as process,
         ClientSession(f"http://127.0.0.1:{process.port}/") as client,
         client.get("me", headers=as_header(cookies)) as response,
     ):
@@ -641,7 +641,7 @@ async def test_a_random_key_is_a_new_one_in_each_process(
     cookies: dict[str, str] = {}
     for _ in range(2):
         async with (
-            running(script, cwd=tmp_path, SESSION_KEY="random") as process,
+            forked(script, cwd=tmp_path, SESSION_KEY="random") as process,
             ClientSession(f"http://127.0.0.1:{process.port}/") as client,
         ):
             async with client.get("me", headers=as_header(cookies)) as response:

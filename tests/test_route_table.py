@@ -14,7 +14,7 @@ from yarl import URL
 
 from recipes.route_table import require_login
 from tests.conftest import Serve, Tier
-from tests.servers import ROOT, Server, exchange, running
+from tests.servers import ROOT, Server, exchange, forked
 
 TOKEN = "made-for-these-tests"
 
@@ -234,7 +234,7 @@ async def test_run_alone_the_token_comes_from_the_environment(
     recipe: Tier, tmp_path: Path, token: str
 ) -> None:
     script = Path(recipe.__file__)
-    async with running(script, cwd=tmp_path, TOKEN=token) as process:
+    async with forked(script, cwd=tmp_path, TOKEN=token) as process:
         url = URL(f"http://127.0.0.1:{process.port}/private")
         statuses = [
             await get(url, {"Authorization": f"Bearer {sent}".strip()})

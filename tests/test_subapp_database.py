@@ -28,8 +28,8 @@ from tests.servers import (
     TIMEOUT,
     Server,
     exchange,
+    forked,
     run_to_its_end,
-    running,
 )
 
 SCRIPT = ROOT / "recipes" / "subapp_database.py"
@@ -374,7 +374,7 @@ async def test_a_subapplication_that_fails_to_start_closes_the_database(
 async def test_an_end_under_a_foreign_lock_is_logged_and_no_failure(
     tmp_path: Path, path: Path
 ) -> None:
-    async with running(SCRIPT, cwd=tmp_path, DATABASE=str(path)) as process:
+    async with forked(SCRIPT, cwd=tmp_path, DATABASE=str(path)) as process:
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             assert await process.end(within=TIMEOUT) == 0
@@ -419,7 +419,7 @@ async def test_no_visit_meets_a_closed_database_at_the_end(
                 enough.set()
 
     async with (
-        running(SCRIPT, cwd=tmp_path, DATABASE=str(path)) as process,
+        forked(SCRIPT, cwd=tmp_path, DATABASE=str(path)) as process,
         ClientSession(f"http://127.0.0.1:{process.port}/") as client,
         asyncio.timeout(TIMEOUT),
         asyncio.TaskGroup() as tasks,
@@ -436,9 +436,9 @@ async def test_no_visit_meets_a_closed_database_at_the_end(
 
 async def test_the_file_is_the_one_of_the_environment(tmp_path: Path) -> None:
     path = tmp_path / "other.db"
-    async with running(SCRIPT, cwd=tmp_path, DATABASE=str(path)) as process:
+    async with forked(SCRIPT, cwd=tmp_path, DATABASE=str(path)) as process:
         assert path.exists()
         assert await process.end() == 0
-    async with running(SCRIPT, cwd=tmp_path) as process:
+    async with forked(SCRIPT, cwd=tmp_path) as process:
         assert (tmp_path / "visits.db").exists()
         assert await process.end() == 0

@@ -25,7 +25,7 @@ from aiohttp.typedefs import Handler
 from yarl import URL
 
 from tests.conftest import Serve, Tier
-from tests.servers import TIMEOUT, Server, exchange, running
+from tests.servers import TIMEOUT, Server, exchange, forked
 
 UPGRADE = (
     b"Host: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -838,7 +838,7 @@ async def test_one_process_knows_all_sessions(
     recipe: Tier, tmp_path: Path
 ) -> None:
     script = Path(recipe.__file__)
-    async with running(script, cwd=tmp_path) as process:
+    async with forked(script, cwd=tmp_path) as process:
         url = URL(f"http://127.0.0.1:{process.port}/")
         async with user(url, "ann") as ann:
             ticket = await log_in(ann)
@@ -859,7 +859,7 @@ async def test_a_process_with_open_sockets_exits_within_2_s(
     recipe: Tier, tmp_path: Path, number: signal.Signals
 ) -> None:
     script = Path(recipe.__file__)
-    async with running(script, cwd=tmp_path) as process:
+    async with forked(script, cwd=tmp_path) as process:
         url = URL(f"http://127.0.0.1:{process.port}/")
         async with user(url, "ann") as ann:
             idle = await ann.ws_connect("echo")

@@ -13,7 +13,7 @@ from aiosqlite import Connection
 
 from recipes.production import after_response
 from tests.conftest import Serve
-from tests.servers import ROOT, TIMEOUT, Server, running
+from tests.servers import ROOT, TIMEOUT, Server, forked
 from tests.test_after_response import CANCELLED, ping, read_count, settled
 from tests.test_database import locked
 
@@ -366,7 +366,7 @@ async def test_nothing_pending_is_lost_at_sigterm(
     database: Path, tmp_path: Path
 ) -> None:
     environment = {"DATABASE": str(database)}
-    async with running(SCRIPT, cwd=tmp_path, **environment) as process:
+    async with forked(SCRIPT, cwd=tmp_path, **environment) as process:
         url = f"http://127.0.0.1:{process.port}/"
         async with ClientSession(url) as client, asyncio.TaskGroup() as tasks:
             for _ in range(200):
@@ -381,7 +381,7 @@ async def test_a_process_without_its_database_ends_at_once(
     tmp_path: Path,
 ) -> None:
     path = str(tmp_path / "no folder" / "pings.db")
-    async with running(SCRIPT, cwd=tmp_path, DATABASE=path) as process:
+    async with forked(SCRIPT, cwd=tmp_path, DATABASE=path) as process:
         async with asyncio.timeout(2):
             assert await process.end() == 0
     assert "cannot open " in process.log.read_text()

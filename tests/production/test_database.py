@@ -16,7 +16,7 @@ from aiohttp import ClientConnectionError, ClientSession, web
 
 from recipes.production import database
 from tests.conftest import Serve
-from tests.servers import ROOT, TIMEOUT, Server, running
+from tests.servers import ROOT, TIMEOUT, Server, forked
 from tests.test_database import Slow, locked
 
 SCRIPT = ROOT / "recipes" / "production" / "database.py"
@@ -600,7 +600,7 @@ async def test_what_is_confirmed_survives_a_kill(tmp_path: Path) -> None:
     for life in range(3):
         enough = len(confirmed) + 50
         async with (
-            running(SCRIPT, cwd=tmp_path, DATABASE=str(path)) as process,
+            forked(SCRIPT, cwd=tmp_path, DATABASE=str(path)) as process,
             ClientSession(f"http://127.0.0.1:{process.port}/") as client,
             asyncio.timeout(TIMEOUT),
             asyncio.TaskGroup() as tasks,

@@ -17,7 +17,7 @@ from yarl import URL
 
 from recipes.production import parallel_events
 from tests.conftest import KillableRedis, Serve
-from tests.servers import ROOT, TIMEOUT, Server, running
+from tests.servers import ROOT, TIMEOUT, Server, forked
 from tests.test_parallel_events import (
     UPGRADE,
     Join,
@@ -358,7 +358,7 @@ async def test_a_url_that_is_none_ends_the_start_with_a_line(
     tmp_path: Path,
 ) -> None:
     with pytest.raises(AssertionError) as failure:
-        async with running(SCRIPT, cwd=tmp_path, REDIS_URL="localhost"):
+        async with forked(SCRIPT, cwd=tmp_path, REDIS_URL="localhost"):
             pass
     assert "cannot start: Redis URL must" in str(failure.value)
     assert "Traceback" not in str(failure.value)

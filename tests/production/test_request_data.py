@@ -18,8 +18,8 @@ from tests.servers import (
     TIMEOUT,
     Server,
     exchange,
+    forked,
     run_to_its_end,
-    running,
 )
 from tests.test_request_data import (
     KEY,
@@ -292,5 +292,5 @@ async def test_a_key_that_is_none_fails_the_start_with_one_line(
     assert errors.startswith("SESSION_KEY is no key: ")
     assert errors.count("\n") == 1
     assert "not-a-key" not in errors
-    async with running(script, cwd=tmp_path, SESSION_KEY=KEY) as process:
+    async with forked(script, cwd=tmp_path, SESSION_KEY=KEY) as process:
         assert await process.end() == 0

@@ -1,0 +1,177 @@
+"""Scripts, each in a fork of a process that has imported aiohttp already.
+
+An interpreter of its own takes half a second until it has imported a recipe.
+`python tests/forks.py` forks for each order that comes on its standard input,
+with three descriptors: where the script's output and errors go, and where it
+says which process that is and how it has ended.
+"""
+
+import asyncio
+import atexit
+import gc
+import json
+import os
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, closing, suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import IO
+
+PACKAGES = (
+    "aiohttp.web",
+    "aiohttp_session.cookie_storage",
+    "aiosqlite",
+    "redis.asyncio",
+)
+"""What is imported before a script, where it is installed."""
+
+FILTERS = [
+    "error::ResourceWarning",
+    "error::DeprecationWarning",
+    "error::RuntimeWarning",
+    # From 4.0 on; before, a middleware needs it.
+    "ignore:Middleware decorator is deprecated:DeprecationWarning",
+]
+"""The warnings that end a script, and one that does not."""
+
+
+MAX_ORDER = 2**16
+"""Bytes of an order that the system surely passes on in one piece."""
+
+
+@dataclass
+class Fork:
+    """A script that runs, or has run; `stdout` is what it prints."""
+
+    pid: int
+    stdout: asyncio.StreamReader
+    _answers: asyncio.StreamReader
+    returncode: int | None = None
+
+    def send_signal(self, number: int) -> None:
+        if self.returncode is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    async def wait(self) -> int:
+        if self.returncode is None:
+            self.returncode = int(await self._answers.readline())
+        return self.returncode
+
+
+@asynccontextmanager
+async def fork(
+    script: Path,
+    *arguments: str,
+    cwd: Path,
+    env: Mapping[str, str],
+    stderr: IO[bytes],
+) -> AsyncIterator[Fork]:
+    """Run a script as a new interpreter would; who starts it, ends it."""
+    order = json.dumps([[str(script), *arguments], str(cwd), dict(env)])
+    assert len(order) < MAX_ORDER
+    (output, print_to), (answers, answer_to) = os.pipe(), os.pipe()
+    descriptors = [print_to, stderr.fileno(), answer_to]
+    try:
+        orders = _forking_process()
+        socket.send_fds(orders, [order.encode()], descriptors)
+    finally:
+        os.close(print_to)
+        os.close(answer_to)
+    async with _reading(output) as stdout, _reading(answers) as answer:
+        yield Fork(int(await answer.readline()), stdout, answer)
+
+
+@asynccontextmanager
+async def _reading(descriptor: int) -> AsyncIterator[asyncio.StreamReader]:
+    reader = asyncio.StreamReader()
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor)
+    )
+    with closing(transport):
+        yield reader
+
+
+@cache
+def _forking_process() -> socket.socket:
+    """Start the process that forks, until this one ends."""
+    ours, theirs = socket.socketpair()
+    # Coverage of what it runs is measured elsewhere, and costs time.
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("COVERAGE_")
+    }
+    with theirs:
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                "-u",
+                *(f"-W{each}" for each in FILTERS),
+                __file__,
+            ],
+            stdin=theirs.fileno(),
+            env=environment,
+        )
+
+    def end() -> None:
+        ours.close()
+        process.wait()
+
+    atexit.register(end)
+    return ours
+
+
+def _serve() -> list[str]:
+    """Fork for each order, and return in the fork, with the script's words."""
+    for package in PACKAGES:
+        with suppress(ImportError):
+            __import__(package)
+    # What is here before a script is no garbage of it.
+    gc.collect()
+    gc.freeze()
+    orders = socket.socket(fileno=0)
+    while True:
+        order, descriptors, _, _ = socket.recv_fds(orders, MAX_ORDER, 3)
+        with suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG) != (0, 0):
+                pass
+        if not order:
+            orders.close()
+            sys.exit()
+        if os.fork() == 0:
+            break
+        for descriptor in descriptors:
+            os.close(descriptor)
+    output, errors, answer = descriptors
+    if script := os.fork():
+        os.write(answer, b"%d\n" % script)
+        _, status = os.waitpid(script, 0)
+        os.write(answer, b"%d\n" % os.waitstatus_to_exitcode(status))
+        os._exit(0)
+    orders.close()
+    os.open(os.devnull, os.O_RDONLY)  # the lowest that is free: 0
+    for descriptor, stream in ((output, 1), (errors, 2)):
+        os.dup2(descriptor, stream)
+        os.close(descriptor)
+    os.close(answer)
+    words: list[str]
+    words, folder, environment = json.loads(order)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    return words
+
+
+if __name__ == "__main__":
+    sys.argv[:] = _serve()
+    sys.path[0] = str(Path(sys.argv[0]).parent)
+    runpy.run_path(sys.argv[0], run_name="__main__")
