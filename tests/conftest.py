@@ -100,6 +100,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "slow(reason): left out by `make quick`, for its reason"
     )
+    config.addinivalue_line(
+        "markers",
+        "full(reason, **parameters): run by `make check-full` alone, for its "
+        "reason; where parameters are named, only the test that has these",
+    )
     if config.getoption("loop") == "uvloop":
         config.pluginmanager.register(Uvloop())
 
@@ -113,6 +118,16 @@ class Uvloop:
         import uvloop
 
         return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave the mark `full` where a test has all parameters that it names."""
+    for item in items:
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        for mark in [each for each in item.own_markers if each.name == "full"]:
+            if not mark.kwargs.items() <= parameters.items():
+                item.own_markers.remove(mark)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -8,6 +8,7 @@ says which process that is and how it has ended.
 
 import asyncio
 import atexit
+import builtins
 import gc
 import json
 import os
@@ -16,7 +17,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+import warnings
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -69,25 +71,33 @@ class Fork:
 
 @asynccontextmanager
 async def fork(
-    script: Path,
-    *arguments: str,
+    *command: str | Path,
     cwd: Path,
     env: Mapping[str, str],
-    stderr: IO[bytes],
+    filters: Sequence[str] = FILTERS,
+    errors: IO[bytes] | None = None,
 ) -> AsyncIterator[Fork]:
-    """Run a script as a new interpreter would; who starts it, ends it."""
-    order = json.dumps([[str(script), *arguments], str(cwd), dict(env)])
+    """Run a script as a new interpreter would, and kill it at the end.
+
+    `command` is the script and its arguments, `filters` are options of
+    Python's -W. Where `errors` is no file, they are printed.
+    """
+    order = json.dumps([list(map(str, command)), str(cwd), dict(env), filters])
     assert len(order) < MAX_ORDER
     (output, print_to), (answers, answer_to) = os.pipe(), os.pipe()
-    descriptors = [print_to, stderr.fileno(), answer_to]
+    descriptors = [print_to, errors.fileno() if errors else print_to, answer_to]
     try:
-        orders = _forking_process()
-        socket.send_fds(orders, [order.encode()], descriptors)
+        socket.send_fds(_forking_process(), [order.encode()], descriptors)
     finally:
         os.close(print_to)
         os.close(answer_to)
     async with _reading(output) as stdout, _reading(answers) as answer:
-        yield Fork(int(await answer.readline()), stdout, answer)
+        script = Fork(int(await answer.readline()), stdout, answer)
+        try:
+            yield script
+        finally:
+            script.kill()
+            await script.wait()
 
 
 @asynccontextmanager
@@ -112,12 +122,7 @@ def _forking_process() -> socket.socket:
     }
     with theirs:
         process = subprocess.Popen(
-            [
-                sys.executable,
-                "-u",
-                *(f"-W{each}" for each in FILTERS),
-                __file__,
-            ],
+            [sys.executable, "-u", __file__],
             stdin=theirs.fileno(),
             env=environment,
         )
@@ -131,7 +136,7 @@ def _forking_process() -> socket.socket:
 
 
 def _serve() -> list[str]:
-    """Fork for each order, and return in the fork, with the script's words."""
+    """Fork for each order, and return in the fork, with its command."""
     for package in PACKAGES:
         with suppress(ImportError):
             __import__(package)
@@ -163,12 +168,16 @@ def _serve() -> list[str]:
         os.dup2(descriptor, stream)
         os.close(descriptor)
     os.close(answer)
-    words: list[str]
-    words, folder, environment = json.loads(order)
+    command: list[str]
+    command, folder, environment, filters = json.loads(order)
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
-    return words
+    for option in filters:
+        action, message, category = option.split(":")
+        kind = getattr(builtins, category)
+        warnings.filterwarnings(action, message, kind)
+    return command
 
 
 if __name__ == "__main__":

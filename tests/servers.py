@@ -191,7 +191,7 @@ async def forked(
     log = cwd / f"{script.stem}.log"
     env = variables(**environment)
     with log.open("wb") as errors:
-        forking = fork(script, *arguments, cwd=cwd, env=env, stderr=errors)
+        forking = fork(script, *arguments, cwd=cwd, env=env, errors=errors)
         async with forking as process, listening(process, log) as server:
             yield server
 
@@ -226,18 +226,10 @@ async def run_to_its_end(
 ) -> tuple[int, str]:
     """Run a script that refuses to serve; return exit code and errors."""
     with TemporaryFile() as errors:
-        forking = fork(
-            Path(script),
-            cwd=cwd or ROOT,
-            env={**os.environ, "PORT": "0", **environment},
-            stderr=errors,
-        )
-        async with forking as process:
-            try:
-                async with asyncio.timeout(TIMEOUT):
-                    code = await process.wait()
-            finally:
-                process.kill()
+        environment = {**os.environ, "PORT": "0", **environment}
+        forking = fork(script, cwd=cwd or ROOT, env=environment, errors=errors)
+        async with forking as process, asyncio.timeout(TIMEOUT):
+            code = await process.wait()
         errors.seek(0)
         return code, errors.read().decode()
 

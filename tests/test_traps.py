@@ -1,16 +1,30 @@
 """Proofs for recipes/traps: each fails as described, and its pair does not."""
 
 import asyncio
+import os
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+)
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 import app
 from cookbook.differences import count_lines
-from cookbook.sandbox import sandboxed
+from cookbook.processes import in_thread
+from cookbook.redis_server import redis_server
+from cookbook.runner import DialogueRunner, dialogue_runner
+from cookbook.sandbox import DEMO_SECRETS, NO_PORT, sandboxed
 from cookbook.source import read_header
 from cookbook.traps import Trap
-from tests.servers import ROOT
+from tests.forks import fork
+from tests.servers import ROOT, START_TIMEOUT
 
 TRAPS = {
     f"{recipe.name}/{trap.name}": trap
@@ -32,17 +46,71 @@ SINCE = {
 every_trap = pytest.mark.parametrize("trap", TRAPS.values(), ids=TRAPS)
 
 
-@pytest.mark.slow("it starts two programs")
-@every_trap
-async def test_a_trap_fails_as_told_and_only_so(trap: Trap) -> None:
-    async def play(side: str) -> str:
-        program = trap.file if side == "trap" else trap.pair
-        async with sandboxed(program) as runner:
+async def check_that_it_fails_as_told_and_only_so(
+    trap: Trap,
+    play: Callable[[Path], AbstractAsyncContextManager[DialogueRunner]],
+) -> None:
+    async def run(program: Path) -> str:
+        async with play(program) as runner:
             return await runner.play(trap.docs.dialogue)
 
-    wrong, right = await asyncio.gather(play("trap"), play("pair"))
+    wrong, right = await asyncio.gather(run(trap.file), run(trap.pair))
     assert not wrong
     assert right, "the right one does what the trap does"
+
+
+@every_trap
+async def test_a_trap_fails_as_told_and_only_so(trap: Trap) -> None:
+    await check_that_it_fails_as_told_and_only_so(trap, forked)
+
+
+@pytest.mark.full("each starts two interpreters: forks show the same")
+@every_trap
+async def test_show_me_shows_how_a_trap_fails(trap: Trap) -> None:
+    await check_that_it_fails_as_told_and_only_so(trap, sandboxed)
+
+
+@asynccontextmanager
+async def forked(program: Path) -> AsyncIterator[DialogueRunner]:
+    """Do what `sandboxed` does, without its bounds, in a fork."""
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory()))
+        environment = {
+            "PATH": os.defpath,
+            "HOME": str(folder),
+            "PORT": "0",
+            **DEMO_SECRETS,
+        }
+        if "REDIS_URL" in program.read_text():
+            redis = in_thread(redis_server())
+            url = await stack.enter_async_context(redis)
+            environment["REDIS_URL"] = url
+        forking = fork(program, cwd=folder, env=environment, filters=())
+        process = await stack.enter_async_context(forking)
+        log: list[str] = []
+        started = asyncio.Event()
+
+        async def read() -> None:
+            async for line in process.stdout:
+                log.append(line.decode().rstrip("\n"))
+                if log[-1].startswith("======== Running on"):
+                    started.set()
+            log.append(f"ended with {await process.wait()}")
+            started.set()
+
+        reading = asyncio.create_task(read())
+        stack.callback(reading.cancel)
+        async with asyncio.timeout(START_TIMEOUT):
+            await started.wait()
+        address = re.search(r"Running on http://[^:]+:(\d+)", "\n".join(log))
+        runner = dialogue_runner(
+            int(address[1]) if address else NO_PORT,
+            "",
+            folder,
+            log=log,
+            server=process.pid,
+        )
+        yield await stack.enter_async_context(runner)
 
 
 def test_every_recipe_has_a_trap() -> None:
