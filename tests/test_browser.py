@@ -267,7 +267,7 @@ async def test_a_slow_line_shows_that_it_runs_and_can_be_given_up(
 ) -> None:
     await page.goto("/recipes/after_response")
     step = page.locator("#step-3")
-    await expect(step.locator("[data-part=line]")).to_have_text("$ sleep 2")
+    await expect(step.locator(".line").first).to_have_text("$ sleep 2")
     button = step.get_by_role("button", name="Run")
     result = step.locator(".result")
     await button.click()
@@ -898,6 +898,22 @@ async def test_the_contents_of_a_page_stay_in_view(page: Page) -> None:
     heading = page.get_by_role("heading", name="Proved by")
     await expect(heading).to_be_in_viewport()
     await expect(contents).to_be_in_viewport(ratio=1)
+
+
+@every_page
+async def test_scripts_move_nothing_that_is_read(
+    browser: Browser, base: str, module: str
+) -> None:
+    heights = set()
+    for scripts in (True, False):
+        async with open_window(browser, base_url=base) as window:
+            page = await window.new_page()
+            if not scripts:
+                await page.route("**/*.js", lambda route: route.abort())
+            await page.goto(f"/recipes/{module}")
+            height = "document.documentElement.scrollHeight"
+            heights.add(await page.evaluate(height))
+    assert len(heights) == 1
 
 
 @pytest.mark.parametrize("js", [True, False], ids=["js", "no-js"])

@@ -24,6 +24,7 @@ from cookbook.messages import KINDS, cured, read_messages
 from cookbook.mount import mount
 from cookbook.pages import add_pages
 from cookbook.pages.index import MAX_ADDRESS
+from cookbook.pages.markup import COLOURED
 from cookbook.recipe import Module, Recipe
 from cookbook.source import read_answer, read_header
 from cookbook.verdicts import BRANCHES, FAQ
@@ -443,7 +444,7 @@ async def test_nested_applications_are_shown_too(client: ClientSession) -> None:
     ("module", "paths"),
     [
         ("websocket_logout", ["/websocket-logout/echo"]),
-        ("parallel_events", ["/parallel-events/ws"]),
+        ("parallel_events", ["/parallel-events/ws?channel=news"]),
         ("request_data", []),
         ("database", []),
     ],
@@ -452,7 +453,10 @@ async def test_every_websocket_has_a_console(
     client: ClientSession, module: str, paths: list[str]
 ) -> None:
     page = await get(client, f"/recipes/{module}")
-    assert re.findall('data-widget="console" data-path="(.*?)"', page) == paths
+    consoles = re.findall(
+        '(?s)data-widget="console".*?name="path".*?value="(.*?)"', page
+    )
+    assert consoles == paths
 
 
 @every_answer
@@ -877,14 +881,26 @@ async def test_styles_and_scripts_are_kept_for_ever(
     client: ClientSession,
 ) -> None:
     page = await get(client, "/recipes/database")
-    (script,) = re.findall('<script.* src="(.*/page.js)"', page)
+    (script,) = re.findall('<script.* src="(.*/dialogue.js)"', page)
     async with client.get(script) as response:
         assert response.content_type == "text/javascript"
         assert "immutable" in response.headers["Cache-Control"]
-        imported = re.findall(r'import "\./(.*?)"', await response.text())
+        imported = re.findall(r'from "\./(.*?)"', await response.text())
     assert imported
     for name in imported:
         await get(client, f"{script.rpartition('/')[0]}/{name}")
+
+
+async def test_a_browser_asks_for_all_scripts_of_a_page_at_once(
+    client: ClientSession,
+) -> None:
+    page = await get(client, "/recipes/database")
+    asked = set(re.findall(r'(?:href|src)="(/static/[^"]*\.js)"', page))
+    for script in asked:
+        folder = script.rpartition("/")[0]
+        source = await get(client, script)
+        names = re.findall(r'(?m)^import .* from "\./(.*?)"', source)
+        assert {f"{folder}/{name}" for name in names} <= asked
 
 
 async def test_a_head_has_no_body(cookbook_server: Server) -> None:
@@ -1038,6 +1054,30 @@ async def test_a_page_tells_of_a_recipe_that_is_served_again(
             assert "it is away" in await get(client, page)
             del root[UNAVAILABLE][mounted]
             assert "it is away" not in await get(client, page)
+
+
+@every_answer
+def test_a_page_is_drawn_before_its_scripts_with_all_buttons(
+    pages: dict[str, str], recipe: Recipe
+) -> None:
+    page = pages[recipe.page]
+    scripts = re.findall("<script [^>]*src=[^>]*>", page)
+    assert scripts
+    for script in scripts:
+        assert 'type="module" fetchpriority="low"' in script
+    steps = page.count("data-step>") - page.count("Curl only:")
+    assert page.count('<button type="button" data-part="run" ') == steps
+
+
+def test_each_token_of_a_program_with_a_colour_has_its_name() -> None:
+    style = (ROOT / "cookbook/pages/static/style.css").read_text()
+    rules = re.findall(
+        r"(?m)^((?:\.\w+(?:, )?)+) \{ color: var\(--"
+        r"(?:keyword|string|comment|name|number)\)",
+        style,
+    )
+    coloured = set(re.findall(r"\.(\w+)", " ".join(rules)))
+    assert coloured == set(COLOURED)
 
 
 def test_no_script_grows_out_of_hand() -> None:

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from cookbook.differences import Hunk, differences, read_patch
 from cookbook.docs import Docs, Step
 from cookbook.messages import Message, read_messages
-from cookbook.pages.curl import CurlOnlyError, Line, read_line
+from cookbook.pages.curl import HOST, CurlOnlyError, Line, read_line
 from cookbook.pages.markup import block, inline
 from cookbook.recipe import Recipe
 from cookbook.source import Header, read_answer, read_header, read_needs
@@ -39,6 +39,13 @@ class Play:
     step: Step
     line: Line | None
     curl_only: str
+
+    @property
+    def opened(self) -> str:
+        """The path of the WebSocket that the step opens, "" for none."""
+        if self.step.kind != "open":
+            return ""
+        return self.step.text.strip('"').removeprefix(f"ws://{HOST}")
 
 
 @dataclass(frozen=True)
@@ -143,6 +150,18 @@ class Content:
     @cached_property
     def endpoints(self) -> list[Endpoint]:
         return list(_endpoints_of(self.app))
+
+    def path_to_open(self, endpoint: Endpoint) -> str:
+        """Return what a client of the console opens, as the dialogue does.
+
+        A ticket is good for one socket: a client gets its own.
+        """
+        for play in self.plays:
+            path = f"{self.prefix}{play.opened}"
+            is_of_endpoint = path.startswith(endpoint.path)
+            if play.opened and is_of_endpoint and not self.has_tickets:
+                return path
+        return endpoint.path
 
     @property
     def messages(self) -> list[Message]:

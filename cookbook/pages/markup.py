@@ -26,6 +26,18 @@ LINE_LINK = (
 """The number of a line. It is for the mouse: 200 more stops help nobody."""
 
 
+NAMES = """
+k kn kc kd ow s s1 s2 sa sb sd se si sr c c1 ch nf nc fm nd mi mf mh
+"""
+COLOURED = NAMES.split()
+"""What Pygments calls the tokens that `style.css` has a colour for."""
+
+PLAIN = re.compile(
+    rf'<span class="(?!(?:{"|".join(COLOURED)})")\w+">(.*?)</span>', re.DOTALL
+)
+"""Any other token: thousands on a page, and a browser would lay out each."""
+
+
 @cache
 def _markdown() -> "MarkdownIt":
     # Imported with the first page, as Pygments is: neither delays the start.
@@ -216,4 +228,6 @@ def _highlighter() -> Callable[[str], str]:
 
     lexer = PythonLexer(stripnl=False, ensurenl=False)
     formatter = HtmlFormatter(nowrap=True)
-    return lambda source: str(highlight(source, lexer, formatter))
+    return lambda source: PLAIN.sub(
+        r"\1", str(highlight(source, lexer, formatter))
+    )

@@ -10,7 +10,6 @@ from aiohttp import hdrs, web
 
 from cookbook.guard import SITES
 from cookbook.pages.content import Content, Play
-from cookbook.pages.curl import HOST
 from cookbook.pages.documents import Document, DocumentByHost
 from cookbook.pages.programs import MarkdownPages
 from cookbook.pages.rendering import render
@@ -125,8 +124,7 @@ def _data_of(play: Play, prefix: str) -> dict[str, Any] | None:
         ]
         return {"kind": "run", **asdict(line), "requests": requests}
     if step.kind == "open":
-        path = step.text.strip('"').removeprefix(f"ws://{HOST}")
-        return {"kind": "open", "path": path}
+        return {"kind": "open", "path": play.opened}
     return {"kind": step.kind, "text": step.text}
 
 

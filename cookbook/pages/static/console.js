@@ -8,34 +8,24 @@ const KEPT = 200; // lines of a log
 
 for (const box of widgets("console")) {
   const clients = part(box, "clients", HTMLElement);
-  const path = pathOf(box.dataset.path ?? "/");
-  /** @param {string} name */
-  const add = (name, user = "ann") => clients.append(makeClient(name, path, recipe.hasTickets ? user : ""));
-  const names = recipe.hasTickets ? ["ann", "ann in a second tab", "bob"] : ["Client 1"];
-  for (const name of names) add(name, name.split(" ")[0]);
-  part(box, "add", HTMLButtonElement).onclick = () => add(`Client ${clients.children.length + 1}`);
+  for (const form of clients.querySelectorAll("form")) serve(form);
+  part(box, "add", HTMLButtonElement).onclick = () => {
+    const name = `Client ${clients.children.length + 1}`;
+    const form = part(copyOf(box, "template"), "client", HTMLFormElement);
+    fill(form, "name", name);
+    part(form, "log", HTMLElement).ariaLabel = `Frames of ${name}`;
+    serve(form);
+    clients.append(form);
+  };
 }
 
-/** Return the path that the dialogue opens, if it is of this route. @param {string} route */
-function pathOf(route) {
-  const opening = recipe.plays.find((play) => play?.kind === "open");
-  const path = recipe.prefix + (opening?.kind === "open" ? opening.path : "");
-  return path.startsWith(route) && !recipe.hasTickets ? path : route;
-}
-
-/** Make the form of a client; a `user` logs in. @param {string} name @param {string} path @param {string} user */
-function makeClient(name, path, user) {
-  const form = part(copyOf("client"), "form", HTMLFormElement);
+/** Have the buttons of a client work. @param {HTMLFormElement} form */
+function serve(form) {
   const state = part(form, "state", HTMLElement);
   const log = part(form, "log", HTMLElement);
   const fields = fieldsOf(form);
   /** @type {WebSocket | null} */
   let socket = null;
-  fill(form, "name", name);
-  log.ariaLabel = `Frames of ${name}`;
-  fields.path.value = path;
-  fields.user.value = user;
-  if (!user) for (const each of form.querySelectorAll("[data-for-users]")) each.setAttribute("hidden", "");
 
   /** @param {string} text */
   function write(text, className = "") {
@@ -55,7 +45,7 @@ function makeClient(name, path, user) {
     async open() {
       if (socket && socket.readyState !== WebSocket.CLOSED) throw new Error("It is open already.");
       let query = "";
-      if (user) {
+      if (recipe.hasTickets) {
         // The browser's own session stays as it is.
         const { ticket } = await post("/login", { user: fields.user.value }, "omit");
         query = `?ticket=${encodeURIComponent(ticket)}`;
@@ -92,7 +82,6 @@ function makeClient(name, path, user) {
   for (const button of form.querySelectorAll("button")) {
     if (button.value) button.onclick = (event) => perform(event, button.value);
   }
-  return form;
 }
 
 /** @param {string} path @param {object | null} body @param {RequestCredentials} credentials */

@@ -3,7 +3,7 @@
 /** @import { Play } from "./recipe.js" */
 import { onPress, startClock } from "./clock.js";
 import { copyOf, element, fill, part, widgets } from "./dom.js";
-import { makeEditor } from "./editor.js";
+import { serveEditor } from "./editor.js";
 import { Player } from "./player.js";
 import { isKept } from "./promise.js";
 import { recipe } from "./recipe.js";
@@ -16,7 +16,7 @@ for (const box of widgets("dialogue")) {
   const items = [...box.querySelectorAll("[data-step]")];
   const steps = items.flatMap((item, at) => {
     const play = recipe.plays[at];
-    return play ? [makeStep(item, play)] : [];
+    return play ? [serveStep(item, play)] : [];
   });
 
   onPress(part(box, "run-all", HTMLButtonElement), async () => {
@@ -40,12 +40,11 @@ for (const box of widgets("dialogue")) {
   });
 }
 
-/** Add what runs a line, and what shows its answer. @param {Element} item @param {Play} play */
-function makeStep(item, play) {
-  const line = part(item, "line", HTMLElement).textContent;
-  const button = element("button", { type: "button", ariaLabel: `Run ${line}` }, "Run");
-  const result = element("div", { className: "result", role: "status" });
-  const editors = play.kind === "run" ? play.requests.map(makeEditor) : [];
+/** Have the button of a line run it, and show its answer. @param {Element} item @param {Play} play */
+function serveStep(item, play) {
+  const result = part(item, "result", HTMLElement);
+  const forms = item.querySelectorAll("form");
+  const readers = play.kind === "run" ? play.requests.map((request, at) => serveEditor(forms[at], request)) : [];
 
   async function run() {
     const mine = player;
@@ -54,7 +53,7 @@ function makeStep(item, play) {
     const verdict = element("p", { className: "bad" });
     const shown = element("div", {}, verdict);
     try {
-      const requests = editors.map((editor) => editor.read());
+      const requests = readers.map((read) => read());
       const { printed, answers } = await mine.play(play, requests, promised);
       const isGood = isKept(promised, printed);
       verdict.append(!isGood ? "✗ not as promised" : promised ? "✓ as promised" : "✓ done");
@@ -74,17 +73,16 @@ function makeStep(item, play) {
 
   function reset() {
     result.replaceChildren();
-    for (const { form } of editors) form.reset();
+    for (const form of forms) form.reset();
   }
 
-  onPress(button, run);
-  item.append(button, ...editors.map(({ form }) => form), result);
+  onPress(part(item, "run", HTMLButtonElement), run);
   return { run, reset };
 }
 
 /** @param {string} head @param {string} text */
 function show(head, text) {
-  const shown = copyOf("answer");
+  const shown = copyOf(document, "answer");
   const [first, ...headers] = head.trim().split("\n");
   fill(shown, "status-line", first);
   fill(shown, "headers", headers.join("\n"));

@@ -21,11 +21,8 @@ export const fill = (scope, name, text) => part(scope, name, HTMLElement).replac
 /** @param {HTMLFormElement} form @returns {Record<string, HTMLInputElement>} - its fields by their names */
 export const fieldsOf = (form) => /** @type {any} */ (form.elements);
 
-/** Return a copy of what is in a template. @param {string} id */
-export function copyOf(id) {
-  const template = /** @type {HTMLTemplateElement} */ (document.getElementById(id));
-  return document.importNode(template.content, true);
-}
+/** Return a copy of what is in a template. @param {ParentNode} scope @param {string} name */
+export const copyOf = (scope, name) => document.importNode(part(scope, name, HTMLTemplateElement).content, true);
 
 /**
  * Make an element.

@@ -1,11 +1,13 @@
 // @ts-check
 // The form that changes a request of the dialogue before it is sent.
 /** @import { Request } from "./recipe.js" */
-import { copyOf, fieldsOf, fill, part } from "./dom.js";
+import { fieldsOf, fill } from "./dom.js";
 
-/** Make the form of a request; its `read` returns what the fields hold. @param {Request} request */
-export function makeEditor(request) {
-  const form = part(copyOf("editor"), "form", HTMLFormElement);
+/**
+ * Show a request as curl while its form is edited, and return what reads it.
+ * @param {HTMLFormElement} form @param {Request} request
+ */
+export function serveEditor(form, request) {
   const { method, path, headers, body } = fieldsOf(form);
   const lines = () => headers.value.split("\n").filter(Boolean);
 
@@ -23,15 +25,11 @@ export function makeEditor(request) {
     fill(form, "curl", [...parts, quote(location.origin + path.value)].join(" "));
   }
 
-  method.defaultValue = request.method;
-  path.defaultValue = request.path;
-  headers.defaultValue = request.headers.map((pair) => pair.join(": ")).join("\n");
-  body.defaultValue = request.body ?? "";
   form.oninput = showCurl;
   form.onreset = () => setTimeout(showCurl); // when the fields have been reset
   form.onsubmit = (event) => event.preventDefault();
   showCurl();
-  return { form, read };
+  return read;
 }
 
 /** @param {string} line @returns {[name: string, value: string]} */
