@@ -114,17 +114,9 @@ async def _reading(descriptor: int) -> AsyncIterator[asyncio.StreamReader]:
 def _forking_process() -> socket.socket:
     """Start the process that forks, until this one ends."""
     ours, theirs = socket.socketpair()
-    # Coverage of what it runs is measured elsewhere, and costs time.
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("COVERAGE_")
-    }
     with theirs:
         process = subprocess.Popen(
-            [sys.executable, "-u", __file__],
-            stdin=theirs.fileno(),
-            env=environment,
+            [sys.executable, "-u", __file__], stdin=theirs.fileno()
         )
 
     def end() -> None:

@@ -28,7 +28,7 @@ from cookbook.source import read_answer, read_header
 from tests.programs import Outcome, Programs
 from tests.readability import Readability, read_source
 from tests.readme import with_table
-from tests.servers import ROOT, TIMEOUT, Process, forked, running
+from tests.servers import ROOT, TIMEOUT, UNMEASURED, Process, forked, running
 
 FAQ = {
     "/route-table": "Are there plans for an @app.route decorator like in "
@@ -351,36 +351,34 @@ def test_importing_a_recipe_outside_a_loop_warns_of_nothing(
     assert outcome == Outcome("", 0)
 
 
-@pytest.mark.slow("it starts a process")
 @every_file
 async def test_the_dialogue_is_true_where_the_recipe_runs_alone(
     recipe: Recipe, tmp_path: Path, redis_url: str
 ) -> None:
-    await play_alone(recipe, recipe.file, tmp_path, redis_url, signal.SIGTERM)
+    environment = {"REDIS_URL": redis_url}
+    async with forked(recipe.file, cwd=tmp_path, **environment) as process:
+        await play_alone(recipe, process, tmp_path, signal.SIGTERM)
 
 
-@pytest.mark.slow("it starts a process")
+@pytest.mark.slow("it starts an interpreter")
 @every_file
 async def test_the_dialogue_is_true_of_a_copy_in_an_empty_folder(
     recipe: Recipe, tmp_path: Path, redis_url: str
 ) -> None:
     copy = Path(shutil.copy(recipe.file, tmp_path))
-    await play_alone(recipe, copy, tmp_path, redis_url, signal.SIGINT)
+    environment = {"REDIS_URL": redis_url, **UNMEASURED}
+    async with running(copy, cwd=tmp_path, **environment) as process:
+        await play_alone(recipe, process, tmp_path, signal.SIGINT)
 
 
 async def play_alone(
-    recipe: Recipe,
-    script: Path,
-    folder: Path,
-    redis_url: str,
-    number: signal.Signals,
+    recipe: Recipe, process: Process, folder: Path, number: signal.Signals
 ) -> None:
-    """Run a recipe, play its dialogue, and end it in order by a signal."""
-    async with running(script, cwd=folder, REDIS_URL=redis_url) as process:
-        async with dialogue_runner(process.port, "", folder) as shell:
-            assert not await shell.play(recipe.docs.dialogue)
-        assert await process.end(number) == 0
-        assert "Traceback" not in process.log.read_text()
+    """Play the dialogue of a recipe that runs, and end it by a signal."""
+    async with dialogue_runner(process.port, "", folder) as shell:
+        assert not await shell.play(recipe.docs.dialogue)
+    assert await process.end(number) == 0
+    assert "Traceback" not in process.log.read_text()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
