@@ -25,20 +25,20 @@ Good to know:
 - Wait for `ready` before you publish: what is published before Redis confirms
   the subscription is lost. A second `ready` says that events may be missing.
 - This file lets pages of other sites connect and publish. Check `Origin` first.
-- production/parallel_events.py never waits for a send, notices a Redis that is
-  frozen, and limits what a client may send.
+- production/parallel_events.py never waits for a send, and notices a Redis that
+  is frozen. It limits names, floods, connections to Redis, and pings whose
+  answer is never read.
 """
 
 import asyncio
 import json
 import os
-import re
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from contextlib import suppress
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from aiohttp import WSCloseCode, WSMsgType, web
-from redis.asyncio import BlockingConnectionPool, Redis, RedisError
+from redis.asyncio import Redis, RedisError
 
 
 class Socket(NamedTuple):
@@ -52,8 +52,6 @@ READY = web.AppKey("READY", asyncio.Event)
 SOCKETS = web.AppKey("SOCKETS", set[Socket])
 # Seconds that a client has to take a message, and Redis to answer.
 WAIT = 1.0
-# The names that a channel may have.
-CHANNEL = "[A-Za-z0-9_-]{1,64}"
 
 routes = web.RouteTableDef()
 
@@ -61,31 +59,54 @@ routes = web.RouteTableDef()
 # answer
 async def read_redis(app: web.Application) -> None:
     async with app[REDIS].pubsub() as pubsub:
-        # One subscription, for the channels of all sockets.
+        # One subscription for all sockets, whatever their channels.
         await pubsub.psubscribe("events:*")
         async for message in pubsub.listen():
+            # The first message confirms the subscription.
+            app[READY].set()
             await hand_out(app, message)
-            # In a burst of events, nothing above lets others run.
-            await asyncio.sleep(0)
 
 
+async def hand_out(app: web.Application, message: dict[str, str]) -> None:
+    # A copy: sockets come and go while a send waits.
+    for socket in app[SOCKETS].copy():
+        if message["type"] == "psubscribe":
+            await send(socket, type="ready", channel=socket.channel)
+        elif message["channel"] == f"events:{socket.channel}":
+            await send(socket, type="event", data=message["data"])
+
+
+# end of answer
+
+
+async def keep_reading(app: web.Application) -> None:
+    while True:
+        try:
+            await read_redis(app)
+        except (RedisError, OSError) as error:
+            app.logger.warning("no events: %s", error)
+        except Exception:
+            app.logger.exception("no events, by a mistake of ours")
+        app[READY].clear()
+        await asyncio.sleep(WAIT)
+
+
+# answer
 @routes.get("/ws", allow_head=False)
 async def listen(request: web.Request) -> web.WebSocketResponse:
     """Send the events of a channel, and echo what the client sends."""
     socket = await open_socket(request)
     request.app[SOCKETS].add(socket)
     try:
-        await send([socket], type="ready", channel=socket.channel)
+        await send(socket, type="ready", channel=socket.channel)
         async for message in socket.ws:
             if message.type is WSMsgType.TEXT:
-                await send([socket], type="echo", data=message.data)
-            if message.type is WSMsgType.PING:
-                await send_in_time(socket, socket.ws.pong(message.data))
-            # A flood of small messages would let nobody else run.
-            await asyncio.sleep(0)
+                await send(socket, type="echo", data=message.data)
+    except ConnectionError:
+        pass  # the client has left, and aiohttp was to answer its ping
     finally:
         request.app[SOCKETS].discard(socket)
-        # Else a client that has stopped reading keeps its connection.
+        # Or a client that does not read keeps its connection.
         socket.transport.abort()
     return socket.ws
 
@@ -93,54 +114,31 @@ async def listen(request: web.Request) -> web.WebSocketResponse:
 # end of answer
 
 
-async def send(sockets: list[Socket], **message: str) -> None:
-    text = json.dumps(message)
-    for socket in sockets:
-        await send_in_time(socket, socket.ws.send_str(text))
-
-
-# answer
-async def send_in_time(socket: Socket, sending: Awaitable[object]) -> None:
-    # Abort who is late. close() would wait until the client reads.
-    timer = asyncio.get_running_loop().call_later(WAIT, socket.transport.abort)
-    with suppress(ConnectionError):
-        await sending
-    timer.cancel()
-
-
-# end of answer
-
-
-async def hand_out(app: web.Application, message: dict[str, str]) -> None:
-    if message["type"] == "psubscribe":
-        app[READY].set()
-        for socket in app[SOCKETS].copy():
-            await send([socket], type="ready", channel=socket.channel)
-    else:
-        sockets = on_channel(app, message["channel"].removeprefix("events:"))
-        await send(sockets, type="event", data=message["data"])
-
-
-def on_channel(app: web.Application, channel: str) -> list[Socket]:
-    return [socket for socket in app[SOCKETS] if socket.channel == channel]
-
-
 async def open_socket(request: web.Request) -> Socket:
     channel = request.query.get("channel", "news")
-    transport = request.transport
-    # Without a transport, the client has left, and nobody reads this.
-    if transport is None or not re.fullmatch(CHANNEL, channel):
-        raise json_error(web.HTTPBadRequest, "channel must be a name")
-    # aiohttp's own pongs have no limit. Those of listen() have one.
-    ws = web.WebSocketResponse(heartbeat=20, autoping=False)
+    ws = web.WebSocketResponse(heartbeat=20)
+    # None if the client has left. Then prepare() raises ConnectionError.
+    transport = cast(asyncio.Transport, request.transport)
     try:
         await asyncio.wait_for(request.app[READY].wait(), WAIT)
         await ws.prepare(request)
     except TimeoutError:
         raise json_error(web.HTTPServiceUnavailable, "Redis is away") from None
     except (ConnectionError, ValueError, web.HTTPBadRequest):
-        raise json_error(web.HTTPBadRequest, "this is no handshake") from None
+        raise json_error(web.HTTPBadRequest, "no WebSocket handshake") from None
     return Socket(channel, ws, transport)
+
+
+# answer
+async def send(socket: Socket, **message: str) -> None:
+    # Abort who is late: one client that does not read would stop all others.
+    timer = asyncio.get_running_loop().call_later(WAIT, socket.transport.abort)
+    with suppress(ConnectionError):
+        await socket.ws.send_json(message)
+    timer.cancel()
+
+
+# end of answer
 
 
 def json_error(kind: type[web.HTTPError], reason: str) -> web.HTTPError:
@@ -148,23 +146,22 @@ def json_error(kind: type[web.HTTPError], reason: str) -> web.HTTPError:
     return kind(text=body, content_type="application/json")
 
 
-@routes.post(f"/channels/{{channel:{CHANNEL}}}")
+@routes.post("/channels/{channel}")
 async def publish(request: web.Request) -> web.Response:
     """Publish the body; answer how many sockets here are on the channel."""
     channel = request.match_info["channel"]
     try:
         event = (await request.read()).decode()
-    except (ValueError, web.RequestPayloadError):
-        raise json_error(web.HTTPBadRequest, "an event is UTF-8") from None
-    try:
         async with asyncio.timeout(WAIT):
             await request.app[READY].wait()
             await request.app[REDIS].publish(f"events:{channel}", event)
+    except (ValueError, web.RequestPayloadError):
+        raise json_error(web.HTTPBadRequest, "an event is UTF-8") from None
     except (RedisError, OSError) as error:
         request.app.logger.warning("cannot publish: %r", error)
         raise json_error(web.HTTPServiceUnavailable, "Redis is away") from error
-    receivers = on_channel(request.app, channel)
-    return web.json_response({"receivers": len(receivers)})
+    channels = [socket.channel for socket in request.app[SOCKETS]]
+    return web.json_response({"receivers": channels.count(channel)})
 
 
 @routes.get("/stats")
@@ -185,33 +182,19 @@ async def reader(app: web.Application) -> AsyncIterator[None]:
             await asyncio.wait([task], timeout=0.1)
 
 
-async def keep_reading(app: web.Application) -> None:
-    while True:
-        try:
-            await read_redis(app)
-        except (RedisError, OSError) as error:
-            app.logger.warning("no events: %s", error)
-        except Exception:
-            app.logger.exception("no events, by a mistake of ours")
-        app[READY].clear()
-        await asyncio.sleep(WAIT)
-
-
 async def close_sockets(app: web.Application) -> None:
-    goodbyes = []
-    for socket in app[SOCKETS]:
-        goodbye = socket.ws.close(code=WSCloseCode.GOING_AWAY)
-        goodbyes.append(send_in_time(socket, goodbye))
-    await asyncio.gather(*goodbyes)
+    async with asyncio.TaskGroup() as tasks:
+        for socket in app[SOCKETS]:
+            # close() waits for a client that does not read, without a limit.
+            asyncio.get_running_loop().call_later(WAIT, socket.transport.abort)
+            tasks.create_task(socket.ws.close(code=WSCloseCode.GOING_AWAY))
 
 
 def create_app(*, redis_url: str = "redis://localhost") -> web.Application:
     app = web.Application()
-    # It lets publishers wait for a connection, where redis-py's own pool fails.
-    pool = BlockingConnectionPool.from_url(
+    app[REDIS] = Redis.from_url(
         redis_url, decode_responses=True, encoding_errors="replace"
     )
-    app[REDIS] = Redis.from_pool(pool)
     app[READY] = asyncio.Event()
     app[SOCKETS] = set()
     app.cleanup_ctx.append(reader)

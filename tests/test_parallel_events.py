@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import quote
 
 import pytest
 from aiohttp import (
@@ -246,6 +247,21 @@ async def test_an_event_reaches_the_subscribers_of_its_channel_alone(
     assert await hear(other) == {"type": "echo", "data": "b"}
 
 
+@pytest.mark.answer_only("only the production file limits a channel's name")
+@pytest.mark.parametrize("name", ["*", "a b", "a/b", "Zoë", "\0", "x" * 1000])
+async def test_a_channel_may_have_any_name(
+    client: ClientSession, channel: str, join: Join, name: str
+) -> None:
+    path = quote(channel + name, safe="")
+    async with client.ws_connect(URL(f"ws?channel={path}", encoded=True)) as ws:
+        assert (await hear(ws))["channel"] == channel + name
+        async with client.post(
+            URL(f"channels/{path}", encoded=True), data="a"
+        ) as response:
+            assert await response.json() == {"receivers": 1}
+        assert await hear(ws) == {"type": "event", "data": "a"}
+
+
 async def test_a_payload_that_is_no_text_stops_no_other_event(
     client: ClientSession, channel: str, redis: Redis, join: Join
 ) -> None:
@@ -272,33 +288,6 @@ async def test_a_ping_is_answered(
     peer.send(9, b"there?")
     async with asyncio.timeout(TIMEOUT):
         await peer.reader.readuntil(b"\x8a\x06there?")
-    peer.writer.close()
-    await until_sockets(client, 0)
-
-
-@pytest.mark.answer_only("the production file closes a flood with 1008")
-async def test_a_flood_of_small_messages_lets_others_run(
-    client: ClientSession, server: Server, channel: str
-) -> None:
-    peer = await connect_peer(server, channel)
-    await until_sockets(client, 1)
-    turns = 0
-
-    async def count_turns() -> None:
-        nonlocal turns
-        while True:
-            await asyncio.sleep(0)
-            turns += 1
-
-    flood = 2000
-    peer.writer.write(flood * frame(1, b"") + frame(1, b"end"))
-    async with asyncio.timeout(TIMEOUT):
-        counting = asyncio.create_task(count_turns())
-        tail = b""
-        while b'"end"' not in tail:
-            tail = tail[-100:] + await peer.reader.read(2**16)
-        counting.cancel()
-    assert turns >= flood
     peer.writer.close()
     await until_sockets(client, 0)
 
@@ -702,28 +691,6 @@ async def test_who_writes_without_reading_is_cut_off(
         task.cancel()
 
 
-async def test_who_pings_without_reading_the_pongs_is_cut_off(
-    cancelling: Server, visitor: ClientSession, channel: str
-) -> None:
-    peer = await connect_peer(cancelling, channel)
-    await until_sockets(visitor, 1)
-    for transport in transports_of(cancelling):
-        # A few pongs fill it.
-        its_socket = transport.get_extra_info("socket")
-        its_socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-
-    async def flood() -> None:
-        with suppress(ConnectionError):
-            while True:
-                peer.send(9, b"x" * 125)
-                await peer.writer.drain()
-
-    async with asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(flood())
-        await until_sockets(visitor, 0)
-        task.cancel()
-
-
 async def test_a_connection_with_unread_events_is_aborted_at_the_end(
     cancelling: Server, visitor: ClientSession, channel: str
 ) -> None:
@@ -765,7 +732,7 @@ async def test_the_server_says_goodbye_with_1001(
 
 
 async def test_who_pings_and_never_reads_delays_no_shutdown(
-    cancelling: Server, channel: str
+    cancelling: Server, channel: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     stuck = await connect_peer(cancelling, channel)
     stuck.writer.write(250_000 * frame(9, 125 * b"a"))
@@ -773,11 +740,12 @@ async def test_who_pings_and_never_reads_delays_no_shutdown(
     # cut it off.
     with suppress(ConnectionError, TimeoutError):
         await asyncio.wait_for(stuck.writer.drain(), 2)
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(2):
         await cancelling.stop()
     stuck.writer.close()
     with suppress(ConnectionError):
         await stuck.writer.wait_closed()
+    assert "Traceback" not in caplog.text
 
 
 async def test_shutdown_waits_for_no_reader_that_reconnects(
@@ -815,21 +783,6 @@ async def test_sigterm_ends_the_process_with_stalled_sockets_open(
 
 
 # What is refused
-
-
-@pytest.mark.parametrize(
-    "name", ["", "*", "a%00", "a%0Ab", "a%2Fb", "x" * 65, "%C3%A9"]
-)
-async def test_a_name_that_no_channel_has_is_refused(
-    client: ClientSession, server: Server, name: str
-) -> None:
-    url = URL(f"{server.url}ws?channel={name}", encoded=True)
-    async with client.get(url, headers=UPGRADE) as response:
-        assert response.status == 400
-        assert "error" in await response.json()
-    url = URL(f"{server.url}channels/{name}", encoded=True)
-    async with client.post(url, data="a") as response:
-        assert response.status == 404
 
 
 async def test_a_request_without_upgrade_is_refused(

@@ -332,6 +332,21 @@ async def test_who_waits_too_long_for_a_connection_is_refused(
 # What is refused
 
 
+@pytest.mark.parametrize(
+    "name", ["", "*", "a%00", "a%0Ab", "a%2Fb", "x" * 65, "%C3%A9"]
+)
+async def test_a_name_that_no_channel_has_is_refused(
+    client: ClientSession, server: Server, name: str
+) -> None:
+    url = URL(f"{server.url}ws?channel={name}", encoded=True)
+    async with client.get(url, headers=UPGRADE) as response:
+        assert response.status == 400
+        assert "error" in await response.json()
+    url = URL(f"{server.url}channels/{name}", encoded=True)
+    async with client.post(url, data="a") as response:
+        assert response.status == 404
+
+
 async def test_one_channel_at_a_time(client: ClientSession) -> None:
     async with client.get("ws?channel=a&channel=b", headers=UPGRADE) as refused:
         assert refused.status == 400

@@ -18,6 +18,7 @@ from tests.test_websocket_logout import (
     errors,
     farewell,
     is_reset,
+    keep_pinging,
     log_in,
     log_out,
     raw_peer,
@@ -109,6 +110,16 @@ async def test_too_many_sockets_do_not_spend_the_ticket(
     await emptied(client)
     async with client.ws_connect(target) as ws:
         assert await echoes(ws)
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\ud800", "\0", "x" * 65], ids=ascii)
+async def test_a_name_is_short_and_printable(
+    client: ClientSession, name: str
+) -> None:
+    async with client.post("login", json={"user": name}) as response:
+        assert response.status == 400
+        assert list(await response.json()) == ["error"]
+        assert not response.cookies
 
 
 async def test_errors_of_aiohttp_are_json(client: ClientSession) -> None:
@@ -353,6 +364,23 @@ async def test_a_stalled_peer_leaves_when_its_heartbeat_fails(
 
 
 # Messages
+
+
+async def test_a_peer_that_pings_and_does_not_read_is_dropped(
+    cancelling: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(websocket_logout, "SEND_TIMEOUT", 0.2)
+    async with user(cancelling.url, "ann") as ann:
+        peer = await raw_peer(cancelling.url, await log_in(ann))
+        # It leaves in the end: a server that waits for it could not stop.
+        with peer:
+            async with asyncio.TaskGroup() as tasks:
+                pinging = tasks.create_task(keep_pinging(peer))
+                await emptied(ann)
+                pinging.cancel()
+    assert not errors(caplog)
 
 
 async def test_a_message_that_is_too_long_ends_the_socket(

@@ -24,11 +24,9 @@ import asyncio
 import json
 import os
 import secrets
-from collections.abc import Awaitable
-from contextlib import suppress
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
-from aiohttp import WSMsgType, hdrs, web
+from aiohttp import WSMsgType, web
 
 
 class Socket(NamedTuple):
@@ -38,7 +36,7 @@ class Socket(NamedTuple):
 
 
 SOCKETS = web.AppKey("SOCKETS", set[Socket])
-# The user behind each cookie, and behind each ticket.
+# The user behind each session's token.
 USERS = web.AppKey("USERS", dict[str, str])
 
 COOKIE = "websocket_logout"
@@ -54,23 +52,45 @@ async def echo(request: web.Request) -> web.WebSocketResponse:
     """Echo text until the client leaves, or its user logs out."""
     socket = await open_socket(request)
     request.app[SOCKETS].add(socket)
+    loop = asyncio.get_running_loop()
     try:
         async for message in socket.ws:
             if message.type is WSMsgType.TEXT:
-                await send_in_time(socket, socket.ws.send_str(message.data))
-            if message.type is WSMsgType.PING:
-                await send_in_time(socket, socket.ws.pong(message.data))
-            await asyncio.sleep(0)  # in a flood, let others run
+                # asyncio.timeout() would cancel a close() that waits, too.
+                timer = loop.call_later(WAIT, socket.transport.abort)
+                await socket.ws.send_str(message.data)
+                timer.cancel()
+    except ConnectionError:
+        pass  # the client has left, or was too slow
     finally:
         request.app[SOCKETS].discard(socket)
-        socket.transport.abort()  # or a peer that does not read keeps it open
+        # Or a peer that does not read keeps its connection.
+        socket.transport.abort()
     return socket.ws
 
 
+# end of answer
+
+
+async def open_socket(request: web.Request) -> Socket:
+    user = authenticate(request, request.query.get("ticket"))
+    ws = web.WebSocketResponse(heartbeat=30)
+    # None if the client has left. Then prepare() raises ConnectionError.
+    transport = cast(asyncio.Transport, request.transport)
+    try:
+        await ws.prepare(request)
+    except (ConnectionError, ValueError, web.HTTPBadRequest):
+        # ValueError: in aiohttp 3.14.5, for a header that is not ASCII.
+        raise json_error(web.HTTPBadRequest, "no WebSocket handshake") from None
+    return Socket(user, ws, transport)
+
+
+# answer
 @routes.post("/logout")
 async def log_out(request: web.Request) -> web.Response:
     """End the user's sessions, and close the user's sockets."""
     user = authenticate(request)
+    # The sessions first: from here on, no new socket can open.
     users = request.app[USERS]
     for token in list(users):
         if users[token] == user:
@@ -82,38 +102,14 @@ async def log_out(request: web.Request) -> web.Response:
 
 
 async def close(sockets: set[Socket], code: int, reason: bytes) -> None:
-    closings = []
-    for socket in sockets:
-        closing = socket.ws.close(code=code, message=reason)
-        closings.append(send_in_time(socket, closing))
-    await asyncio.gather(*closings)
+    async with asyncio.TaskGroup() as tasks:
+        for socket in sockets:
+            # close() waits for a peer that does not read, without a limit.
+            asyncio.get_running_loop().call_later(WAIT, socket.transport.abort)
+            tasks.create_task(socket.ws.close(code=code, message=reason))
 
 
 # end of answer
-
-
-async def send_in_time(socket: Socket, sending: Awaitable[object]) -> None:
-    # Abort who is late: no send has a limit of its own, and close() has none.
-    # In aiohttp 3.14, asyncio.timeout() would cut off other sends to this peer.
-    timer = asyncio.get_running_loop().call_later(WAIT, socket.transport.abort)
-    with suppress(ConnectionError):
-        await sending
-    timer.cancel()
-
-
-async def open_socket(request: web.Request) -> Socket:
-    user = authenticate(request, request.query.get("ticket"))
-    ws = web.WebSocketResponse(heartbeat=30, autoping=False)
-    transport = request.transport
-    reason = "this is no WebSocket handshake"
-    try:
-        if transport is None:
-            raise ConnectionResetError  # the client has left
-        await ws.prepare(request)
-    except (ConnectionError, ValueError, web.HTTPBadRequest):
-        # aiohttp 3.14.5 raises ValueError where a header is not ASCII.
-        raise json_error(web.HTTPBadRequest, reason) from None
-    return Socket(user, ws, transport)
 
 
 def authenticate(request: web.Request, ticket: str | None = None) -> str:
@@ -128,31 +124,26 @@ def authenticate(request: web.Request, ticket: str | None = None) -> str:
 async def log_in(request: web.Request) -> web.Response:
     """Start a session. The ticket opens sockets without the cookie."""
     refuse_foreign_origin(request)
-    user = await read_user(request)
-    token = secrets.token_urlsafe()
-    ticket = secrets.token_urlsafe()
-    request.app[USERS].update({token: user, ticket: user})
-    response = web.json_response({"user": user, "ticket": ticket})
-    response.set_cookie(COOKIE, token, httponly=True, samesite="Lax")
-    return response
-
-
-async def read_user(request: web.Request) -> str:
     # Bytes, not text(): the client would choose the codec, and some are slow.
     try:
         body = json.loads(await request.read())
     except (ValueError, RecursionError, web.RequestPayloadError):
         body = None
     user = body.get("user") if isinstance(body, dict) else None
-    if isinstance(user, str) and user.isprintable() and 1 <= len(user) <= 64:
-        return user
-    raise json_error(web.HTTPBadRequest, "user: 1 to 64 printable characters")
+    if not isinstance(user, str) or not user:
+        raise json_error(web.HTTPBadRequest, "user must be a name, in JSON")
+    token = secrets.token_urlsafe()
+    request.app[USERS][token] = user
+    # In the cookie for a page, as the ticket for a client without cookies.
+    response = web.json_response({"user": user, "ticket": token})
+    response.set_cookie(COOKIE, token, httponly=True, samesite="Lax")
+    return response
 
 
 def refuse_foreign_origin(request: web.Request) -> None:
     # Both schemes: behind a proxy that ends TLS, our page has https, we http.
     ours = {None, f"http://{request.host}", f"https://{request.host}"}
-    if request.headers.get(hdrs.ORIGIN) not in ours:
+    if request.headers.get("Origin") not in ours:
         raise json_error(web.HTTPForbidden, "the Origin is foreign")
 
 

@@ -31,11 +31,9 @@ import asyncio
 import json
 import os
 import secrets
-from collections.abc import Awaitable
-from contextlib import suppress
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
-from aiohttp import WSMsgType, hdrs, web
+from aiohttp import WSMsgType, web
 
 
 class Socket(NamedTuple):
@@ -45,7 +43,7 @@ class Socket(NamedTuple):
 
 
 SOCKETS = web.AppKey("SOCKETS", set[Socket])
-# The user behind each cookie, and behind each ticket.
+# The user behind each session's token.
 USERS = web.AppKey("USERS", dict[str, str])
 
 COOKIE = "websocket_logout"
@@ -64,20 +62,38 @@ async def echo(request: web.Request) -> web.WebSocketResponse:
     try:
         async for message in socket.ws:
             if message.type is WSMsgType.TEXT:
-                await send_in_time(socket, socket.ws.send_str(message.data))
-            if message.type is WSMsgType.PING:
-                await send_in_time(socket, socket.ws.pong(message.data))
-            await asyncio.sleep(0)  # in a flood, let others run
+                await socket.ws.send_str(message.data)
+    except ConnectionError:
+        pass  # the client has left, or was too slow
     finally:
         request.app[SOCKETS].discard(socket)
-        socket.transport.abort()  # or a peer that does not read keeps it open
+        # Or a peer that does not read keeps its connection.
+        socket.transport.abort()
     return socket.ws
 
 
+# end of answer
+
+
+async def open_socket(request: web.Request) -> Socket:
+    user = authenticate(request, request.query.get("ticket"))
+    ws = web.WebSocketResponse(heartbeat=30)
+    # None if the client has left. Then prepare() raises ConnectionError.
+    transport = cast(asyncio.Transport, request.transport)
+    try:
+        await ws.prepare(request)
+    except (ConnectionError, ValueError, web.HTTPBadRequest):
+        # ValueError: in aiohttp 3.14.5, for a header that is not ASCII.
+        raise json_error(web.HTTPBadRequest, "no WebSocket handshake") from None
+    return Socket(user, ws, transport)
+
+
+# answer
 @routes.post("/logout")
 async def log_out(request: web.Request) -> web.Response:
     """End the user's sessions, and close the user's sockets."""
     user = authenticate(request)
+    # The sessions first: from here on, no new socket can open.
     users = request.app[USERS]
     for token in list(users):
         if users[token] == user:
@@ -88,34 +104,12 @@ async def log_out(request: web.Request) -> web.Response:
 
 
 async def close(sockets: set[Socket], code: int, reason: bytes) -> None:
-    closings = []
-    for socket in sockets:
-        closing = socket.ws.close(code=code, message=reason)
-        closings.append(send_in_time(socket, closing))
-    await asyncio.gather(*closings)
+    async with asyncio.TaskGroup() as tasks:
+        for socket in sockets:
+            tasks.create_task(socket.ws.close(code=code, message=reason))
 
 
 # end of answer
-
-
-async def send_in_time(socket: Socket, sending: Awaitable[object]) -> None:
-    with suppress(ConnectionError):
-        await sending
-
-
-async def open_socket(request: web.Request) -> Socket:
-    user = authenticate(request, request.query.get("ticket"))
-    ws = web.WebSocketResponse(heartbeat=30, autoping=False)
-    transport = request.transport
-    reason = "this is no WebSocket handshake"
-    try:
-        if transport is None:
-            raise ConnectionResetError  # the client has left
-        await ws.prepare(request)
-    except (ConnectionError, ValueError, web.HTTPBadRequest):
-        # aiohttp 3.14.5 raises ValueError where a header is not ASCII.
-        raise json_error(web.HTTPBadRequest, reason) from None
-    return Socket(user, ws, transport)
 
 
 def authenticate(request: web.Request, ticket: str | None = None) -> str:
@@ -130,31 +124,26 @@ def authenticate(request: web.Request, ticket: str | None = None) -> str:
 async def log_in(request: web.Request) -> web.Response:
     """Start a session. The ticket opens sockets without the cookie."""
     refuse_foreign_origin(request)
-    user = await read_user(request)
-    token = secrets.token_urlsafe()
-    ticket = secrets.token_urlsafe()
-    request.app[USERS].update({token: user, ticket: user})
-    response = web.json_response({"user": user, "ticket": ticket})
-    response.set_cookie(COOKIE, token, httponly=True, samesite="Lax")
-    return response
-
-
-async def read_user(request: web.Request) -> str:
     # Bytes, not text(): the client would choose the codec, and some are slow.
     try:
         body = json.loads(await request.read())
     except (ValueError, RecursionError, web.RequestPayloadError):
         body = None
     user = body.get("user") if isinstance(body, dict) else None
-    if isinstance(user, str) and user.isprintable() and 1 <= len(user) <= 64:
-        return user
-    raise json_error(web.HTTPBadRequest, "user: 1 to 64 printable characters")
+    if not isinstance(user, str) or not user:
+        raise json_error(web.HTTPBadRequest, "user must be a name, in JSON")
+    token = secrets.token_urlsafe()
+    request.app[USERS][token] = user
+    # In the cookie for a page, as the ticket for a client without cookies.
+    response = web.json_response({"user": user, "ticket": token})
+    response.set_cookie(COOKIE, token, httponly=True, samesite="Lax")
+    return response
 
 
 def refuse_foreign_origin(request: web.Request) -> None:
     # Both schemes: behind a proxy that ends TLS, our page has https, we http.
     ours = {None, f"http://{request.host}", f"https://{request.host}"}
-    if request.headers.get(hdrs.ORIGIN) not in ours:
+    if request.headers.get("Origin") not in ours:
         raise json_error(web.HTTPForbidden, "the Origin is foreign")
 
 
