@@ -99,7 +99,7 @@ PRODUCTION = [
     ),
     Recipe.of_production(recipes.production.request_data, with_key),
     Recipe.of_production(recipes.production.parallel_events, with_redis),
-    Recipe.of_production(recipes.production.websocket_logout),
+    Recipe.of_production(recipes.production.websocket_logout, with_redis),
     Recipe.of_production(recipes.production.client_session),
     Recipe.of_production(
         recipes.production.after_response, with_database("pings.db")

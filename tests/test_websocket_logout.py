@@ -51,7 +51,10 @@ FOREIGN = [
 
 
 @pytest.fixture
-def application(recipe: Tier) -> web.Application:
+def application(recipe: Tier, redis_url: str) -> web.Application:
+    """The production file has its sessions in Redis."""
+    if ".production." in recipe.__name__:
+        return recipe.create_app(redis_url=redis_url)
     return recipe.create_app()
 
 
@@ -813,10 +816,10 @@ async def test_a_peer_that_pings_and_does_not_read_delays_no_logout(
 
 
 async def test_one_process_knows_all_sessions(
-    recipe: Tier, tmp_path: Path
+    recipe: Tier, tmp_path: Path, redis_url: str
 ) -> None:
     script = Path(recipe.__file__)
-    async with forked(script, cwd=tmp_path) as process:
+    async with forked(script, cwd=tmp_path, REDIS_URL=redis_url) as process:
         url = URL(f"http://127.0.0.1:{process.port}/")
         async with user(url, "ann") as ann:
             ticket = await log_in(ann)
@@ -834,10 +837,10 @@ async def test_one_process_knows_all_sessions(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_process_with_open_sockets_exits_within_2_s(
-    recipe: Tier, tmp_path: Path, number: signal.Signals
+    recipe: Tier, tmp_path: Path, redis_url: str, number: signal.Signals
 ) -> None:
     script = Path(recipe.__file__)
-    async with forked(script, cwd=tmp_path) as process:
+    async with forked(script, cwd=tmp_path, REDIS_URL=redis_url) as process:
         url = URL(f"http://127.0.0.1:{process.port}/")
         async with user(url, "ann") as ann:
             idle = await ann.ws_connect("echo")

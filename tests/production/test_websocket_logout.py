@@ -1,14 +1,17 @@
 """Proofs for recipes/production/websocket_logout.py, beside the answer's."""
 
 import asyncio
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from io import BytesIO
 
 import pytest
 from aiohttp import ClientSession, web
+from redis.asyncio import Redis
+from yarl import URL
 
 from recipes.production import websocket_logout
-from tests.conftest import Serve
+from tests.conftest import KillableRedis, Serve
 from tests.servers import TIMEOUT, Server
 from tests.test_websocket_logout import (
     deaf_peer,
@@ -32,8 +35,8 @@ from tests.test_websocket_logout import (
 
 
 @pytest.fixture
-def application() -> web.Application:
-    return websocket_logout.create_app()
+def application(redis_url: str) -> web.Application:
+    return websocket_logout.create_app(redis_url=redis_url)
 
 
 @pytest.fixture
@@ -73,8 +76,9 @@ async def test_two_upgrades_at_once_with_one_ticket_open_one_socket(
 async def test_a_ticket_ends_soon(
     client: ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(websocket_logout, "TICKET_AGE", 0)
+    monkeypatch.setattr(websocket_logout, "TICKET_AGE", 0.001)
     ticket = await log_in(client)
+    await asyncio.sleep(0.002)
     assert await refusal(client, f"echo?ticket={ticket}") == 401
 
 
@@ -153,8 +157,11 @@ async def test_a_connection_error_of_an_upstream_is_a_500(
         assert response.status == 500
 
 
-async def test_a_cookie_for_https_is_secure(serve: Serve) -> None:
-    server = await serve(websocket_logout.create_app(secure=True))
+async def test_a_cookie_for_https_is_secure(
+    serve: Serve, redis_url: str
+) -> None:
+    app = websocket_logout.create_app(redis_url=redis_url, secure=True)
+    server = await serve(app)
     async with (
         ClientSession(server.url) as client,
         client.post("login", json={"user": "ann"}) as response,
@@ -180,8 +187,15 @@ async def test_a_client_that_leaves_in_its_body_costs_no_traceback(
 # Sessions
 
 
+@pytest.fixture
+def attentive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a worker look five times a second which sessions are over."""
+    monkeypatch.setattr(websocket_logout, "CHECK_INTERVAL", 0.2)
+    monkeypatch.setattr(websocket_logout, "STREAM_WAIT", 0.05)
+
+
 async def test_a_session_that_ends_closes_its_sockets(
-    client: ClientSession, monkeypatch: pytest.MonkeyPatch
+    attentive: None, client: ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(websocket_logout, "SESSION_AGE", 0.2)
     await log_in(client)
@@ -192,7 +206,10 @@ async def test_a_session_that_ends_closes_its_sockets(
 
 
 async def test_a_session_that_ends_leaves_the_others_of_its_user(
-    client: ClientSession, server: Server, monkeypatch: pytest.MonkeyPatch
+    attentive: None,
+    client: ClientSession,
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     await log_in(client)
     monkeypatch.setattr(websocket_logout, "SESSION_AGE", 0.2)
@@ -237,31 +254,34 @@ async def test_many_logins_end_the_oldest_session_of_that_user_alone(
             assert await log_out(third) == 2
 
 
-async def test_many_logins_of_anybody_end_no_session(
-    client: ClientSession,
-    server: Server,
-    monkeypatch: pytest.MonkeyPatch,
+async def test_a_login_that_redis_has_no_room_for_ends_no_session(
+    serve: Serve,
+    killable_redis: KillableRedis,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(websocket_logout, "MAX_SESSIONS", 2)
-    await log_in(client)
-    async with user(server.url, "bob") as bob, ClientSession(server.url) as eve:
-        for number in range(5):
-            name = {"user": f"eve {number}"}
-            async with eve.post("login", json=name) as response:
-                assert response.status == 503
-                assert response.headers["Retry-After"] == "60"
-                assert list(await response.json()) == ["error"]
-        assert "there are 2 sessions" in caplog.text
-        assert await log_out(bob) == 0
-        async with client.ws_connect("echo") as ws:
-            assert await echoes(ws)
+    app = websocket_logout.create_app(redis_url=killable_redis.url)
+    server = await serve(app)
+    async with (
+        user(server.url, "bob") as bob,
+        bob.ws_connect("echo") as ws,
+        ClientSession(server.url) as eve,
+        Redis.from_url(killable_redis.url) as redis,
+    ):
+        await redis.config_set("maxmemory", 1)
+        async with eve.post("login", json={"user": "eve"}) as response:
+            assert response.status == 503
+            assert response.headers["Retry-After"] == "1"
+            assert list(await response.json()) == ["error"]
+        assert "OutOfMemory" in caplog.text
+        assert await echoes(ws)
+        await redis.config_set("maxmemory", 0)
         await log_in(eve, "eve")
+        assert await log_out(bob) == 1
 
 
 @pytest.mark.slow("a thousand logins")
 async def test_a_thousand_logins_leave_nothing(
-    client: ClientSession, application: web.Application
+    client: ClientSession, application: web.Application, redis_url: str
 ) -> None:
     for number in range(1000):
         name = f"user{number}"
@@ -274,8 +294,11 @@ async def test_a_thousand_logins_leave_nothing(
     await emptied(client)
     async with client.post("logout") as response:
         assert response.status == 401
-    sessions = application[websocket_logout.SESSIONS]
-    assert sessions == websocket_logout.Sessions()
+    assert not application[websocket_logout.SOCKETS]
+    async with Redis.from_url(redis_url) as redis:
+        for kind in ("sessions", "places"):
+            keys = f"websocket_logout:{kind}:user*"
+            assert not [key async for key in redis.scan_iter(keys)]
 
 
 # Logout
@@ -326,7 +349,8 @@ async def test_a_socket_that_opens_during_a_logout_is_closed(
     async with user(server.url, "ann") as ann, asyncio.timeout(TIMEOUT):
         opening = asyncio.create_task(ann.ws_connect("echo"))
         await upgrading.wait()
-        assert await log_out(ann) == 0
+        # It has its place already.
+        assert await log_out(ann) == 1
         go_on.set()
         assert await farewell(await opening) == (4001, "logged out")
         await emptied(ann)
@@ -348,9 +372,11 @@ async def test_a_logout_answers_before_its_sockets_are_closed(
 
 
 async def test_a_stalled_peer_leaves_when_its_heartbeat_fails(
-    serve: Serve, caplog: pytest.LogCaptureFixture
+    serve: Serve, redis_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    application = websocket_logout.create_app(heartbeat=0.2)
+    application = websocket_logout.create_app(
+        redis_url=redis_url, heartbeat=0.2
+    )
     server = await serve(application)
     async with user(server.url, "ann") as ann:
         peer, transport = await slow_peer(server, await log_in(ann))
@@ -440,3 +466,134 @@ async def test_as_many_messages_as_allowed_are_answered(
         while await ws.receive_str() != "end":
             pass
         await ws.close()
+
+
+# Several workers
+
+
+@pytest.fixture
+async def workers(serve: Serve, redis_url: str) -> list[Server]:
+    """Two workers, which share nothing but their Redis."""
+    return [
+        await serve(websocket_logout.create_app(redis_url=redis_url))
+        for _ in range(2)
+    ]
+
+
+@asynccontextmanager
+async def same_user(
+    client: ClientSession, url: URL
+) -> AsyncIterator[ClientSession]:
+    """The same browser, at another worker."""
+    cookies = {each.key: each.value for each in client.cookie_jar}
+    async with ClientSession(url, cookies=cookies) as session:
+        yield session
+
+
+async def test_a_logout_on_one_worker_closes_the_sockets_on_all_in_a_second(
+    workers: list[Server],
+) -> None:
+    here, there = workers
+    async with (
+        user(here.url, "ann") as ann,
+        same_user(ann, there.url) as ann_there,
+        user(there.url, "bob") as bob,
+        bob.ws_connect("echo") as staying,
+    ):
+        closing = [
+            await client.ws_connect("echo")
+            for client in (ann, ann_there, ann_there)
+        ]
+        assert await sockets(ann_there) == {"users": 2, "sockets": 3}
+        async with asyncio.timeout(1):
+            assert await log_out(ann) == 3
+            for ws in closing:
+                assert await farewell(ws) == (4001, "logged out")
+        assert await echoes(staying)
+        assert await sockets(ann_there) == {"users": 1, "sockets": 1}
+
+
+async def test_a_kept_cookie_opens_nothing_on_any_worker(
+    workers: list[Server],
+) -> None:
+    here, there = workers
+    async with (
+        user(here.url, "ann") as ann,
+        same_user(ann, here.url) as copy,
+        same_user(ann, there.url) as copy_there,
+    ):
+        ticket = await log_in(ann)
+        await log_out(ann)
+        for client in (copy, copy_there):
+            assert await refusal(client) == 401
+            assert await refusal(client, f"echo?ticket={ticket}") == 401
+            assert await status_of(client, "logout") == 401
+
+
+async def test_a_ticket_opens_one_socket_on_all_workers_together(
+    workers: list[Server],
+) -> None:
+    async with user(workers[0].url, "ann") as ann:
+        for _ in range(20):
+            target = f"echo?ticket={await log_in(ann)}"
+            attempts = [
+                ann.ws_connect(worker.url.join(URL(target)))
+                for worker in workers
+            ]
+            results = await asyncio.gather(*attempts, return_exceptions=True)
+            opened = [ws for ws in results if not isinstance(ws, BaseException)]
+            assert len(opened) == 1
+            await opened[0].close()
+
+
+async def test_the_sockets_of_a_user_are_limited_on_all_workers_together(
+    workers: list[Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(websocket_logout, "MAX_USER_SOCKETS", 2)
+    here, there = workers
+    async with (
+        user(here.url, "ann") as ann,
+        same_user(ann, there.url) as ann_there,
+        ann.ws_connect("echo"),
+        ann_there.ws_connect("echo"),
+    ):
+        assert await refusal(ann) == 429
+        assert await refusal(ann_there) == 429
+
+
+# Redis is away
+
+
+async def test_without_redis_nobody_gets_in_and_the_reason_is_said(
+    serve: Serve, killable_redis: KillableRedis
+) -> None:
+    app = websocket_logout.create_app(redis_url=killable_redis.url)
+    server = await serve(app)
+    async with user(server.url, "ann") as ann:
+        killable_redis.stop()
+        for method, path in [("POST", "login"), ("POST", "logout")]:
+            name = {"user": "ann"}
+            async with ann.request(method, path, json=name) as response:
+                assert response.status == 503
+                assert response.headers["Retry-After"] == "1"
+                reason = "Redis is away: `make cluster` starts one"
+                assert await response.json() == {"error": reason}
+        assert await refusal(ann) == 503
+        killable_redis.start()
+        # What it had in memory is lost, and all sessions with it.
+        assert await refusal(ann) == 401
+        await log_in(ann)
+        async with ann.ws_connect("echo") as ws:
+            assert await echoes(ws)
+
+
+async def test_it_starts_without_redis(
+    serve: Serve, killable_redis: KillableRedis
+) -> None:
+    killable_redis.stop()
+    app = websocket_logout.create_app(redis_url=killable_redis.url)
+    server = await serve(app)
+    async with ClientSession(server.url) as client:
+        assert await status_of(client, "login") == 503
+        killable_redis.start()
+        await log_in(client)
