@@ -73,6 +73,12 @@ MAY_BLOCK = {
 """Functions, by the ends of their files, that may keep a loop waiting."""
 
 
+WITH_PRODUCTION = {
+    f"recipes.{file.stem}" for file in ROOT.glob("recipes/production/[!_]*.py")
+}
+"""The modules of answers that have a production file."""
+
+
 class Serve(Protocol):
     """The fixture `serve`: see `tests.servers.serving` for what it takes."""
 
@@ -122,12 +128,25 @@ class Uvloop:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave the mark `full` where a test has all parameters that it names."""
+    """Mark what repeats a proof; unmark what has none of the parameters named.
+
+    A mount changes paths, and not what becomes of an input: a table of inputs
+    is tried alone. `run_app` cancels no handler by itself: an answer is tried
+    in that mode, and its production file in both.
+    """
     for item in items:
+        if not isinstance(item, pytest.Function):
+            continue
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
         for mark in [each for each in item.own_markers if each.name == "full"]:
             if not mark.kwargs.items() <= parameters.items():
                 item.own_markers.remove(mark)
+        has_table = any(item.iter_markers("parametrize"))
+        if has_table and parameters.get("server") == "mounted":
+            item.add_marker(pytest.mark.full("it was tried alone"))
+        is_answer = parameters.get("recipe") in WITH_PRODUCTION
+        if is_answer and parameters.get("handler_cancellation"):
+            item.add_marker(pytest.mark.full("its production file is tried"))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -259,11 +278,11 @@ def create_cookbook(
     )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def cookbook_server(
     tmp_path_factory: pytest.TempPathFactory, redis_url: str
 ) -> Iterator[Server]:
-    """The whole cookbook, in a thread, for the tests of a file."""
+    """The whole cookbook, in a thread, for all tests that read its pages."""
     app = create_cookbook(tmp_path_factory.mktemp("cookbook"), redis_url)
     with serving_in_thread(app) as server:
         yield server

@@ -58,6 +58,16 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 every_page = pytest.mark.parametrize("module", MODULES)
 
+KINDS = {"route_table", "database", "websocket_logout"}
+"""A page of each kind: short, with a production file, with a console."""
+
+another = pytest.mark.full("made as the page of another recipe is")
+PAGES = [
+    pytest.param(name, marks=[] if name in KINDS else another)
+    for name in MODULES
+]
+page_of_each_kind = pytest.mark.parametrize("module", PAGES)
+
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def cookbook(
@@ -533,7 +543,7 @@ async def test_a_trap_is_shown_beside_its_recipe(page: Page) -> None:
     await expect(trap.get_by_role("status")).to_contain_text("shown in")
 
 
-@every_page
+@page_of_each_kind
 async def test_the_file_covers_nothing_that_is_below_it(
     page: Page, module: str
 ) -> None:
@@ -553,7 +563,7 @@ async def test_the_file_covers_nothing_that_is_below_it(
         assert rest >= 0, selector
 
 
-@every_page
+@page_of_each_kind
 async def test_a_trap_and_its_recipe_fit_side_by_side(
     page: Page, module: str
 ) -> None:
@@ -863,7 +873,7 @@ async def first_function(page: Page) -> float:
     return box["y"] + box["height"]
 
 
-@every_page
+@page_of_each_kind
 async def test_the_answer_is_on_the_first_screen_of_a_laptop_and_of_a_phone(
     page: Page, module: str
 ) -> None:
@@ -900,7 +910,7 @@ async def test_the_contents_of_a_page_stay_in_view(page: Page) -> None:
     await expect(contents).to_be_in_viewport(ratio=1)
 
 
-@every_page
+@page_of_each_kind
 async def test_scripts_move_nothing_that_is_read(
     browser: Browser, base: str, module: str
 ) -> None:
@@ -1046,7 +1056,7 @@ async def test_a_list_shuts_nobody_out(open_page: Page, path: str) -> None:
 
 # Axe looks at each of 6,000 elements, twice: minutes on a busy core.
 @pytest.mark.timeout(300)
-@every_page
+@page_of_each_kind
 async def test_a_page_shuts_nobody_out(open_page: Page, module: str) -> None:
     await open_page.goto(f"/recipes/{module}")
     await look_for_barriers(open_page)
@@ -1072,13 +1082,24 @@ async def test_a_played_page_shuts_nobody_out(open_page: Page) -> None:
         "/verdicts",
         "/verdicts/3.14",
         "/recipes/database/tests",
-        *(f"/recipes/{module}" for module in MODULES),
     ],
 )
-async def test_a_page_needs_no_sideways_scrolling(
+async def test_a_list_needs_no_sideways_scrolling(
     page: Page, path: str
 ) -> None:
     await page.goto(path)
+    await look_for_overflow(page)
+
+
+@page_of_each_kind
+async def test_a_page_needs_no_sideways_scrolling(
+    page: Page, module: str
+) -> None:
+    await page.goto(f"/recipes/{module}")
+    await look_for_overflow(page)
+
+
+async def look_for_overflow(page: Page) -> None:
     await open_details(page)
     for width in (320, 768, 1200, 2560):
         await page.set_viewport_size({"width": width, "height": 700})
@@ -1172,6 +1193,8 @@ async base => {
 """
 
 
+@pytest.mark.full("another name", target="127.0.0.1")
+@pytest.mark.full("another name", attacker="127.0.0.1")
 @pytest.mark.parametrize("target", ["localhost", "127.0.0.1", FAR_NAME])
 @pytest.mark.parametrize(
     "attacker", ["localhost", "127.0.0.1", "evil.localhost"]

@@ -625,6 +625,7 @@ async def test_a_connection_that_has_ended_is_not_looked_at_any_more(
 PARSER_IN_PYTHON = "AIOHTTP_NO_EXTENSIONS"
 
 
+@pytest.mark.full("the same tests with the other parser")
 @pytest.mark.skipif(PARSER_IN_PYTHON in os.environ, reason="this is it")
 def test_all_this_is_so_with_the_parser_in_python() -> None:
     files = [

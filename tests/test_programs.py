@@ -6,7 +6,6 @@ import re
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession
@@ -24,8 +23,7 @@ from cookbook.pages.site import VERDICTS
 from cookbook.recipe import Recipe
 from cookbook.source import read_answer, read_header, read_needs
 from cookbook.verdicts import read_verdicts
-from tests.conftest import Serve, create_cookbook
-from tests.servers import ROOT, serving
+from tests.servers import ROOT, Server
 from tests.test_contract import every_answer, every_production
 
 CHROMIUM = (
@@ -51,26 +49,17 @@ MEDIA_TYPES = {
 
 
 @pytest.fixture
-async def client(
-    serve: Serve, tmp_path: Path, redis_url: str
-) -> AsyncIterator[ClientSession]:
-    server = await serve(create_cookbook(tmp_path, redis_url))
-    async with ClientSession(server.url) as session:
+async def client(cookbook_server: Server) -> AsyncIterator[ClientSession]:
+    async with ClientSession(cookbook_server.url) as session:
         yield session
 
 
 @pytest.fixture(scope="module")
-def texts(
-    redis_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, str]:
+def texts(cookbook_server: Server) -> dict[str, str]:
     """All that programs read, by its path, fetched once."""
 
     async def fetch() -> dict[str, str]:
-        cookbook = create_cookbook(tmp_path_factory.mktemp("data"), redis_url)
-        async with (
-            serving(cookbook) as server,
-            ClientSession(server.url) as client,
-        ):
+        async with ClientSession(cookbook_server.url) as client:
             # As the docstrings call the host.
             client.headers["Host"] = HOST
             return {path: await get(client, path) for path in MEDIA_TYPES}

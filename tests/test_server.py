@@ -104,6 +104,9 @@ def script(tmp_path: Path) -> Path:
     return script
 
 
+in_the_loop_of_make_run = pytest.mark.full("another loop", loop="asyncio")
+
+
 @pytest.fixture(params=["asyncio", "uvloop"])
 def loop(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -125,6 +128,7 @@ def listens(redis_url: str) -> bool:
             return False
 
 
+@in_the_loop_of_make_run
 @pytest.mark.parametrize("number", SIGNALS)
 async def test_the_first_signal_ends_it_in_order(
     script: Path,
@@ -159,6 +163,7 @@ def test_a_signal_while_it_starts_leaves_nothing(
     assert list(Path(environment["TMPDIR"]).iterdir()) == []
 
 
+@in_the_loop_of_make_run
 async def test_nohup_is_respected(
     script: Path, tmp_path: Path, environment: dict[str, str], loop: str
 ) -> None:
@@ -171,6 +176,7 @@ async def test_nohup_is_respected(
         assert await process.end() == 0
 
 
+@in_the_loop_of_make_run
 async def test_the_second_signal_ends_it_at_once(
     script: Path, tmp_path: Path, environment: dict[str, str], loop: str
 ) -> None:
@@ -196,6 +202,7 @@ async def until_it_stops_listening(port: int) -> None:
             writer.close()
 
 
+@in_the_loop_of_make_run
 async def test_nothing_is_left_of_it_even_when_it_is_killed(
     script: Path, tmp_path: Path, environment: dict[str, str], loop: str
 ) -> None:

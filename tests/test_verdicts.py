@@ -237,7 +237,7 @@ def test_a_release_is_measured_with_the_packages_of_its_time(
     assert {"yarl", "multidict", "pytest", "aiohttp-session"} <= set(pinned)
 
 
-@pytest.mark.slow("it tests all claims")
+@pytest.mark.full("it tests all claims again")
 def test_what_is_measured_here_is_what_the_board_says() -> None:
     if version("aiohttp") != RESULTS["versions"]["3.14"]:
         pytest.skip("another aiohttp is installed than the one measured")
@@ -497,7 +497,7 @@ def test_a_checkout_that_cannot_be_measured_is_told(
     assert reason in ended.output
 
 
-@pytest.mark.slow("it starts three test sessions")
+@pytest.mark.full("it starts three test sessions")
 def test_an_answer_is_measured_without_its_production_file(
     tmp_path: Path,
 ) -> None:
