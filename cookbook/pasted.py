@@ -54,6 +54,9 @@ OTHER_PROGRAM = re.compile(
 COMPLAINT = re.compile(
     r"(?i)^(?:\w+ ){0,2}(?:error|fatal|failed|uncaught|warning)\b.{0,9}:"
     r"|\[Errno |^E: |: No such file or directory$|: Permission denied$"
+    r"|^[a-z][a-z ]+(?: \(.*\))?: /\S*$|\b[A-Z]\w+::[A-Z]\w+|\(\d+: \w"
+    r"|^(?-i:[a-z][\w.-]*: [A-Z])"
+    r"|\b(?:aborted|corrupted|denied|refused|timed out|unreachable)\b"
 )
 """The line of an error, whoever prints it."""
 
@@ -65,8 +68,17 @@ SOURCE = "\0"
 
 INDENTATION = tuple(" \t|│E")
 PACKAGE = re.compile(r"(?:site|dist)-packages[/\\](\w+)")
+OTHER_MODULE = re.compile(
+    r"(?i)(?:python3[\d.]*|lib)[/\\](?:ftplib|http[/\\](?:client|server)|imaplib"
+    r"|poplib|smtplib|socketserver|urllib[/\\]request|xmlrpc[/\\]client)\.py"
+)
+"""The frame of a module that waits for its network without a loop."""
+
 DECORATION = re.compile(r"^(?:E\s{2,}|[\s|+│╭╰─┆>❱-]+)+")
 """What pytest, exception groups and pretty printers put before a line."""
+
+REPRESENTED = re.compile("<[^<>]*>")
+"""An object as Python represents it: it may be of any package."""
 
 COLOUR = re.compile(r"\x1b\[[\d;]*m")
 """What a terminal is told by a log in colours."""
@@ -216,7 +228,9 @@ def _named(row: str) -> re.Match[str] | None:
         return None
     found = NAMED.search(row)
     if found and not found["said"] and found.start() > 0:
-        return None  # a name at the end of a sentence
+        # At the end of a sentence it is a word of it, but behind a colon.
+        is_told = row[: found.start()].rstrip().endswith((":", "-", "|"))
+        return found if is_told else None
     return found
 
 
@@ -226,12 +240,14 @@ def _is_of_others(name: re.Match[str] | None, text: str) -> bool:
     if package in OURS:
         return False
     packages = {found.lower() for found in PACKAGE.findall(text)}
-    has_frames_of_others = bool(packages & FOREIGN) and not packages & OURS
+    is_in_others = packages & FOREIGN or OTHER_MODULE.search(text)
+    has_frames_of_others = bool(is_in_others) and not packages & OURS
     return package.lower() in FOREIGN or has_frames_of_others
 
 
 def _is_of_a_stranger(row: str) -> bool:
-    return _names_others(row) or OTHER_PROGRAM.search(row) is not None
+    said = REPRESENTED.sub("", row)
+    return _names_others(said) or OTHER_PROGRAM.search(row) is not None
 
 
 def _names_others(text: str) -> bool:

@@ -104,6 +104,12 @@ COMMON = re.compile(
 QUOTES = str.maketrans("\u2018\u2019\u201c\u201d`", "''\"\"'")
 """The quotes of word processors, and the plain ones."""
 
+SAID = re.compile(r"\d+, message=")
+"""Begins what aiohttp says of an answer, whichever exception it is."""
+
+GOES_ON = re.compile(r"\s*\(|\s(?:during|for|in|of|on|while|with)\b")
+"""What makes another sentence of the few words that a server logs."""
+
 NUMBER = re.compile(r"\s\(\d+\)")
 
 QUESTION_WORDS = """
@@ -276,9 +282,10 @@ class Search:
         by the name of an exception alone.
         """
         plain = _normal(line.text)
-        if line.name in self._names_of_aiohttp:
+        is_said = not line.package and SAID.match(line.said)
+        if is_said or line.name in self._names_of_aiohttp:
             line = replace(line, name=f"aiohttp.{line.name}")
-        scores = self._score(line, plain)
+        scores = self._score_error(line, plain)
         if not scores and (name := self._mentioned_in(line.text)):
             # A log has it in a sentence, or as Python represents it.
             scores = self._score(replace(line, name=name, said=""), plain)
@@ -289,6 +296,15 @@ class Search:
             for pattern in found
             if not any(map(pattern.is_part_of, found))
         }
+
+    def _score_error(self, line: Line, plain: str) -> dict["_Pattern", float]:
+        """Return the messages of an exception, or else of the whole line.
+
+        What stands before an exception is what a log says of it.
+        """
+        error = _normal(f"{line.name}: {line.said}" if line.name else "")
+        scores = self._score(line, error) if error else {}
+        return scores or self._score(line, plain)
 
     def _mentioned_in(self, text: str) -> str:
         """Return the one exception that a sentence names, or "" for none."""
@@ -445,6 +461,7 @@ class _Pattern:
         self._words = f" {' '.join(words)} "
         # Few words, or short ones, stand in others' messages too.
         self._is_wordy = self._length >= SHORT and len(words) > 2
+        self._is_logged = message.kind == "server" and not message.exceptions
         self._shorts = [name.rpartition(".")[2] for name in message.exceptions]
         self._packages = {package_of(name) for name in message.exceptions}
         # Such a text is found as a name: others have it in theirs.
@@ -475,7 +492,7 @@ class _Pattern:
             or (self._is_wordy and self._words in _spaced_words(plain))
             or self._begins_before(line, plain)
         )
-        if not is_there:
+        if not is_there or (self._is_logged and self._goes_on(plain)):
             return False
         if self._contradicts(line):
             is_own = self._packages <= OURS | {""}
@@ -487,6 +504,11 @@ class _Pattern:
         return self._length >= 0.4 * len(said) or bool(
             OURS.intersection(re.findall(r"\w+", plain))
         )
+
+    def _goes_on(self, plain: str) -> bool:
+        """Tell whether the text is the beginning of a longer sentence."""
+        _, _, rest = plain.partition(self._parts[-1])
+        return GOES_ON.match(rest) is not None
 
     def _begins_before(self, line: Line, plain: str) -> bool:
         """Tell whether the message begins in a frame of the traceback."""

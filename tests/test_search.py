@@ -630,43 +630,39 @@ TRACEBACKS: list[tuple[Callable[[], str], str]] = [
 """Tracebacks of real exceptions, and the message that explains each."""
 
 
-@pytest.fixture(scope="module")
-def misses() -> list[str]:
-    """What the tables ask, and the search does not find first."""
-    missed = []
-    for query, name in MESSAGE_QUERIES + NAME_QUERIES:
-        found = [message.name for message in SEARCH.find(query).messages]
-        if found[:1] != [name]:
-            missed.append(f"{query}: {found} instead of {name}")
-    for query, names in PASTED:
+KNOWN_MISSES: set[str] = set()
+"""The queries that the search does not find first, at most 5 % of all."""
+
+
+def find_misses() -> Iterator[str]:
+    """Yield the queries of the tables that the search does not find first."""
+    messages = [(query, [name]) for query, name in MESSAGE_QUERIES]
+    messages += [(query, [name]) for query, name in NAME_QUERIES]
+    messages += [(make(), [name]) for make, name in TRACEBACKS]
+    for query, names in messages + PASTED:
         found = [message.name for message in SEARCH.find(query).messages]
         if not found or found[0] not in names:
-            missed.append(f"{query}: {found} instead of {names}")
+            yield f"{query}: {found[:3]} instead of {names}"
     for query, name in TOPIC_QUERIES + MISSPELLED_QUERIES:
-        found = [topic.name for topic in SEARCH.find(query).topics]
-        if found[:1] != [name]:
-            missed.append(f"{query}: {found} instead of {name}")
-    missed += [
-        f"{query}: should find nothing"
-        for query in UNKNOWN_TOPICS
-        if not SEARCH.find(query).is_empty
-    ]
-    for make, name in TRACEBACKS:
-        found = [message.name for message in SEARCH.find(make()).messages]
-        if found[:1] != [name]:
-            missed.append(f"traceback: {found} instead of {name}")
-    return missed
+        topics = [topic.name for topic in SEARCH.find(query).topics]
+        if topics[:1] != [name]:
+            yield f"{query}: {topics} instead of {name}"
+    for query in UNKNOWN_TOPICS:
+        if not SEARCH.find(query).is_empty:
+            yield f"{query}: should find nothing"
 
 
-def test_the_search_finds_95_percent_of_what_people_ask(
-    misses: list[str],
-) -> None:
+def test_the_search_finds_what_people_ask_but_for_what_is_known() -> None:
+    assert set(find_misses()) == KNOWN_MISSES
+
+
+def test_the_search_finds_95_percent_of_what_people_ask() -> None:
     messages = len(MESSAGE_QUERIES) + len(NAME_QUERIES) + len(TRACEBACKS)
     messages += len(PASTED)
     topics = len(TOPIC_QUERIES) + len(MISSPELLED_QUERIES) + len(UNKNOWN_TOPICS)
     asked = messages + topics
     assert asked >= 150
-    assert len(misses) <= asked * 0.05, "\n".join(misses)
+    assert len(KNOWN_MISSES) <= asked * 0.05
 
 
 @pytest.mark.parametrize("line", FOREIGN_MESSAGES)
