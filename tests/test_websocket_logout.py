@@ -339,12 +339,15 @@ async def test_the_cookie_is_httponly_and_samesite(
 ) -> None:
     async with client.post("login", json={"user": "ann"}) as response:
         [cookie] = response.cookies.values()
+        body = await response.text()
     assert cookie.key == recipe.COOKIE
     assert cookie["httponly"]
     assert cookie["samesite"] == "Lax"
     assert cookie["path"] == "/"
     assert not cookie["secure"]
     assert len(cookie.value) > 40
+    # A script can read the answer.
+    assert cookie.value not in body
 
 
 @pytest.mark.parametrize("origin", FOREIGN)

@@ -30,7 +30,7 @@ Try it::
 import asyncio
 import json
 import os
-import secrets
+from secrets import token_urlsafe
 from typing import NamedTuple, cast
 
 from aiohttp import WSMsgType, web
@@ -43,7 +43,7 @@ class Socket(NamedTuple):
 
 
 SOCKETS = web.AppKey("SOCKETS", set[Socket])
-# The user behind each session's token.
+# The user behind each cookie, and behind each ticket.
 USERS = web.AppKey("USERS", dict[str, str])
 
 COOKIE = "websocket_logout"
@@ -112,12 +112,11 @@ async def close(sockets: set[Socket], code: int, reason: bytes) -> None:
 # end of answer
 
 
-def authenticate(request: web.Request, ticket: str | None = None) -> str:
+def authenticate(request: web.Request, token: str | None = None) -> str:
     refuse_foreign_origin(request)
-    try:
-        return request.app[USERS][ticket or request.cookies.get(COOKIE, "")]
-    except KeyError:
-        raise json_error(web.HTTPUnauthorized, "log in first") from None
+    if user := request.app[USERS].get(token or request.cookies.get(COOKIE, "")):
+        return user
+    raise json_error(web.HTTPUnauthorized, "log in first")
 
 
 @routes.post("/login")
@@ -132,10 +131,11 @@ async def log_in(request: web.Request) -> web.Response:
     user = body.get("user") if isinstance(body, dict) else None
     if not isinstance(user, str) or not user:
         raise json_error(web.HTTPBadRequest, "user must be a name, in JSON")
-    token = secrets.token_urlsafe()
-    request.app[USERS][token] = user
-    # In the cookie for a page, as the ticket for a client without cookies.
-    response = web.json_response({"user": user, "ticket": token})
+    token = token_urlsafe()
+    # Not the cookie's value: a script must not be able to read that one.
+    ticket = token_urlsafe()
+    request.app[USERS].update({token: user, ticket: user})
+    response = web.json_response({"user": user, "ticket": ticket})
     response.set_cookie(COOKIE, token, httponly=True, samesite="Lax")
     return response
 
