@@ -70,7 +70,7 @@ def texts(cookbook_server: Server) -> dict[str, str]:
 async def get(client: ClientSession, path: str) -> str:
     async with client.get(path) as response:
         assert response.status == 200, path
-        assert response.content_type == MEDIA_TYPES[path]
+        assert response.content_type == MEDIA_TYPES.get(path, "text/markdown")
         assert response.charset == "utf-8"
         return await response.text()
 
@@ -267,6 +267,7 @@ async def test_an_address_answers_in_the_form_that_accept_prefers(
     [
         ("/", "/index.md"),
         ("/errors", "/errors.md"),
+        ("/errors/session_is_closed", "/errors/session_is_closed.md"),
         ("/verdicts", "/verdicts.md"),
         *((recipe.page, f"{recipe.page}.md") for recipe in app.COOKBOOK[:1]),
     ],
@@ -343,6 +344,20 @@ def test_all_messages_and_verdicts_are_markdown(texts: dict[str, str]) -> None:
         if claim.question <= len(app.COOKBOOK):
             line = f"\n- {claim.text}: {claim.word}"
             assert line in texts["/verdicts.md"]
+
+
+async def test_a_message_alone_is_the_same_markdown_as_among_all(
+    client: ClientSession,
+) -> None:
+    whole = await get(client, "/errors.md")
+    for message in read_messages(ROOT / "recipes" / "messages.toml"):
+        alone = await get(client, f"/errors/{message.name}.md")
+        title, text = alone.split("\n", 1)
+        assert title == f"# `{message.text}`"
+        told = text.partition("[All messages](/errors.md)")[0].strip()
+        assert f"### `{message.text}`\n\n{told}\n" in whole
+    async with client.get("/errors/no_such_message.md") as response:
+        assert response.status == 404
 
 
 def test_llms_txt_has_a_title_a_summary_and_lists_of_links(

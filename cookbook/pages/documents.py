@@ -124,8 +124,12 @@ class Negotiated:
         """Return the routes of the page at `path`, and of its Markdown."""
         return [
             web.get(path, self.respond),
-            web.get(self._markdown_path, self._markdown.respond),
+            web.get(self._markdown_path, self.respond_in_markdown),
         ]
+
+    async def respond_in_markdown(self, request: web.Request) -> web.Response:
+        """Send the Markdown, whatever `Accept` says."""
+        return await self._markdown.respond(request)
 
     async def respond(self, request: web.Request) -> web.Response:
         """Send the one that `Accept` weighs more; a browser gets the page."""

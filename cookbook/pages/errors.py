@@ -34,20 +34,28 @@ class ErrorsPages:
         return [
             *self._page.routes("/errors"),
             web.get("/errors.json", self._json.respond),
+            web.get("/errors/{name}.md", self.respond_in_markdown),
             web.get("/errors/{name}", self.respond_to_name),
         ]
 
     async def respond_to_name(self, request: web.Request) -> web.Response:
         """Send the page of a message, with the program that gets it."""
-        document = self._pages.get(request.match_info["name"])
-        if document is None:
+        page = self._pages.get(request.match_info["name"])
+        if page is None:
             return await self._respond_to_unknown(request)
-        return await document.respond(request)
+        return await page.respond(request)
+
+    async def respond_in_markdown(self, request: web.Request) -> web.Response:
+        """Send the same as Markdown."""
+        page = self._pages.get(request.match_info["name"])
+        if page is None:
+            raise web.HTTPNotFound
+        return await page.respond_in_markdown(request)
 
     @cached_property
-    def _pages(self) -> dict[str, Document]:
+    def _pages(self) -> dict[str, Negotiated]:
         return {
-            message.name: Document(partial(_render_message, message))
+            message.name: _page_of(message)
             for message in read_messages(self._file)
         }
 
@@ -69,9 +77,19 @@ class ErrorsPages:
         return json.dumps(list(messages), ensure_ascii=False, indent=1)
 
 
-def _render_message(message: Message) -> str:
+def _page_of(message: Message) -> Negotiated:
+    return Negotiated(
+        Document(partial(_render_message, "error.html", message)),
+        Document(
+            partial(_render_message, "error.md", message), "text/markdown"
+        ),
+        f"/errors/{message.name}.md",
+    )
+
+
+def _render_message(template: str, message: Message) -> str:
     return render(
-        "error.html",
+        template,
         message=message,
         cure=CURE,
         has_cure=message.program is not None and bool(cured(message.program)),
