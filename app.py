@@ -94,9 +94,7 @@ COOKBOOK = [
     Recipe(event_loop, "/event-loop", topic="Client"),
 ]
 PRODUCTION = [
-    Recipe.of_production(
-        recipes.production.database, with_database("production-notes.db")
-    ),
+    Recipe.of_production(recipes.production.database, with_postgres),
     Recipe.of_production(recipes.production.request_data, with_key),
     Recipe.of_production(recipes.production.parallel_events, with_redis),
     Recipe.of_production(recipes.production.websocket_logout, with_redis),

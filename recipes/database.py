@@ -27,8 +27,8 @@ Good to know:
 - A second connection reads. In WAL mode it waits for no writer, and it never
   sees half of a transaction.
 - This file accepts a POST from a page of another site. Check `Origin` first.
-- production/database.py adds single notes, explains a full disk, and opens a
-  locked file later.
+- production/database.py is on PostgreSQL: a pool, outages, deadlocks, a COMMIT
+  whose answer is lost, and migrations.
 """
 
 import asyncio

@@ -53,6 +53,11 @@ for name in list(os.environ):
     if name.startswith(("COOKBOOK_", "PG")):
         del os.environ[name]
 
+NO_POSTGRES = "postgresql:///cookbook?host=/nonexistent"
+"""Where nobody listens, whatever runs on a reader's machine."""
+
+# For what a test starts: by default, it would look at localhost.
+os.environ["POSTGRES_URL"] = NO_POSTGRES
 
 MAY_BLOCK = {
     # The whole is built before a loop runs.
@@ -258,10 +263,6 @@ async def client(server: Server) -> AsyncIterator[ClientSession]:
 def handler_cancellation(request: pytest.FixtureRequest) -> bool:
     """Both ways in which a runner treats the handler of a lost client."""
     return bool(request.param)
-
-
-NO_POSTGRES = "postgresql:///cookbook?host=/nonexistent"
-"""Where nobody listens, whatever runs on a reader's machine."""
 
 
 def create_cookbook(

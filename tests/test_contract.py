@@ -25,6 +25,7 @@ import app
 from cookbook.recipe import Recipe
 from cookbook.runner import dialogue_runner
 from cookbook.source import read_answer, read_header
+from tests.conftest import new_database
 from tests.programs import Outcome, Programs
 from tests.readability import Readability, read_source
 from tests.readme import with_table
@@ -66,6 +67,8 @@ PACKAGES = {
     "cryptography": "cryptography",
     "multidict": "multidict",
     "packaging": "packaging",
+    "psycopg": "psycopg",
+    "psycopg_pool": "psycopg",  # by an extra of it
     "redis": "redis",
     "yarl": "yarl",
 }
@@ -78,9 +81,11 @@ OF_AIOHTTP = {"multidict", "yarl"}
 STANDARD_LIBRARY = sys.stdlib_module_names | {"annotationlib", "compression"}
 
 OPTIONS: dict[str, dict[str, Any]] = {
-    "request_data": {"key": Fernet.generate_key().decode()}
+    "/request-data": {"key": Fernet.generate_key().decode()},
+    "/production/request-data": {"key": Fernet.generate_key().decode()},
+    "/production/database": {"postgres_url": "postgresql://postgres.example"},
 }
-"""What `create_app` cannot do without."""
+"""What `create_app` cannot do without, by prefixes."""
 
 MAX_LINES = {
     "global_gzip": 110,
@@ -117,7 +122,7 @@ def is_production(recipe: Recipe) -> bool:
 
 
 def make(recipe: Recipe) -> web.Application:
-    return recipe.module.create_app(**OPTIONS.get(recipe.name, {}))
+    return recipe.module.create_app(**OPTIONS.get(recipe.prefix, {}))
 
 
 def figures_of(recipe: Recipe) -> Readability:
@@ -339,10 +344,10 @@ def test_importing_a_recipe_outside_a_loop_warns_of_nothing(
     recipe: Recipe, programs: Programs, tmp_path: Path
 ) -> None:
     # It opens nothing either: no thread, no descriptor, no file.
-    options = OPTIONS.get(recipe.name, {})
+    options = OPTIONS.get(recipe.prefix, {})
     program = (
         "import os, runpy, threading, warnings\n"
-        "import aiohttp_session, aiosqlite\n"
+        "import aiohttp_session, aiosqlite, psycopg_pool\n"
         "warnings.simplefilter('error')\n"
         "before, files = os.listdir('/dev/fd'), os.listdir()\n"
         f"recipe = runpy.run_path({str(recipe.file)!r})\n"
@@ -355,22 +360,32 @@ def test_importing_a_recipe_outside_a_loop_warns_of_nothing(
     assert outcome == Outcome("", 0)
 
 
+@pytest.fixture
+def engines(request: pytest.FixtureRequest, recipe: Recipe) -> dict[str, str]:
+    """The variables of the engines that a recipe needs."""
+    fixtures = {"REDIS_URL": "redis_url", "POSTGRES_URL": "postgres_url"}
+    return {
+        variable: request.getfixturevalue(fixture)
+        for variable, fixture in fixtures.items()
+        if variable in recipe.source
+    }
+
+
 @every_file
 async def test_the_dialogue_is_true_where_the_recipe_runs_alone(
-    recipe: Recipe, tmp_path: Path, redis_url: str
+    recipe: Recipe, tmp_path: Path, engines: dict[str, str]
 ) -> None:
-    environment = {"REDIS_URL": redis_url}
-    async with forked(recipe.file, cwd=tmp_path, **environment) as process:
+    async with forked(recipe.file, cwd=tmp_path, **engines) as process:
         await play_alone(recipe, process, tmp_path, signal.SIGTERM)
 
 
 @pytest.mark.slow("it starts an interpreter")
 @every_file
 async def test_the_dialogue_is_true_of_a_copy_in_an_empty_folder(
-    recipe: Recipe, tmp_path: Path, redis_url: str
+    recipe: Recipe, tmp_path: Path, engines: dict[str, str]
 ) -> None:
     copy = Path(shutil.copy(recipe.file, tmp_path))
-    environment = {"REDIS_URL": redis_url, **UNMEASURED}
+    environment = {**engines, **UNMEASURED}
     async with running(copy, cwd=tmp_path, **environment) as process:
         await play_alone(recipe, process, tmp_path, signal.SIGINT)
 
@@ -387,13 +402,17 @@ async def play_alone(
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def cookbook(
-    tmp_path_factory: pytest.TempPathFactory, redis_url: str
+    tmp_path_factory: pytest.TempPathFactory, redis_url: str, postgres: str
 ) -> AsyncIterator[Process]:
     """The whole cookbook, in a process of its own."""
-    environment = {"COOKBOOK_REDIS_URL": redis_url}
     script, folder = ROOT / "app.py", tmp_path_factory.mktemp("cookbook")
-    async with running(script, cwd=folder, **environment) as process:
-        yield process
+    with new_database(postgres) as postgres_url:
+        environment = {
+            "COOKBOOK_REDIS_URL": redis_url,
+            "COOKBOOK_POSTGRES_URL": postgres_url,
+        }
+        async with running(script, cwd=folder, **environment) as process:
+            yield process
 
 
 @every_file

@@ -60,7 +60,7 @@ def test_the_traps_of_an_answer_are_sorted_and_read_once() -> None:
         ("/parallel-events", {"redis_url": "redis://redis.example"}),
         (
             "/production/database",
-            {"database": Path("/data/production-notes.db")},
+            {"postgres_url": "postgresql://postgres.example/notes"},
         ),
     ],
 )

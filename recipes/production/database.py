@@ -1,13 +1,13 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["aiohttp>=3.9,<4", "aiosqlite>=0.20"]
+# dependencies = ["aiohttp>=3.9,<4", "psycopg[binary,pool]>=3.3,<4"]
 # ///
 """Where do I put my database connection so handlers can access it?
 
-Start from this file when you go live. It starts without its database, answers
-503 until the file can be opened, and needs no restart then. It answers 503 when
-the database is busy, full or broken, and 500 for a mistake in the program. Both
-are logged with their cause.
+Start from this file when you go live. It keeps a pool of connections to
+PostgreSQL, and gives each request a transaction. It starts without its
+database, answers 503 until that is there, and needs no restart then. 201 means
+that a note is stored; 503, that it is not; 504, that nobody knows.
 
 Try it::
 
@@ -22,16 +22,19 @@ Try it::
 
 Good to know:
 
-- A write waits 0.9 s for its turn, and 0.9 s for other processes. A statement
-  that runs has no limit: cut off, it might still be stored.
-- 201 means that the note is on the disk: with `synchronous = FULL`, a commit
-  waits for it. But stop the program before you replace or restore the file.
-  What is written to a file that was deleted is lost.
-- Do not catch an error of the database inside `transaction()`. SQLite may have
-  ended the transaction, and the statements after it are stored one by one.
-- Reads go on while another process holds the lock for writing.
-- A request that runs at SIGTERM has twice `shutdown_timeout` to finish, 10 s.
-  Then it is cancelled, and its transaction is rolled back.
+- A request waits 0.9 s for a connection, 1.5 s for a lock, 2 s for a statement,
+  and 2.5 s for a server that says nothing. Then it is a 503 with `Retry-After`.
+- A COMMIT whose answer is lost may be stored. So each write has a key, and is
+  tried again with it: PostgreSQL then stores it, or finds that it has. A client
+  that sends `Idempotency-Key` can do the same after a 504, or after no answer.
+- Do not catch an error of the database inside `transaction()`. PostgreSQL has
+  ended the transaction, answers COMMIT with ROLLBACK, and calls that no error.
+- PostgreSQL rolls back one of two transactions that wait for each other.
+  `in_transaction()` runs it again. What it runs must do nothing else, such as
+  sending mail: see production/after_response.py.
+- The schema is brought up to date by the first worker that starts. An advisory
+  lock keeps the others waiting: without it, two can fail even at `CREATE TABLE
+  IF NOT EXISTS`.
 - This file accepts a POST from a page of another site. Check `Origin` or
   `Sec-Fetch-Site` in front of it.
 """
@@ -40,168 +43,257 @@ import asyncio
 import json
 import logging
 import os
+import random
 import re
-import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Final, LiteralString, TypeVar
+from uuid import uuid4
 
+import psycopg
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
-from aiosqlite import Connection, connect
+from psycopg import conninfo, errors
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import AsyncConnectionPool
 
-TURN_WAIT = 0.9
-"""Seconds that a write waits for other requests."""
+# Connections of one worker: those of all workers have to be fewer than
+# `max_connections` of the server.
+MAX_CONNECTIONS = 10
 
-LOCK_WAIT = 0.9
-"""Seconds that it then waits for other processes."""
+# Requests that wait for a connection at a time; a further one is a 503.
+MAX_WAITING = 200
 
-OPEN_AGAIN = 0.5
-"""Seconds between two attempts to open the database."""
+# Seconds that a request waits for a connection of the pool.
+CONNECTION_WAIT = 0.9
+
+# Seconds after which a server that says nothing is given up.
+SILENCE = 2.5
+
+# Seconds between two attempts to connect.
+CONNECT_AGAIN = 0.5
+
+# How a connection is made. The server bounds statements and locks by itself, in
+# milliseconds. It looks for a deadlock after `deadlock_timeout`, which is 1 s:
+# with a shorter `lock_timeout`, it finds none, and none is tried again.
+OPTIONS: dict[str, Any] = {
+    "autocommit": True,  # only transaction() begins one
+    "connect_timeout": 2,
+    "fallback_application_name": "notes",
+    "options": "-c lock_timeout=1500 -c statement_timeout=2000 "
+    "-c idle_in_transaction_session_timeout=10000",
+    "row_factory": dict_row,
+}
+
+# How often a transaction is tried, and the longest pause between, in seconds.
+ATTEMPTS = 4
+LONGEST_PAUSE = 0.1
 
 MAX_BATCH = 100
 MAX_LIMIT = 100
 
-SCHEMA = "CREATE TABLE IF NOT EXISTS notes (id INTEGER PRIMARY KEY, text TEXT)"
-INSERT = "INSERT INTO notes (text) VALUES (?)"
-TEXT = re.compile("[^\ud800-\udfff]{1,1000}")
+# The statements that make the schema. Append to them, and change none.
+MIGRATIONS: Final = (
+    "CREATE TABLE notes (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, "
+    "text text NOT NULL)",
+    "ALTER TABLE notes ADD COLUMN key text, ADD COLUMN place int, "
+    "ADD UNIQUE (key, place)",
+)
 
-CLOSED = "the database is not open yet"
-OUTAGES = {
-    "SQLITE_BUSY": "the database is busy",
-    "SQLITE_CANTOPEN": "the database cannot be opened",
-    "SQLITE_CORRUPT": "the database is broken",
-    "SQLITE_FULL": "the disk is full",
-    "SQLITE_IOERR": "the disk reports an error",
-    "SQLITE_NOTADB": "the database is broken",
-    "SQLITE_READONLY": "the database is read-only",
-}
-"""What is no mistake of this program, in our words.
+# Seconds that a migration may take.
+MIGRATION_WAIT = 600
 
-SQLite has extended names that begin with these, such as SQLITE_IOERR_WRITE.
+# No other advisory lock of the database has this number.
+ONE_MIGRATES: Final = """
+    SET LOCAL statement_timeout = '600s';
+    SELECT pg_advisory_xact_lock(20261126);
+    CREATE TABLE IF NOT EXISTS notes_schema (at timestamptz DEFAULT now());
 """
+
+INSERT: Final = """
+    INSERT INTO notes (text, key, place)
+    SELECT text, %(key)s, place
+    FROM unnest(%(texts)s::text[]) WITH ORDINALITY AS new (text, place)
+    ON CONFLICT (key, place) DO NOTHING
+    RETURNING id, text
+"""
+STORED: Final = "SELECT * FROM notes WHERE key = %(key)s ORDER BY place"
+
+# PostgreSQL stores all of Unicode but NUL. JSON can hold half of a surrogate
+# pair, which is no character.
+TEXT = re.compile("[^\0\ud800-\udfff]{1,1000}")
+KEY = re.compile("[!-~]{1,200}")
+
+AWAY = "PostgreSQL is away; in the cookbook, `make cluster` starts one"
+UNKNOWN = "it is not known whether this is stored: PostgreSQL did not answer"
+
+# What is no mistake of this program, in our words. An error's code begins with
+# one of these. That of a lost connection is empty.
+OUTAGES = {
+    "25006": "the database is read-only",
+    "40": "the database is busy",
+    "53": "the database has no disk or memory left",
+    "55P03": "the database is busy",
+    "57014": "the database is too slow",
+    "58": "the disk reports an error",
+}
+Result = TypeVar("Result")
 
 logger = logging.getLogger(__name__)
 routes = web.RouteTableDef()
 
 
-class Connections(NamedTuple):
-    """One connection writes, for one request at a time. The other reads."""
-
-    writer: Connection
-    reader: Connection
+class CommitUnknownError(psycopg.OperationalError):
+    """The answer to a COMMIT was lost: all is stored, or nothing."""
 
 
-@dataclass
-class Database:
-    """A database that is opened as soon as that is possible."""
-
-    path: Path
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    connections: Connections | None = None
-
-    @property
-    def opened(self) -> Connections:
-        """The connections; raises a 503 where there are none yet."""
-        if self.connections is None:
-            raise unavailable(CLOSED)
-        return self.connections
+# With these the whole transaction is tried again. PostgreSQL asks for it.
+ROLLED_BACK = (errors.DeadlockDetected, errors.SerializationFailure)
+AGAIN = (*ROLLED_BACK, CommitUnknownError)
 
 
-DATABASE = web.AppKey("DATABASE", Database)
+class Connection(psycopg.AsyncConnection[DictRow]):
+    """A connection that is cut where the server says nothing."""
+
+    silence = SILENCE
+
+    async def wait(self, *args: Any, **knobs: Any) -> Any:
+        # A server that is frozen, or behind a network that is cut, keeps no
+        # promise of OPTIONS, and hears no cancellation either.
+        timer = asyncio.get_running_loop().call_later(self.silence, self.cut)
+        try:
+            return await super().wait(*args, **knobs)
+        finally:
+            timer.cancel()
+
+    def cut(self) -> None:
+        """Let whoever waits for the server see its end."""
+        with socket.socket(fileno=os.dup(self.fileno())) as peer:
+            peer.shutdown(socket.SHUT_RDWR)
+
+
+POOL = web.AppKey("POOL", AsyncConnectionPool[Connection])
 
 
 # answer
 async def open_database(
-    app: web.Application, path: Path
+    app: web.Application, postgres_url: str
 ) -> AsyncIterator[None]:
-    """Open the database now, or as soon as that is possible."""
-    app[DATABASE] = Database(path)
-    async with AsyncExitStack() as stack:
-        opening = asyncio.create_task(keep_opening(app[DATABASE], stack))
-        stack.push_async_callback(cancel, opening)
-        await asyncio.wait([opening], timeout=LOCK_WAIT + OPEN_AGAIN)
+    """Open a pool, whose connections are made when they are needed."""
+    conninfo.conninfo_to_dict(postgres_url)  # raises for what is no URL
+    pool = AsyncConnectionPool(
+        postgres_url,
+        connection_class=Connection,
+        kwargs=OPTIONS,
+        # After a restart of the server, the connections of the pool are dead.
+        check=AsyncConnectionPool.check_connection,
+        min_size=0,
+        max_size=MAX_CONNECTIONS,
+        max_waiting=MAX_WAITING,
+        timeout=CONNECTION_WAIT,
+        # The pool doubles its pauses for so long. After an outage of minutes,
+        # requests would be refused for minutes more.
+        reconnect_timeout=CONNECT_AGAIN,
+        open=False,
+    )
+    app[POOL] = pool
+    opening = asyncio.create_task(keep_opening(pool, postgres_url))
+    try:
+        await asyncio.wait([opening], timeout=CONNECTION_WAIT)
         if opening.done():
             opening.result()  # raises what is a mistake of this program
         yield
+    finally:
+        opening.cancel()
+        await asyncio.wait([opening])
+        await pool.close()
 
 
-async def keep_opening(database: Database, stack: AsyncExitStack) -> None:
-    """Try until it works, and let the stack close what was opened."""
-    reported = ""
-    while database.connections is None:
-        opening = open_connections(database.path)
-        try:
-            database.connections = await stack.enter_async_context(opening)
-        except sqlite3.Error as error:
-            if outage_of(error) is None:
-                logger.exception("a mistake keeps %s closed", database.path)
-                raise
-            if repr(error) != reported:
-                reported = repr(error)
-                logger.warning("cannot open %s: %s", database.path, reported)
-            await asyncio.sleep(OPEN_AGAIN)
-    if reported:
-        logger.warning("opened %s after all", database.path)
-
-
-@asynccontextmanager
-async def open_connections(path: Path) -> AsyncIterator[Connections]:
-    # A file that cannot be opened raises here. aiosqlite would try it in a
-    # thread, which prints a traceback if the server ends meanwhile.
-    sqlite3.connect(path).close()
-    async with (
-        # Without an isolation level sqlite3 begins no transaction by itself:
-        # only transaction() does.
-        connect(path, timeout=LOCK_WAIT, isolation_level=None) as writer,
-        connect(path, timeout=LOCK_WAIT) as reader,
-    ):
-        await writer.execute("PRAGMA journal_mode = WAL")
-        await writer.execute("PRAGMA synchronous = FULL")
-        await writer.execute(SCHEMA)
-        await reader.execute("PRAGMA query_only = ON")
-        yield Connections(writer, reader)
-
-
-# end of answer
-
-
-async def cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.wait([task])
-
-
-# answer
 @asynccontextmanager
 async def transaction(app: web.Application) -> AsyncIterator[Connection]:
-    """Let one request at a time write: all of its statements, or none."""
-    writer = app[DATABASE].opened.writer
-    turn = app[DATABASE].turn
+    """Store all that a request writes, or nothing."""
+    async with app[POOL].connection() as connection:
+        await connection.execute("BEGIN")
+        # An error leaves here, and the pool rolls the transaction back.
+        yield connection
+        await commit(connection)
+
+
+async def commit(connection: Connection) -> None:
     try:
-        # Only this wait has a limit. A statement that is cut off may still be
-        # stored.
-        async with asyncio.timeout(TURN_WAIT):
-            await turn.acquire()
-    except TimeoutError as error:
-        logger.warning("the database is busy: %r", error)
-        raise unavailable(OUTAGES["SQLITE_BUSY"]) from None
-    try:
-        # Inside the `try`: aiosqlite runs a BEGIN even when its request is
-        # cancelled.
-        await writer.execute("BEGIN IMMEDIATE")
-        yield writer
-        await writer.execute("COMMIT")
-    except BaseException:
-        await writer.rollback()
+        ended = await connection.execute("COMMIT")
+    except ROLLED_BACK:
         raise
-    finally:
-        turn.release()
+    except psycopg.OperationalError as error:
+        raise CommitUnknownError(str(error)) from error
+    # Where an error has ended the transaction, this is ROLLBACK.
+    if ended.statusmessage != "COMMIT":
+        raise RuntimeError("an error was caught inside a transaction")
 
 
 # end of answer
+
+
+async def in_transaction(
+    app: web.Application, work: Callable[[Connection], Awaitable[Result]]
+) -> Result:
+    """Run `work` in a transaction, again where that is rolled back, or may be.
+
+    However often it runs, it has to store the same, once.
+    """
+    failure: psycopg.OperationalError | None = None
+    attempt = 1
+    while True:
+        try:
+            async with transaction(app) as connection:
+                return await work(connection)
+        except psycopg.OperationalError as error:
+            # What follows a lost COMMIT does not tell what became of it.
+            if not isinstance(failure, CommitUnknownError):
+                failure = error
+            if attempt == ATTEMPTS or not isinstance(failure, AGAIN):
+                raise failure from None
+            logger.warning("attempt %d of a transaction: %r", attempt, error)
+        await asyncio.sleep(random.uniform(0, LONGEST_PAUSE))  # noqa: S311
+        attempt += 1
+
+
+async def keep_opening(
+    pool: AsyncConnectionPool[Connection], postgres_url: str
+) -> None:
+    """Open the pool as soon as the schema is up to date."""
+    reported = ""
+    while pool.closed:
+        try:
+            connecting = Connection.connect(postgres_url, **OPTIONS)
+            async with await connecting as connection:
+                await migrate(connection)
+            await pool.open()
+        except psycopg.OperationalError as error:
+            if repr(error) != reported:
+                reported = repr(error)
+                logger.warning("the database is not open yet: %s", reported)
+            await asyncio.sleep(CONNECT_AGAIN)
+        except psycopg.Error:
+            logger.exception("a mistake keeps the database closed")
+            raise
+    if reported:
+        logger.warning("the database is open after all")
+
+
+async def migrate(connection: Connection) -> None:
+    """Run the migrations that the database has not seen: all, or none."""
+    connection.silence = MIGRATION_WAIT
+    async with connection.transaction():
+        await connection.execute(ONE_MIGRATES)
+        cursor = await connection.execute("SELECT at FROM notes_schema")
+        seen = len(await cursor.fetchall())
+        for number, statement in enumerate(MIGRATIONS[seen:], start=seen + 1):
+            await connection.execute(statement)
+            await connection.execute("INSERT INTO notes_schema DEFAULT VALUES")
+            logger.warning("migration %d is done", number)
 
 
 @web.middleware
@@ -219,7 +311,10 @@ async def explain_errors(
         headers["Content-Type"] = "application/json"
         text = json.dumps({"error": error.reason})
         return web.Response(text=text, status=error.status, headers=headers)
-    except sqlite3.Error as error:
+    except CommitUnknownError as error:
+        logger.warning("%s: %r", UNKNOWN, error)
+        raise json_error(web.HTTPGatewayTimeout, UNKNOWN) from error
+    except psycopg.Error as error:
         outage = outage_of(error)
         if outage is None:
             raise
@@ -227,14 +322,12 @@ async def explain_errors(
         raise unavailable(outage) from error
 
 
-def outage_of(error: sqlite3.Error) -> str | None:
+def outage_of(error: psycopg.Error) -> str | None:
     """Say in our words what is out of order, or None for a mistake of ours."""
-    # What Python's module raises by itself has no name. It is a mistake.
-    name = getattr(error, "sqlite_errorname", "")
-    for outage, reason in OUTAGES.items():
-        if name.startswith(outage):
+    for code, reason in OUTAGES.items():
+        if error.sqlstate and error.sqlstate.startswith(code):
             return reason
-    return None
+    return AWAY if isinstance(error, psycopg.OperationalError) else None
 
 
 def unavailable(reason: str) -> web.HTTPError:
@@ -251,20 +344,26 @@ def json_error(kind: type[web.HTTPError], reason: str) -> web.HTTPError:
 @routes.get("/answer")
 async def read_answer(request: web.Request) -> web.Response:
     """Let the database say 42."""
-    reader = request.app[DATABASE].opened.reader
-    rows = list(await reader.execute_fetchall("SELECT 42"))
-    return web.json_response({"answer": rows[0][0]})
+    [row] = await fetch(request.app, "SELECT 42 AS answer")
+    return web.json_response(row)
+
+
+async def fetch(
+    app: web.Application, query: LiteralString, *parameters: object
+) -> list[DictRow]:
+    async with app[POOL].connection() as connection:
+        cursor = await connection.execute(query, parameters)
+        return await cursor.fetchall()
 
 
 @routes.post("/notes")
 async def add_note(request: web.Request) -> web.Response:
-    """Store a note; 201 means that it is on the disk."""
+    """Store a note; 201 means that it is stored."""
     text = read_text(await read_json(request), "")
-    async with transaction(request.app) as writer:
-        cursor = await writer.execute(INSERT, [text])
-    url = request.app.router["note"].url_for(id=str(cursor.lastrowid))
+    [note_id] = await store(request, [text])
+    url = request.app.router["note"].url_for(id=str(note_id))
     return web.json_response(
-        {"id": cursor.lastrowid, "text": text},
+        {"id": note_id, "text": text},
         status=201,
         headers={hdrs.LOCATION: str(url)},
     )
@@ -281,12 +380,32 @@ async def add_notes(request: web.Request) -> web.Response:
     texts = []
     for index, note in enumerate(notes):
         texts.append(read_text(note, f"notes[{index}]: "))
-    ids = []
-    async with transaction(request.app) as writer:
-        for text in texts:
-            cursor = await writer.execute(INSERT, [text])
-            ids.append(cursor.lastrowid)
-    return web.json_response({"ids": ids}, status=201)
+    return web.json_response({"ids": await store(request, texts)}, status=201)
+
+
+async def store(request: web.Request, texts: list[str]) -> list[int]:
+    """Store notes once for each key, and return their ids."""
+    new = {"texts": texts, "key": read_key(request)}
+
+    async def insert(connection: Connection) -> list[int]:
+        rows = await (await connection.execute(INSERT, new)).fetchall()
+        if not rows:
+            # A request with this key was here before.
+            rows = await (await connection.execute(STORED, new)).fetchall()
+        if [row["text"] for row in rows] != texts:
+            reason = "this Idempotency-Key belongs to other notes"
+            raise json_error(web.HTTPUnprocessableEntity, reason)
+        return [row["id"] for row in rows]
+
+    return await in_transaction(request.app, insert)
+
+
+def read_key(request: web.Request) -> str:
+    keys = request.headers.getall("Idempotency-Key", [uuid4().hex])
+    if len(keys) == 1 and KEY.fullmatch(keys[0]):
+        return keys[0]
+    reason = "Idempotency-Key must be one, of 1 to 200 visible characters"
+    raise json_error(web.HTTPBadRequest, reason)
 
 
 async def read_json(request: web.Request) -> object:
@@ -299,7 +418,6 @@ async def read_json(request: web.Request) -> object:
 
 def read_text(note: object, where: str) -> str:
     text = note.get("text") if isinstance(note, dict) else None
-    # JSON can hold half of a surrogate pair. SQLite cannot store it.
     if isinstance(text, str) and TEXT.fullmatch(text):
         return text
     reason = f"{where}text must have 1 to 1000 characters"
@@ -309,11 +427,8 @@ def read_text(note: object, where: str) -> str:
 @routes.get("/notes")
 async def list_notes(request: web.Request) -> web.Response:
     """Show the newest notes first."""
-    limit = read_limit(request)
-    query = "SELECT id, text FROM notes ORDER BY id DESC LIMIT ?"
-    reader = request.app[DATABASE].opened.reader
-    rows = await reader.execute_fetchall(query, [limit])
-    notes = [{"id": note_id, "text": text} for note_id, text in rows]
+    query = "SELECT id, text FROM notes ORDER BY id DESC LIMIT %s"
+    notes = await fetch(request.app, query, read_limit(request))
     return web.json_response({"notes": notes})
 
 
@@ -327,32 +442,29 @@ def read_limit(request: web.Request) -> int:
     raise json_error(web.HTTPBadRequest, reason)
 
 
-# A number of 19 digits may not fit into the 64 bits of SQLite: a 500.
+# A number of 19 digits may not fit into the 64 bits of a bigint: a 500.
 @routes.get("/notes/{id:[0-9]{1,18}}", name="note")
 async def read_note(request: web.Request) -> web.Response:
     """Show one note."""
-    query = "SELECT id, text FROM notes WHERE id = ?"
-    note_id = int(request.match_info["id"])
-    reader = request.app[DATABASE].opened.reader
-    rows = list(await reader.execute_fetchall(query, [note_id]))
+    query = "SELECT id, text FROM notes WHERE id = %s"
+    rows = await fetch(request.app, query, int(request.match_info["id"]))
     if not rows:
         raise json_error(web.HTTPNotFound, "there is no such note")
-    return web.json_response({"id": rows[0][0], "text": rows[0][1]})
+    return web.json_response(rows[0])
 
 
-def create_app(*, database: Path = Path("notes.db")) -> web.Application:
+def create_app(*, postgres_url: str) -> web.Application:
     app = web.Application(middlewares=[explain_errors])
-    # `:memory:` becomes a file, too: two connections need one to share.
-    path = database.absolute()
-    app.cleanup_ctx.append(partial(open_database, path=path))
+    app.cleanup_ctx.append(partial(open_database, postgres_url=postgres_url))
     app.add_routes(routes)
     return app
 
 
 if __name__ == "__main__":
-    app = create_app(database=Path(os.environ.get("DATABASE", "notes.db")))
+    url = os.environ.get("POSTGRES_URL", "postgresql://localhost/cookbook")
     port = int(os.environ.get("PORT", "8080"))
+    app = create_app(postgres_url=url)
     try:
         web.run_app(app, host="127.0.0.1", port=port, shutdown_timeout=5)
-    except OSError as error:
+    except (psycopg.Error, OSError) as error:
         raise SystemExit(f"cannot start: {error}") from None

@@ -3,33 +3,31 @@
 import asyncio
 import gzip
 import json
-import resource
-import sqlite3
-import threading
-from collections.abc import Awaitable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
 from io import BytesIO
+from itertools import count
 from pathlib import Path
+from typing import Any, LiteralString
 
+import psycopg
 import pytest
 from aiohttp import ClientConnectionError, ClientSession, web
+from psycopg.errors import SerializationFailure, UniqueViolation
+from yarl import URL
 
 from recipes.production import database
-from tests.conftest import Serve
-from tests.servers import ROOT, TIMEOUT, Server, forked
-from tests.test_database import Slow, locked
+from tests.conftest import KillablePostgres, Serve
+from tests.faults import PIECE, Network
+from tests.servers import ROOT, TIMEOUT, Server, forked, run_to_its_end
+from tests.test_database import Slow
 
 SCRIPT = ROOT / "recipes" / "production" / "database.py"
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "notes.db"
-
-
-@pytest.fixture
-def application(path: Path) -> web.Application:
-    return database.create_app(database=path)
+def application(postgres_url: str) -> web.Application:
+    return database.create_app(postgres_url=postgres_url)
 
 
 @pytest.fixture
@@ -60,19 +58,26 @@ def swallow(application: web.Application) -> None:
     """A handler that goes on after an error that ended its transaction."""
 
     async def handle(request: web.Request) -> web.Response:
-        async with database.transaction(request.app) as writer:
-            await writer.execute(database.INSERT, ["half"])
-            with pytest.raises(sqlite3.IntegrityError):
-                await writer.execute(
-                    "INSERT OR ROLLBACK INTO notes SELECT * FROM notes"
+        async with database.transaction(request.app) as connection:
+            await insert(connection, "half")
+            with pytest.raises(UniqueViolation):
+                await connection.execute(
+                    "INSERT INTO notes (id, text) OVERRIDING SYSTEM VALUE "
+                    "SELECT id, text FROM notes"
                 )
         raise AssertionError("a lost transaction was committed")
 
     application.router.add_post("/swallow", handle)
 
 
-async def post(client: ClientSession, target: str, body: object = None) -> int:
-    async with client.post(target, json=body) as response:
+async def insert(connection: database.Connection, text: str) -> None:
+    await connection.execute(database.INSERT, {"texts": [text], "key": None})
+
+
+async def post(
+    client: ClientSession, target: str, body: object = None, **headers: str
+) -> int:
+    async with client.post(target, json=body, headers=headers) as response:
         return response.status
 
 
@@ -86,14 +91,14 @@ async def texts(client: ClientSession) -> list[str]:
         return [note["text"] for note in (await response.json())["notes"]]
 
 
-def stored(path: Path) -> list[str]:
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchall() == [
-            ("ok",)
-        ]
-        return [
-            text for (text,) in connection.execute("SELECT text FROM notes")
-        ]
+def stored(postgres_url: str) -> list[str]:
+    return [text for (text,) in ask(postgres_url, "SELECT text FROM notes")]
+
+
+def ask(postgres_url: str, query: LiteralString) -> list[Any]:
+    """Ask in a session of our own."""
+    with psycopg.connect(postgres_url) as connection:
+        return connection.execute(query).fetchall()
 
 
 async def leave(
@@ -146,7 +151,7 @@ async def test_the_newest_notes_come_first(client: ClientSession) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["x", "x" * 1000, "\N{PILE OF POO}" * 1000, "a\0b", "\n", "'); DROP TABLE"],
+    ["x", "x" * 1000, "\N{PILE OF POO}" * 1000, "\n", "'); DROP TABLE"],
     ids=lambda text: repr(text[:20]),
 )
 async def test_a_text_comes_back_as_it_was(
@@ -183,6 +188,7 @@ BAD_NOTES = [
     '{"text": {"text": "x"}}',
     '{"text": "\\ud800"}',
     '{"text": "x\\udfffx"}',
+    '{"text": "a\\u0000b"}',
     '{"text": 99999999999999999999}',
     '"text"',
     '["text"]',
@@ -270,62 +276,354 @@ async def test_a_wrong_method_is_told_the_right_one(
 # Isolation
 
 
-async def test_a_write_waits_until_the_one_before_has_ended(
+async def test_two_requests_write_at_once_and_are_isolated(
     slow: Slow, client: ClientSession
 ) -> None:
     slow.refuse = True
     async with asyncio.timeout(TIMEOUT), asyncio.TaskGroup() as tasks:
         refused = tasks.create_task(post(client, "slow"))
         await slow.entered.wait()
-        confirmed = tasks.create_task(add(client))
-        # Reads go on, and see no half of a transaction.
-        assert await texts(client) == []
+        assert await add(client) == 201
+        assert not slow.ended.is_set()
+        # Nobody sees the half of a transaction.
+        assert await texts(client) == ["milk"]
         slow.go_on.set()
-        assert await confirmed == 201
-        assert slow.ended.is_set()
         assert await refused == 409
     assert await texts(client) == ["milk"]
 
 
-async def test_a_write_whose_turn_does_not_come_is_refused(
+async def test_a_write_waits_for_a_connection_with_a_limit(
     slow: Slow, client: ClientSession
 ) -> None:
     async with asyncio.timeout(TIMEOUT), asyncio.TaskGroup() as tasks:
-        confirmed = tasks.create_task(post(client, "slow"))
-        await slow.entered.wait()
+        confirmed = [
+            tasks.create_task(post(client, "slow"))
+            for _ in range(database.MAX_CONNECTIONS)
+        ]
+        while slow.inside < database.MAX_CONNECTIONS:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
         async with client.post("notes", json={"text": "milk"}) as response:
             assert response.status == 503
             assert response.headers["Retry-After"] == "1"
             assert "error" in await response.json()
         slow.go_on.set()
-        # It took longer than a write may wait: only waits are bounded.
-        assert await confirmed == 201
-    assert await texts(client) == ["slow"]
+        # They took longer than a request may wait: only waits are bounded.
+        assert set(await asyncio.gather(*confirmed)) == {201}
+    assert await texts(client) == ["slow"] * database.MAX_CONNECTIONS
+
+
+async def test_a_queue_that_is_full_refuses_at_once(
+    monkeypatch: pytest.MonkeyPatch, serve: Serve, postgres_url: str
+) -> None:
+    monkeypatch.setattr(database, "MAX_CONNECTIONS", 1)
+    monkeypatch.setattr(database, "MAX_WAITING", 1)
+    monkeypatch.setattr(database, "CONNECTION_WAIT", TIMEOUT)
+    app = database.create_app(postgres_url=postgres_url)
+    slow = Slow(app, database)
+    server = await serve(app)
+    async with (
+        ClientSession(server.url) as client,
+        asyncio.timeout(TIMEOUT),
+        asyncio.TaskGroup() as tasks,
+    ):
+        first = tasks.create_task(post(client, "slow"))
+        await slow.entered.wait()
+        others = [tasks.create_task(add(client)) for _ in range(5)]
+        while sum(each.done() for each in others) < 4:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        slow.go_on.set()
+        assert await first == 201
+        statuses = sorted([await each for each in others])
+    assert statuses == [201, 503, 503, 503, 503]
 
 
 async def test_a_write_that_an_error_ended_is_not_confirmed(
     swallow: None, client: ClientSession
 ) -> None:
+    assert await add(client, "before") == 201
     async with client.post("swallow") as response:
         assert response.status == 500
-    assert await texts(client) == []
+    assert await texts(client) == ["before"]
     assert await add(client) == 201
 
 
-async def test_the_reader_cannot_write(
+async def test_a_rollback_gives_back_a_clean_connection(
+    monkeypatch: pytest.MonkeyPatch, serve: Serve, postgres_url: str
+) -> None:
+    monkeypatch.setattr(database, "MAX_CONNECTIONS", 1)
+    app = database.create_app(postgres_url=postgres_url)
+    slow = Slow(app, database)
+    slow.refuse = True
+    slow.go_on.set()
+    server = await serve(app)
+    async with ClientSession(server.url) as client:
+        for _ in range(3):
+            assert await post(client, "slow") == 409
+            assert await add(client) == 201
+    assert stored(postgres_url) == ["milk"] * 3
+
+
+# Transactions that PostgreSQL rolls back
+
+
+async def test_a_deadlock_is_tried_again(
+    client: ClientSession,
+    application: web.Application,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for _ in range(2):
+        assert await add(client) == 201
+    both = asyncio.Barrier(2)
+    runs = count()
+
+    async def change(first: int, second: int) -> None:
+        query = "UPDATE notes SET text = text || %s WHERE id = %s"
+
+        async def work(connection: database.Connection) -> None:
+            await connection.execute(query, [str(first), first])
+            if next(runs) < 2:
+                await both.wait()
+            await connection.execute(query, [str(first), second])
+
+        await database.in_transaction(application, work)
+
+    async with asyncio.timeout(TIMEOUT), asyncio.TaskGroup() as tasks:
+        tasks.create_task(change(1, 2))
+        tasks.create_task(change(2, 1))
+    assert (
+        caplog.text.count("attempt 1 of a transaction: DeadlockDetected") == 1
+    )
+    assert {"".join(sorted(text)) for text in await texts(client)} == {
+        "".join(sorted("milk12"))
+    }
+
+
+async def test_a_serialization_failure_is_tried_again(
+    client: ClientSession,
+    application: web.Application,
+    postgres_url: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    both = asyncio.Barrier(2)
+    runs = count()
+
+    async def work(connection: database.Connection) -> None:
+        await connection.execute("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")
+        cursor = await connection.execute("SELECT count(*) FROM notes")
+        [row] = await cursor.fetchall()
+        if next(runs) < 2:
+            await both.wait()
+        await insert(connection, str(row["count"]))
+
+    async with asyncio.timeout(TIMEOUT), asyncio.TaskGroup() as tasks:
+        for _ in range(2):
+            tasks.create_task(database.in_transaction(application, work))
+    assert "attempt 1 of a transaction: SerializationFailure" in caplog.text
+    assert await texts(client) == ["1", "0"]
+
+
+async def test_a_transaction_is_tried_a_few_times(
     client: ClientSession, application: web.Application
 ) -> None:
-    reader = application[database.DATABASE].opened.reader
-    with pytest.raises(sqlite3.OperationalError, match="readonly"):
-        await reader.execute(database.INSERT, ["x"])
-    assert await texts(client) == []
+    runs = count(1)
+
+    async def work(connection: database.Connection) -> None:
+        next(runs)
+        await connection.execute(raising("40001"))
+
+    with pytest.raises(SerializationFailure):
+        await database.in_transaction(application, work)
+    assert next(runs) == database.ATTEMPTS + 1
+
+
+def raising(code: LiteralString) -> LiteralString:
+    """A statement with which PostgreSQL reports what we cannot bring about."""
+    return "DO $$ BEGIN RAISE SQLSTATE '" + code + "'; END $$"
+
+
+# Keys
+
+
+async def test_a_request_that_is_repeated_is_stored_once(
+    client: ClientSession,
+) -> None:
+    key = {"Idempotency-Key": "k"}
+    answers = []
+    for _ in range(2):
+        async with client.post(
+            "notes", json={"text": "milk"}, headers=key
+        ) as response:
+            assert response.status == 201
+            answers.append(
+                (await response.json(), response.headers["Location"])
+            )
+    assert answers[0] == answers[1]
+    assert await texts(client) == ["milk"]
+
+
+async def test_a_batch_that_is_repeated_at_once_is_stored_once(
+    client: ClientSession,
+) -> None:
+    batch = {"notes": [{"text": "a"}, {"text": "b"}]}
+
+    async def store() -> list[int]:
+        async with client.post(
+            "notes/batch", json=batch, headers={"Idempotency-Key": "k"}
+        ) as response:
+            assert response.status == 201
+            ids: list[int] = (await response.json())["ids"]
+        return ids
+
+    answers = await asyncio.gather(*(store() for _ in range(8)))
+    assert all(ids == answers[0] for ids in answers)
+    assert await texts(client) == ["b", "a"]
+
+
+@pytest.mark.parametrize("other", [["tea"], ["milk", "tea"], ["milk"] * 2])
+async def test_a_key_belongs_to_its_notes(
+    client: ClientSession, other: list[str]
+) -> None:
+    key = {"Idempotency-Key": "k"}
+    assert await post(client, "notes", {"text": "milk"}, **key) == 201
+    batch = {"notes": [{"text": text} for text in other]}
+    async with client.post("notes/batch", json=batch, headers=key) as response:
+        assert response.status == 422
+        assert "other notes" in (await response.json())["error"]
+    assert await texts(client) == ["milk"]
+
+
+@pytest.mark.parametrize("key", ["", "x" * 201, "a b", "\xe9"])
+async def test_a_bad_key_is_refused(client: ClientSession, key: str) -> None:
+    body = {"text": "milk"}
+    async with client.post(
+        "notes", json=body, headers={"Idempotency-Key": key}
+    ) as response:
+        assert response.status == 400
+        assert "error" in await response.json()
+    longest = {"Idempotency-Key": "x" * 200}
+    assert await post(client, "notes", body, **longest) == 201
+
+
+async def test_a_key_is_given_once(client: ClientSession) -> None:
+    headers = [("Idempotency-Key", "a"), ("Idempotency-Key", "b")]
+    async with client.post(
+        "notes", json={"text": "milk"}, headers=headers
+    ) as response:
+        assert response.status == 400
+
+
+# A COMMIT whose answer is lost
+
+
+ANSWER = b"C\0\0\0\x0bCOMMIT\0"
+"""What PostgreSQL says when a transaction is stored."""
+
+
+class Wire(Network):
+    """A network that is cut at a COMMIT, so many times."""
+
+    cuts = 0
+    arrives = True
+    """Whether the COMMIT reaches the server, and only its answer is lost."""
+    stays_cut = False
+
+    async def _copy(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        lost = ANSWER if self.arrives else b"COMMIT\0"
+        while data := await reader.read(PIECE):
+            if self.cuts and lost in data:
+                self.cuts -= 1
+                if self.stays_cut:
+                    self.cut()
+                return
+            writer.write(data)
+
+
+@pytest.fixture
+async def wire(postgres_url: str) -> AsyncIterator[Wire]:
+    """A wire to the server of a new database."""
+    folder = URL(postgres_url).query["host"]
+    wire = Wire(Path(folder, ".s.PGSQL.5432"))
+    listener = await asyncio.start_server(wire.accept, "127.0.0.1", 0)
+    wire.port = listener.sockets[0].getsockname()[1]
+    yield wire
+    listener.close()
+    await wire.close()
+
+
+@pytest.fixture
+async def wired(
+    serve: Serve, wire: Wire, postgres_url: str
+) -> AsyncIterator[ClientSession]:
+    """A client of a worker at the other end of the wire."""
+    url = URL(postgres_url).with_host("127.0.0.1").with_port(wire.port)
+    app = database.create_app(postgres_url=str(url.with_query(None)))
+    server = await serve(app)
+    async with ClientSession(server.url) as client:
+        yield client
+    await server.stop()
+
+
+@pytest.mark.parametrize("arrives", [True, False], ids=["stored", "lost"])
+@pytest.mark.parametrize("cuts", [1, 2])
+async def test_a_commit_whose_answer_is_lost_is_confirmed_and_stored_once(
+    wired: ClientSession,
+    wire: Wire,
+    postgres_url: str,
+    caplog: pytest.LogCaptureFixture,
+    arrives: bool,
+    cuts: int,
+) -> None:
+    wire.arrives = arrives
+    wire.cuts = cuts
+    assert await add(wired) == 201
+    assert wire.cuts == 0
+    assert stored(postgres_url) == ["milk"]
+    assert "attempt 1 of a transaction: CommitUnknownError" in caplog.text
+
+
+@pytest.mark.parametrize("arrives", [True, False], ids=["stored", "lost"])
+async def test_a_commit_of_which_nobody_knows_is_a_504_and_may_be_repeated(
+    wired: ClientSession,
+    wire: Wire,
+    postgres_url: str,
+    caplog: pytest.LogCaptureFixture,
+    arrives: bool,
+) -> None:
+    key = {"Idempotency-Key": "k"}
+    body = {"text": "milk"}
+    wire.arrives = arrives
+    wire.cuts = 1
+    wire.stays_cut = True
+    async with wired.post("notes", json=body, headers=key) as response:
+        assert response.status == 504
+        assert "Retry-After" not in response.headers
+        assert "not known" in (await response.json())["error"]
+    assert "it is not known whether this is stored: " in caplog.text
+    assert stored(postgres_url) == ["milk"] * arrives
+    wire.mend()
+    async with asyncio.timeout(TIMEOUT):
+        while await post(wired, "notes", body, **key) != 201:
+            pass
+    assert stored(postgres_url) == ["milk"]
+
+
+async def test_a_transaction_that_is_tried_again_may_be_refused_for_good(
+    wired: ClientSession, wire: Wire, postgres_url: str
+) -> None:
+    key = {"Idempotency-Key": "k"}
+    assert await post(wired, "notes", {"text": "milk"}, **key) == 201
+    wire.cuts = 1
+    assert await post(wired, "notes", {"text": "tea"}, **key) == 422
+    assert stored(postgres_url) == ["milk"]
 
 
 # Clients that leave
 
 
 async def test_a_client_may_leave_at_any_moment(
-    path: Path, cancelling: Server
+    postgres_url: str, cancelling: Server
 ) -> None:
     async with (
         asyncio.timeout(TIMEOUT),
@@ -337,7 +635,7 @@ async def test_a_client_may_leave_at_any_moment(
             await leave(cancelling, "notes/batch", pair, when=moment)
             assert await add(client, f"{turns} stays") == 201
     await cancelling.stop()
-    rows = set(stored(path))
+    rows = set(stored(postgres_url))
     for turns in range(80):
         assert f"{turns} stays" in rows
         assert (f"{turns}" in rows) == (f"{turns}b" in rows)
@@ -350,21 +648,35 @@ async def pass_turns(turns: int) -> None:
 
 
 async def test_a_client_that_leaves_while_it_waits_keeps_nobody_waiting(
-    path: Path, cancelling: Server
+    postgres_url: str, cancelling: Server
 ) -> None:
     async with ClientSession(cancelling.url) as client:
-        async with locked(path), asyncio.TaskGroup() as tasks:
+        async with locked(postgres_url), asyncio.TaskGroup() as tasks:
             for number in range(5):
                 left = leave(cancelling, "notes", {"text": f"left {number}"})
                 tasks.create_task(left)
-        async with asyncio.timeout(TIMEOUT):
-            while await add(client) != 201:
-                pass
-        assert (await texts(client))[0] == "milk"
+        assert await add(client) == 201
+    await cancelling.stop()
+    states = "SELECT state FROM pg_stat_activity WHERE state ~ 'transaction'"
+    assert ask(postgres_url, states) == []
+
+
+@asynccontextmanager
+async def locked(
+    postgres_url: str, lock: LiteralString = "LOCK TABLE notes"
+) -> AsyncIterator[None]:
+    """Another session holds a lock."""
+    async with await psycopg.AsyncConnection.connect(postgres_url) as other:
+        await other.execute(lock)
+        yield
+        await other.rollback()
+
+
+WRITERS_ONLY: LiteralString = "LOCK TABLE notes IN EXCLUSIVE MODE"
 
 
 async def test_what_is_confirmed_is_stored_and_what_is_refused_is_not(
-    slow: Slow, path: Path, cancelling: Server
+    slow: Slow, postgres_url: str, cancelling: Server
 ) -> None:
     confirmed, refused, left = set[str](), set[str](), set[str]()
     slow.refuse = True
@@ -400,7 +712,7 @@ async def test_what_is_confirmed_is_stored_and_what_is_refused_is_not(
         for number in range(64):
             tasks.create_task(write(client, str(number)))
     await cancelling.stop()
-    rows = stored(path)
+    rows = stored(postgres_url)
     assert len(set(rows)) == len(rows)
     assert confirmed <= set(rows)
     assert not refused & set(rows)
@@ -414,12 +726,13 @@ async def test_what_is_confirmed_is_stored_and_what_is_refused_is_not(
 # Faults
 
 
-@pytest.mark.parametrize("begin", ["BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"])
-async def test_reads_go_on_while_another_process_writes(
-    client: ClientSession, path: Path, begin: str
+async def test_reads_go_on_while_another_session_writes(
+    client: ClientSession,
+    postgres_url: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     assert await add(client, "before") == 201
-    async with locked(path, begin), asyncio.TaskGroup() as tasks:
+    async with locked(postgres_url, WRITERS_ONLY), asyncio.TaskGroup() as tasks:
         waiting = tasks.create_task(
             client.post("notes", json={"text": "refused"})
         )
@@ -429,128 +742,89 @@ async def test_reads_go_on_while_another_process_writes(
         async with asyncio.timeout(3), await waiting as response:
             assert response.status == 503
             assert response.headers["Retry-After"] == "1"
-            assert "error" in await response.json()
+            assert "busy" in (await response.json())["error"]
+    assert "the database is busy: LockNotAvailable" in caplog.text
     assert await add(client, "after") == 201
     assert await texts(client) == ["after", "before"]
 
 
 async def test_no_writer_waits_for_all_the_others(
-    client: ClientSession, path: Path
+    client: ClientSession, postgres_url: str
 ) -> None:
-    async with locked(path), asyncio.timeout(3):
+    async with locked(postgres_url), asyncio.timeout(4):
         statuses = await asyncio.gather(*(add(client) for _ in range(64)))
     assert statuses == [503] * 64
     assert await texts(client) == []
 
 
-async def test_a_full_database_refuses_writes_and_is_still_read(
-    client: ClientSession, application: web.Application
+async def test_a_statement_that_takes_too_long_is_ended(
+    application: web.Application, serve: Serve
 ) -> None:
-    await limit_pages(application, 8)
-    confirmed: list[str] = []
-    while await add(client, text := f"{len(confirmed)}".ljust(1000)) == 201:
-        confirmed.append(text)
-    batch = {"notes": [{"text": "half"}, {"text": "x" * 1000}] * 50}
-    async with client.post("notes/batch", json=batch) as response:
-        assert response.status == 503
-        assert response.headers["Retry-After"] == "1"
-    assert await texts(client) == confirmed[::-1]
-    await limit_pages(application, 1000)
-    assert await add(client, "after") == 201
-    assert await texts(client) == ["after", *confirmed[::-1]]
+    async def sleep(request: web.Request) -> web.Response:
+        return web.json_response(
+            await database.fetch(request.app, "SELECT pg_sleep(60)")
+        )
+
+    application.router.add_get("/sleep", sleep)
+    server = await serve(application)
+    async with asyncio.timeout(4), ClientSession(server.url) as client:
+        async with client.get("sleep") as response:
+            assert response.status == 503
+            assert "too slow" in (await response.json())["error"]
+        assert await add(client) == 201
 
 
-async def limit_pages(app: web.Application, pages: int) -> None:
-    writer = app[database.DATABASE].opened.writer
-    await writer.execute_fetchall(f"PRAGMA max_page_count = {pages}")
+OUTAGES: dict[LiteralString, str] = {
+    "08006": "away",
+    "25006": "read-only",
+    "40001": "busy",
+    "53100": "disk",
+    "55P03": "busy",
+    "57P01": "away",
+    "58030": "disk",
+}
 
 
-async def test_a_disk_that_takes_no_more_refuses_writes_and_is_still_read(
-    client: ClientSession, path: Path
+@pytest.mark.parametrize("code", OUTAGES)
+async def test_an_outage_is_a_503_that_is_logged_with_its_cause(
+    application: web.Application,
+    serve: Serve,
+    caplog: pytest.LogCaptureFixture,
+    code: LiteralString,
 ) -> None:
-    assert await add(client, "before") == 201
-    log = path.with_name(f"{path.name}-wal")
-    with file_size_limit(log.stat().st_size + 100):
-        assert await add(client, "refused") == 503
-        assert await add(client, "refused") == 503
-        assert await texts(client) == ["before"]
-    assert await add(client, "after") == 201
-    assert await texts(client) == ["after", "before"]
+    async def handle(request: web.Request) -> web.Response:
+        async def work(connection: database.Connection) -> None:
+            await insert(connection, "half")
+            await connection.execute(raising(code))
 
+        await database.in_transaction(request.app, work)
+        raise AssertionError("it was stored")
 
-@contextmanager
-def file_size_limit(size: int) -> Iterator[None]:
-    """Let the system refuse to make any file larger than `size` bytes."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-async def test_a_broken_file_is_reported(
-    serve: Serve, application: web.Application, path: Path
-) -> None:
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute(database.SCHEMA)
-        [page_size] = connection.execute("PRAGMA page_size").fetchone()
-    with path.open("r+b") as file:
-        file.seek(page_size)
-        file.write(b"\xff" * page_size)
+    application.router.add_post("/fail", handle)
     server = await serve(application)
     async with ClientSession(server.url) as client:
-        async with client.get("notes") as response:
+        async with client.post("fail") as response:
             assert response.status == 503
-            assert "error" in await response.json()
-        assert await add(client) == 503
+            assert response.headers["Retry-After"] == "1"
+            reason = (await response.json())["error"]
+        assert OUTAGES[code] in reason
+        assert f"{reason}: " in caplog.text
+        assert await texts(client) == []
 
 
-# Start and end
-
-
-async def test_a_database_that_is_locked_at_the_start_is_opened_later(
-    serve: Serve, path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("code", ["22012", "23505", "42P01", "XX000"])
+async def test_a_mistake_of_the_program_is_a_500(
+    application: web.Application, serve: Serve, code: LiteralString
 ) -> None:
-    async with locked(path, "BEGIN EXCLUSIVE"):
-        server = await serve(database.create_app(database=path))
-        async with ClientSession(server.url) as client:
-            for target in ("answer", "notes"):
-                async with client.get(target) as response:
-                    assert response.status == 503
-                    assert response.headers["Retry-After"] == "1"
-                    assert "not open yet" in await response.text()
-            assert await add(client) == 503
-    async with asyncio.timeout(TIMEOUT), ClientSession(server.url) as client:
-        while await add(client) != 201:
-            pass
-        assert await texts(client) == ["milk"]
-    assert caplog.text.count(f"cannot open {path}: ") == 1
-    assert f"opened {path} after all" in caplog.text
+    async def handle(request: web.Request) -> web.Response:
+        rows = await database.fetch(request.app, raising(code))
+        return web.json_response(rows)
 
-
-async def test_a_folder_that_is_missing_at_the_start_may_come_later(
-    serve: Serve, tmp_path: Path
-) -> None:
-    folder = tmp_path / "later"
-    server = await serve(database.create_app(database=folder / "notes.db"))
-    async with asyncio.timeout(TIMEOUT), ClientSession(server.url) as client:
-        assert await add(client) == 503
-        folder.mkdir()
-        while await add(client) != 201:
-            pass
-
-
-async def test_a_mistake_keeps_it_from_starting_and_is_logged(
-    path: Path,
-    serve: Serve,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    monkeypatch.setattr(database, "SCHEMA", "CREATE TABEL notes (id)")
-    with pytest.raises(sqlite3.OperationalError, match="TABEL"):
-        await serve(database.create_app(database=path))
-    assert f"a mistake keeps {path} closed" in caplog.text
+    application.router.add_post("/fail", handle)
+    server = await serve(application)
+    async with ClientSession(server.url) as client:
+        assert await post(client, "fail") == 500
+        assert await add(client) == 201
 
 
 async def test_a_timeout_that_is_not_of_the_database_is_not_called_busy(
@@ -560,30 +834,162 @@ async def test_a_timeout_that_is_not_of_the_database_is_not_called_busy(
         assert response.status == 504
 
 
-async def test_an_end_before_it_could_be_opened_leaves_no_thread(
-    serve: Serve, path: Path
+async def test_connections_that_the_server_has_ended_are_replaced(
+    client: ClientSession, postgres_url: str
 ) -> None:
-    before = set(threading.enumerate())
-    async with locked(path, "BEGIN EXCLUSIVE"), asyncio.timeout(TIMEOUT):
-        server = await serve(database.create_app(database=path))
-        await server.stop()
-    for thread in set(threading.enumerate()) - before:
-        thread.join(TIMEOUT)
-        assert not thread.is_alive()
+    await asyncio.gather(*(add(client) for _ in range(8)))
+    ended = ask(
+        postgres_url,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE application_name = 'notes' AND datname = current_database()",
+    )
+    assert len(ended) > 1
+    assert await asyncio.gather(*(add(client) for _ in range(8))) == [201] * 8
 
 
-async def test_a_commit_waits_for_the_disk(
-    client: ClientSession, application: web.Application
+# The server is away
+
+
+@pytest.fixture
+async def shaky(
+    serve: Serve, killable_postgres: KillablePostgres
+) -> AsyncIterator[ClientSession]:
+    """A client of a worker whose server a test can end."""
+    app = database.create_app(postgres_url=killable_postgres.url)
+    server = await serve(app)
+    async with ClientSession(server.url) as client:
+        yield client
+
+
+async def refused(client: ClientSession, within: float = 3.0) -> str:
+    """Check that a write and a read are a 503 soon, and return the reason."""
+    async with asyncio.timeout(2 * within):
+        async with client.get("notes") as response:
+            assert response.status == 503
+        async with client.post("notes", json={"text": "refused"}) as response:
+            assert response.status == 503
+            assert response.headers["Retry-After"] == "1"
+            reason: str = (await response.json())["error"]
+    return reason
+
+
+async def recovered(client: ClientSession) -> None:
+    async with asyncio.timeout(TIMEOUT):
+        while await add(client, "after") != 201:
+            pass
+
+
+async def test_a_server_that_is_away_at_the_start_may_come_later(
+    serve: Serve,
+    killable_postgres: KillablePostgres,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    writer = application[database.DATABASE].opened.writer
-    # 2 is FULL. No test can cut the power, and a kill loses nothing less safe.
-    [[level]] = await writer.execute_fetchall("PRAGMA synchronous")
-    assert level == 2
-    assert await add(client) == 201
+    killable_postgres.stop()
+    app = database.create_app(postgres_url=killable_postgres.url)
+    server = await serve(app)
+    async with ClientSession(server.url) as client:
+        assert "make cluster" in await refused(client)
+        await asyncio.to_thread(killable_postgres.start)
+        await recovered(client)
+        assert await texts(client) == ["after"]
+    assert caplog.text.count("the database is not open yet: ") == 1
+    assert "the database is open after all" in caplog.text
 
 
-async def test_what_is_confirmed_survives_a_kill(tmp_path: Path) -> None:
-    path = tmp_path / "notes.db"
+@pytest.mark.parametrize("how", ["stop", "kill"])
+async def test_a_server_that_ends_is_a_503_until_it_is_back(
+    shaky: ClientSession, killable_postgres: KillablePostgres, how: str
+) -> None:
+    assert await add(shaky, "before") == 201
+    await asyncio.to_thread(getattr(killable_postgres, how))
+    assert "make cluster" in await refused(shaky)
+    await asyncio.to_thread(killable_postgres.start)
+    await recovered(shaky)
+    assert await texts(shaky) == ["after", "before"]
+
+
+async def test_a_frozen_server_keeps_nobody_waiting(
+    shaky: ClientSession, killable_postgres: KillablePostgres
+) -> None:
+    assert await add(shaky, "before") == 201
+    killable_postgres.freeze()
+    await refused(shaky, within=4.0)
+    killable_postgres.thaw()
+    await recovered(shaky)
+    assert await texts(shaky) == ["after", "before"]
+
+
+async def test_a_server_that_freezes_in_a_transaction_stores_nothing_refused(
+    serve: Serve, killable_postgres: KillablePostgres
+) -> None:
+    app = database.create_app(postgres_url=killable_postgres.url)
+    slow = Slow(app, database)
+    server = await serve(app)
+    async with (
+        ClientSession(server.url) as client,
+        asyncio.timeout(2 * TIMEOUT),
+        asyncio.TaskGroup() as tasks,
+    ):
+        confirmed = tasks.create_task(post(client, "slow"))
+        await slow.entered.wait()
+        killable_postgres.freeze()
+        slow.go_on.set()
+        # Its COMMIT waits in the kernel: the server runs it when it thaws.
+        assert await confirmed == 504
+        killable_postgres.thaw()
+        await recovered(client)
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+async def test_a_restart_under_load_loses_nothing_and_stores_nothing_refused(
+    serve: Serve, killable_postgres: KillablePostgres, how: str
+) -> None:
+    url = killable_postgres.url
+    servers = [
+        await serve(database.create_app(postgres_url=url)) for _ in range(2)
+    ]
+    confirmed, unconfirmed, unknown = set[str](), set[str](), set[str]()
+    is_over = asyncio.Event()
+
+    async def write(client: ClientSession, name: str) -> None:
+        for turn in count():
+            if is_over.is_set():
+                return
+            text = f"{name}.{turn}"
+            status = await add(client, text)
+            kinds = {201: confirmed, 503: unconfirmed, 504: unknown}
+            kinds[status].add(text)
+            if status != 201:
+                await asyncio.sleep(0.05)
+
+    async with (
+        ClientSession(servers[0].url) as one,
+        ClientSession(servers[1].url) as other,
+        asyncio.timeout(6 * TIMEOUT),
+        asyncio.TaskGroup() as tasks,
+    ):
+        for number in range(8):
+            tasks.create_task(write(one, f"{number}a"))
+            tasks.create_task(write(other, f"{number}b"))
+        for _ in range(3):
+            enough = len(confirmed) + 100
+            while len(confirmed) < enough:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            await asyncio.to_thread(getattr(killable_postgres, how))
+            await asyncio.to_thread(killable_postgres.start)
+        await recovered(one)
+        await recovered(other)
+        is_over.set()
+    rows = stored(url)
+    assert len(rows) - rows.count("after") == len(set(rows) - {"after"})
+    assert confirmed <= set(rows)
+    assert not unconfirmed & set(rows)
+    assert set(rows) - {"after"} <= confirmed | unknown
+
+
+async def test_what_is_confirmed_survives_the_kill_of_a_worker(
+    tmp_path: Path, postgres_url: str
+) -> None:
     confirmed = list[str]()
 
     async def write(client: ClientSession, name: str, enough: int) -> None:
@@ -600,11 +1006,144 @@ async def test_what_is_confirmed_survives_a_kill(tmp_path: Path) -> None:
     for life in range(3):
         enough = len(confirmed) + 50
         async with (
-            forked(SCRIPT, cwd=tmp_path, DATABASE=str(path)) as process,
+            forked(SCRIPT, cwd=tmp_path, POSTGRES_URL=postgres_url) as process,
             ClientSession(f"http://127.0.0.1:{process.port}/") as client,
             asyncio.timeout(TIMEOUT),
             asyncio.TaskGroup() as tasks,
         ):
             for number in range(8):
                 tasks.create_task(write(client, f"{life}.{number}", enough))
-    assert set(confirmed) <= set(stored(path))
+            tasks.create_task(process.process.wait())
+    rows = stored(postgres_url)
+    assert set(confirmed) <= set(rows)
+    assert len(rows) == len(set(rows))
+
+
+# The schema
+
+
+async def test_workers_that_start_at_once_migrate_once(
+    serve: Serve, postgres_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    apps = [database.create_app(postgres_url=postgres_url) for _ in range(8)]
+    servers = await asyncio.gather(*map(serve, apps))
+    for server in servers:
+        async with ClientSession(server.url) as client:
+            assert await add(client) == 201
+    for number in range(1, len(database.MIGRATIONS) + 1):
+        assert caplog.text.count(f"migration {number} is done") == 1
+    assert "not open yet" not in caplog.text
+
+
+async def test_a_newer_version_keeps_what_is_stored(
+    serve: Serve, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    migrations = database.MIGRATIONS
+    with monkeypatch.context() as older:
+        older.setattr(database, "MIGRATIONS", migrations[:1])
+        await serve(database.create_app(postgres_url=postgres_url))
+        with psycopg.connect(postgres_url) as connection:
+            connection.execute("INSERT INTO notes (text) VALUES ('old')")
+    server = await serve(database.create_app(postgres_url=postgres_url))
+    async with ClientSession(server.url) as client:
+        assert await add(client, "new") == 201
+        assert await texts(client) == ["new", "old"]
+    at = ask(postgres_url, "SELECT at FROM notes_schema")
+    assert len(at) == len(migrations)
+
+
+async def test_a_mistake_in_a_migration_ends_the_start_and_changes_nothing(
+    serve: Serve,
+    postgres_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    wrong = (*database.MIGRATIONS, "CREATE TABEL notes (id int)")
+    monkeypatch.setattr(database, "MIGRATIONS", wrong)
+    with pytest.raises(psycopg.errors.SyntaxError, match="TABEL"):
+        await serve(database.create_app(postgres_url=postgres_url))
+    assert "a mistake keeps the database closed" in caplog.text
+    query: LiteralString = "SELECT to_regclass('notes')"
+    assert ask(postgres_url, query) == [(None,)]
+
+
+async def test_a_worker_waits_for_the_one_that_migrates(
+    serve: Serve, postgres_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    lock: LiteralString = "SELECT pg_advisory_xact_lock(20261126)"
+    async with locked(postgres_url, lock):
+        server = await serve(database.create_app(postgres_url=postgres_url))
+        async with ClientSession(server.url) as client:
+            await refused(client)
+    async with ClientSession(server.url) as client:
+        await recovered(client)
+
+
+# Start and end
+
+
+async def test_a_url_that_is_none_fails_the_start_in_a_line(
+    tmp_path: Path,
+) -> None:
+    code, errors = await run_to_its_end(
+        str(SCRIPT), POSTGRES_URL="postgresql://localhost/x?no=option"
+    )
+    assert code == 1
+    assert errors.startswith("cannot start: ")
+    assert errors.strip().count("\n") == 0
+
+
+async def test_the_server_knows_who_is_connected_and_what_is_bounded(
+    client: ClientSession, application: web.Application
+) -> None:
+    for name, value in {
+        "application_name": "notes",
+        "lock_timeout": "1500ms",
+        "statement_timeout": "2s",
+        "idle_in_transaction_session_timeout": "10s",
+    }.items():
+        query: LiteralString = "SELECT current_setting(%s) AS value"
+        assert await database.fetch(application, query, name) == [
+            {"value": value}
+        ]
+
+
+async def test_the_connections_are_closed_at_the_end(
+    serve: Serve, application: web.Application, postgres_url: str
+) -> None:
+    query: LiteralString = (
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE application_name = 'notes' AND datname = current_database()"
+    )
+    server = await serve(application)
+    async with ClientSession(server.url) as client:
+        await asyncio.gather(*(add(client) for _ in range(8)))
+        [(opened,)] = ask(postgres_url, query)
+    assert 1 <= opened <= database.MAX_CONNECTIONS
+    await server.stop()
+    async with asyncio.timeout(TIMEOUT):
+        while ask(postgres_url, query) != [(0,)]:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_a_write_that_shutdown_cancels_is_rolled_back(
+    slow: Slow, serve: Serve, application: web.Application, postgres_url: str
+) -> None:
+    server = await serve(application, shutdown_timeout=0.1)
+    async with asyncio.timeout(TIMEOUT), ClientSession(server.url) as client:
+        waiting = asyncio.create_task(client.post("slow"))
+        await slow.entered.wait()
+        await server.stop()
+        with pytest.raises(ClientConnectionError):
+            await waiting
+    assert stored(postgres_url) == []
+
+
+async def test_an_end_while_the_server_is_frozen_takes_no_longer(
+    shaky: ClientSession, serve: Serve, killable_postgres: KillablePostgres
+) -> None:
+    killable_postgres.freeze()
+    app = database.create_app(postgres_url=killable_postgres.url)
+    async with asyncio.timeout(TIMEOUT):
+        server = await serve(app)
+        await server.stop()
