@@ -57,8 +57,10 @@ class Fork:
     returncode: int | None = None
 
     def send_signal(self, number: int) -> None:
+        # It may have ended, and nobody has waited for it.
         if self.returncode is None:
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
