@@ -691,6 +691,30 @@ async def test_who_writes_without_reading_is_cut_off(
         task.cancel()
 
 
+async def test_who_pings_without_reading_is_cut_off_by_the_next_event(
+    cancelling: Server,
+    visitor: ClientSession,
+    channel: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    peer = await connect_peer(cancelling, channel)
+    await until_sockets(visitor, 1)
+
+    async def flood() -> None:
+        with suppress(ConnectionError):
+            while True:
+                peer.send(9, b"x" * 125)
+                await peer.writer.drain()
+
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(flood())
+        async with asyncio.timeout(TIMEOUT):
+            while (await stats(visitor))["sockets"]:
+                await publish(visitor, channel, "x" * 2**14)
+        task.cancel()
+    assert "Traceback" not in caplog.text
+
+
 async def test_a_connection_with_unread_events_is_aborted_at_the_end(
     cancelling: Server, visitor: ClientSession, channel: str
 ) -> None:

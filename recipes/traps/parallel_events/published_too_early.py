@@ -93,7 +93,7 @@ async def listen(request: web.Request) -> web.WebSocketResponse:
             if message.type is WSMsgType.TEXT:
                 await send(socket, type="echo", data=message.data)
     except ConnectionError:
-        pass  # the client has left, and aiohttp was to answer its ping
+        pass  # aiohttp answered a ping, but the client had left
     finally:
         request.app[SOCKETS].discard(socket)
         # Or a client that does not read keeps its connection.
@@ -107,14 +107,16 @@ async def listen(request: web.Request) -> web.WebSocketResponse:
 async def open_socket(request: web.Request) -> Socket:
     channel = request.query.get("channel", "news")
     ws = web.WebSocketResponse(heartbeat=20)
-    # None if the client has left. Then prepare() raises ConnectionError.
+    # None if the client has left. Then prepare() raises an error.
     transport = cast(asyncio.Transport, request.transport)
     try:
         await asyncio.wait_for(request.app[READY].wait(), WAIT)
         await ws.prepare(request)
     except TimeoutError:
         raise json_error(web.HTTPServiceUnavailable, "Redis is away") from None
-    except (ConnectionError, ValueError, web.HTTPBadRequest):
+    except (AssertionError, ConnectionError, ValueError, web.HTTPBadRequest):
+        # The client has left: AssertionError before aiohttp 3.14. A header is
+        # not ASCII: ValueError in aiohttp 3.14.5.
         raise json_error(web.HTTPBadRequest, "no WebSocket handshake") from None
     return Socket(channel, ws, transport)
 

@@ -81,12 +81,13 @@ async def echo(request: web.Request) -> web.WebSocketResponse:
 async def open_socket(request: web.Request) -> Socket:
     user = authenticate(request, request.query.get("ticket"))
     ws = web.WebSocketResponse(heartbeat=30)
-    # None if the client has left. Then prepare() raises ConnectionError.
+    # None if the client has left. Then prepare() raises an error.
     transport = cast(asyncio.Transport, request.transport)
     try:
         await ws.prepare(request)
-    except (ConnectionError, ValueError, web.HTTPBadRequest):
-        # ValueError: in aiohttp 3.14.5, for a header that is not ASCII.
+    except (AssertionError, ConnectionError, ValueError, web.HTTPBadRequest):
+        # The client has left: AssertionError before aiohttp 3.14. A header is
+        # not ASCII: ValueError in aiohttp 3.14.5.
         raise json_error(web.HTTPBadRequest, "no WebSocket handshake") from None
     return Socket(user, ws, transport)
 
