@@ -132,6 +132,7 @@ async def test_work_in_order_does_not_begin_before_the_answer_is_sent(
         assert await settled(client) == 1
 
 
+@pytest.mark.full("the same at length", server="mounted")
 async def test_a_follow_up_does_not_queue_behind_a_hundred_others(
     client: ClientSession,
 ) -> None:

@@ -266,6 +266,7 @@ async def test_an_upstream_that_fails_is_a_502_and_logged(
     assert (await get(client, "fetch"))["upstream"] == "nobody"
 
 
+@pytest.mark.full("the same at length", server="mounted")
 async def test_an_upstream_that_is_slow_is_a_504_and_logged(
     impatient: None, client: ClientSession, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -390,6 +390,7 @@ async def test_an_error_that_ended_the_transaction_is_no_success(
 
 
 @pytest.mark.answer_only(OF_A_FILE)
+@pytest.mark.full("the same at length", server="mounted")
 async def test_a_busy_database_is_a_503_and_still_read(
     client: ClientSession, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -410,6 +411,7 @@ async def test_a_busy_database_is_a_503_and_still_read(
 
 
 @pytest.mark.answer_only(OF_A_FILE)
+@pytest.mark.full("the same at length", server="mounted")
 async def test_a_request_waits_for_its_turn_with_a_limit(
     slow: Slow, client: ClientSession, caplog: pytest.LogCaptureFixture
 ) -> None:

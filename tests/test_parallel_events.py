@@ -473,6 +473,7 @@ async def test_publishing_is_refused_while_the_reader_alone_is_away(
         assert await hear(ws) == {"type": "event", "data": "a"}
 
 
+@pytest.mark.full("the same at length", server="mounted")
 async def test_a_mistake_in_the_program_leaves_a_traceback_and_no_deaf_socket(
     client: ClientSession,
     recipe: Tier,

@@ -188,6 +188,7 @@ async def test_a_busy_database_is_a_503_and_logged(
     assert await visit(client) == 1
 
 
+@pytest.mark.full("the same at length", server="mounted")
 async def test_many_visits_under_a_foreign_lock_are_answered_at_once(
     client: ClientSession, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -72,6 +72,7 @@ async def test_no_answered_ping_is_lost_to_a_lock(
     assert "pings after all" in caplog.text
 
 
+@pytest.mark.full("the same at length", server="mounted")
 async def test_a_lock_that_comes_and_goes_loses_and_repeats_no_ping(
     client: ClientSession, database: Path
 ) -> None:
@@ -112,6 +113,7 @@ async def test_pings_that_come_while_a_batch_is_stored_are_kept(
     assert await settled(client, least=6) == 6
 
 
+@pytest.mark.full("the same at length", server="mounted")
 async def test_many_pings_are_stored_in_few_statements(
     monkeypatch: pytest.MonkeyPatch,
     client: ClientSession,
@@ -245,6 +247,7 @@ async def test_a_mistake_in_the_program_fails_the_start(
 # Limits and refusals
 
 
+@pytest.mark.full("the same at length", server="mounted")
 async def test_a_ping_beyond_the_limit_is_refused_and_logged(
     client: ClientSession,
     monkeypatch: pytest.MonkeyPatch,
@@ -334,6 +337,7 @@ async def test_shutdown_waits_for_a_short_lock(
     assert stored(database) == 1
 
 
+@pytest.mark.full("the same at length", server="mounted")
 async def test_shutdown_is_bounded_and_says_how_many_pings_a_lock_has_cost(
     server: Server,
     client: ClientSession,

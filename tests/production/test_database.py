@@ -748,6 +748,7 @@ async def test_reads_go_on_while_another_session_writes(
     assert await texts(client) == ["after", "before"]
 
 
+@pytest.mark.full("the same at length", server="mounted")
 async def test_no_writer_waits_for_all_the_others(
     client: ClientSession, postgres_url: str
 ) -> None:

@@ -254,6 +254,7 @@ async def test_a_silent_websocket_does_not_hold_up_the_shutdown(
 # The session
 
 
+@pytest.mark.full("the same at length", server="mounted")
 async def test_a_cookie_with_any_non_ascii_byte_is_nobody(
     server: Server,
 ) -> None:

@@ -280,6 +280,7 @@ async def test_a_login_that_redis_has_no_room_for_ends_no_session(
 
 
 @pytest.mark.slow("a thousand logins")
+@pytest.mark.full("the same at length", server="mounted")
 async def test_a_thousand_logins_leave_nothing(
     client: ClientSession, application: web.Application, redis_url: str
 ) -> None:
