@@ -7,14 +7,17 @@ PYTEST := $(BIN)/pytest -n auto --dist worksteal
 # The tests start hundreds of processes: each would compile what it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run test quick check check-full mutations verdicts bench readme pictures clean
+.PHONY: help run cluster test quick check check-full check-cluster mutations verdicts bench readme pictures clean
 .PHONY: same-python
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
 
 run: .venv/run  ## serve all recipes; ARGS=--help lists the options
 	$(BIN)/python app.py $(ARGS)
+
+cluster: .venv/engines  ## serve them by nginx, gunicorn, Valkey, PostgreSQL
+	$(BIN)/python -m cookbook.cluster $(ARGS)
 
 test: .venv/test  ## prove them; ARGS=tests/test_database.py runs a part
 	$(PYTEST) $(or $(ARGS),--cov)
@@ -31,6 +34,9 @@ check: .venv/test .venv/bench  ## what has to pass: lint, types, tests, coverage
 
 check-full: .venv/test  ## what repeats the proof elsewhere, and takes long
 	$(PYTEST) -m full $(ARGS)
+
+check-cluster: .venv/test  ## the part of check-full that asks a cluster
+	$(PYTEST) -m full tests/test_cluster.py $(ARGS)
 
 mutations: .venv/test  ## break the recipes: the tests have to find it
 	$(BIN)/python -m tests.mutations
@@ -73,6 +79,10 @@ endif
 
 .venv/bench: .venv/run
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	@touch $@
+
+.venv/engines: .venv/run
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[engines]'
 	@touch $@
 
 .venv/test: .venv/run

@@ -11,11 +11,12 @@ from aiohttp import web
 from cryptography.fernet import Fernet
 
 from cookbook.connection import Runner
-from cookbook.guard import protect
+from cookbook.guard import LOOPBACK, protect
+from cookbook.health import add_health
 from cookbook.mount import mount
 from cookbook.pages import add_pages
 from cookbook.recipe import Options, Recipe, Settings
-from cookbook.server import SHUTDOWN_TIMEOUT, command
+from cookbook.server import DRAIN_TIMEOUT, SHUTDOWN_TIMEOUT, command
 
 try:
     import recipes.production.after_response
@@ -114,6 +115,7 @@ def create_app(
     session_key: str | None = None,
     allow_hosts: Iterable[str] = (),
     trust_proxy: bool = False,
+    proxies: Iterable[str] = LOOPBACK,
 ) -> web.Application:
     """Mount all recipes.
 
@@ -131,16 +133,22 @@ def create_app(
         session_key=key,
     )
     app = web.Application()
-    protect(app, allow_hosts, trust_proxy=trust_proxy)
+    protect(app, allow_hosts, trust_proxy=trust_proxy, proxies=proxies)
     for recipe in COOKBOOK + PRODUCTION:
         build = partial(recipe.create_app, settings)
         mount(app, recipe.prefix, build, page=recipe.page)
+    add_health(
+        app, redis_url=settings.redis_url, postgres_url=settings.postgres_url
+    )
     add_pages(app, COOKBOOK)
     return app
 
 
 def for_gunicorn(
-    *, allow_hosts: Iterable[str] = (), trust_proxy: bool = False
+    *,
+    allow_hosts: Iterable[str] = (),
+    trust_proxy: bool = False,
+    proxies: Iterable[str] = LOOPBACK,
 ) -> Callable[[], Awaitable[Runner]]:
     """Return what aiohttp's worker for gunicorn awaits.
 
@@ -149,8 +157,13 @@ def for_gunicorn(
 
     async def create_runner() -> Runner:
         return Runner(
-            create_app(allow_hosts=allow_hosts, trust_proxy=trust_proxy),
+            create_app(
+                allow_hosts=allow_hosts,
+                trust_proxy=trust_proxy,
+                proxies=proxies,
+            ),
             shutdown_timeout=SHUTDOWN_TIMEOUT,
+            drain_timeout=DRAIN_TIMEOUT,
             access_log=logging.getLogger("gunicorn.access"),
         )
 

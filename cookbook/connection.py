@@ -16,7 +16,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.log import access_logger
 
 from cookbook import internals
-from cookbook.guard import HEADERS, SERVER, AccessLogger, explain
+from cookbook.guard import ENDING, HEADERS, SERVER, AccessLogger, explain
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +39,9 @@ LINGERING_TIME = 1.0
 The answer is sent by then. A peer that is still sending may miss it when the
 connection ends at once. aiohttp takes ten seconds.
 """
+
+DRAIN_INTERVAL = 0.05
+"""Seconds between two looks at whether all clients have left."""
 
 DROP_UNSENT = struct.pack("ii", 1, 0)
 """The value of SO_LINGER: on, for no second."""
@@ -63,6 +66,10 @@ class Runner(internals.Runner):
 
     A request that cannot be parsed reaches no application, so no middleware
     and no signal sees the answer: it is the connection's own.
+
+    At the end, it accepts no more, and gives clients `drain_timeout` seconds to
+    end the connections that they keep: a request that is on its way when the
+    server closes is lost. Each answer meanwhile says that it is the last.
     """
 
     def __init__(
@@ -74,6 +81,7 @@ class Runner(internals.Runner):
         silence_timeout: float = SILENCE_TIMEOUT,
         body_timeout: float = BODY_TIMEOUT,
         unread_timeout: float = UNREAD_TIMEOUT,
+        drain_timeout: float = 0.0,
         access_log: logging.Logger = access_logger,
     ) -> None:
         connect = partial(
@@ -90,6 +98,7 @@ class Runner(internals.Runner):
         super().__init__(
             app, connect=connect, shutdown_timeout=shutdown_timeout
         )
+        self._drain_timeout = drain_timeout
 
     async def setup(self) -> None:
         """Start the application.
@@ -99,6 +108,22 @@ class Runner(internals.Runner):
         """
         internals.disable_sendfile()
         await super().setup()
+
+    async def cleanup(self) -> None:
+        """Drain, and end what is left."""
+        for site in self.sites:
+            await site.stop()
+        if ENDING in self.app:
+            self.app[ENDING].set()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._drain_timeout
+        server = self.server
+        # Nothing tells of the end of a connection.
+        while (  # noqa: ASYNC110
+            server and server.connections and loop.time() < deadline
+        ):
+            await asyncio.sleep(DRAIN_INTERVAL)
+        await super().cleanup()
 
 
 class _Stopwatch:

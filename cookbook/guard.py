@@ -5,10 +5,12 @@ sites send. It adds headers, and writes an access log in which nobody can forge
 a line. It changes no recipe's answer to a good request.
 """
 
+import asyncio
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, partial
+from ipaddress import ip_address, ip_network
 
 from aiohttp import hdrs, web
 from aiohttp.abc import AbstractAccessLogger
@@ -23,6 +25,12 @@ from cookbook.internals import (
 UNAVAILABLE = web.AppKey("UNAVAILABLE", dict[web.Application, str])
 """Mounted applications that could not be built or started, and why."""
 
+ADDRESS = web.RequestKey("ADDRESS", str)
+"""Of the client, where a proxy that is trusted has told it."""
+
+ENDING = web.AppKey("ENDING", asyncio.Event)
+"""Set once the process ends: each answer is then the last of its connection."""
+
 OBSERVERS = web.AppKey("OBSERVERS", list[Middleware])
 """Middlewares around every handler, for as long as they are in this list."""
 
@@ -35,6 +43,9 @@ HEADERS = {
 }
 SERVER = "aiohttp-cookbook"
 """The name in the header `Server`: aiohttp's own shows two versions."""
+
+LOOPBACK = ("127.0.0.0/8", "::1/128")
+"""The networks of this machine alone."""
 
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
 REFUSED_METHODS = frozenset({hdrs.METH_CONNECT, hdrs.METH_TRACE})
@@ -55,18 +66,47 @@ FROM_OUR_PAGES = frozenset({"same-origin", "none"})
 class Sites:
     """Knows which requests come from this server's own pages.
 
-    `names` are those that the server goes by, in lower case. With
-    `trust_proxy`, a proxy's `X-Forwarded-Proto` tells the scheme.
+    `names` are those that the server goes by, in lower case. A proxy connects
+    from one of the networks `proxies`, and its `X-Forwarded-Proto` is believed.
     """
 
-    def __init__(self, names: frozenset[str], *, trust_proxy: bool) -> None:
+    def __init__(
+        self, names: frozenset[str], *, proxies: Iterable[str] = ()
+    ) -> None:
         self._names = names
-        self._trust_proxy = trust_proxy
+        self._proxies = [ip_network(each) for each in proxies]
         self.is_ours = lru_cache(maxsize=256)(self._is_ours)
+        self.is_proxy = lru_cache(maxsize=256)(self._is_proxy)
 
     def _is_ours(self, authority: str) -> bool:
         """Tell whether this server goes by the name in `name[:port]`."""
         return _split(authority)[0] in self._names
+
+    def _is_proxy(self, address: str | None) -> bool:
+        """Tell whether what connects from an address is one of our proxies."""
+        try:
+            return any(
+                ip_address(address or "") in each for each in self._proxies
+            )
+        except ValueError:
+            # A Unix socket has none.
+            return False
+
+    def note_address(self, request: web.Request) -> None:
+        """Keep the address of the client, where one of our proxies tells it.
+
+        The last one is what the proxy has seen. Those before it are what the
+        client has claimed.
+        """
+        if not self._proxies or not self.is_proxy(request.remote):
+            return
+        told = _values_of(request, hdrs.X_FORWARDED_FOR)
+        address = told[-1].rpartition(",")[2].strip() if told else ""
+        try:
+            request[ADDRESS] = str(ip_address(address))
+        except ValueError:
+            # It is left out, or no address: the log shows the proxy.
+            return
 
     def refuse_others(self, request: web.Request) -> None:
         """Raise 403 for what a page of another site makes a browser send.
@@ -92,7 +132,7 @@ class Sites:
     def _origins(self, request: web.Request) -> set[str]:
         """Return the origin that the request is for, as browsers write it."""
         scheme = request.scheme
-        if self._trust_proxy:
+        if self.is_proxy(request.remote):
             told = request.headers.get(hdrs.X_FORWARDED_PROTO, scheme)
             # The first of several is the one that the visitor used.
             is_secure = told.partition(",")[0].strip().lower() in SECURE_SCHEMES
@@ -137,20 +177,23 @@ def protect(
     allow_hosts: Iterable[str] = (),
     *,
     trust_proxy: bool = False,
+    proxies: Iterable[str] = LOOPBACK,
 ) -> None:
     """Put the guard around `app`.
 
     `allow_hosts` are names, without port and an IPv6 address in brackets, that
     a request's Host may have besides those of the loopback interface: a page
     of another site, whose name was rebound to 127.0.0.1, must not reach a demo
-    on a laptop. With `trust_proxy`, `X-Forwarded-Proto` is believed: a proxy
-    in front has to set it, and to drop a client's.
+    on a laptop. With `trust_proxy`, the headers `X-Forwarded-Proto` and
+    `X-Forwarded-For` of whoever connects from one of the networks `proxies` are
+    believed: a proxy in front has to set them, and to drop a client's.
     """
     app[UNAVAILABLE], app[OBSERVERS] = {}, []
+    app[ENDING] = asyncio.Event()
     names = LOOPBACK_NAMES.union(map(str.lower, allow_hosts))
-    app[SITES] = Sites(names, trust_proxy=trust_proxy)
+    app[SITES] = Sites(names, proxies=proxies if trust_proxy else ())
     app.middlewares.append(_gate(app[SITES], app[OBSERVERS]))
-    app.on_response_prepare.append(_complete)
+    app.on_response_prepare.append(partial(_complete, app[ENDING]))
 
 
 def _gate(sites: Sites, observers: list[Middleware]) -> Middleware:
@@ -158,6 +201,7 @@ def _gate(sites: Sites, observers: list[Middleware]) -> Middleware:
     async def gate(
         request: web.Request, handler: Handler
     ) -> web.StreamResponse:
+        sites.note_address(request)
         if not sites.is_ours(authority_of(request)):
             raise explain(
                 web.HTTPMisdirectedRequest,
@@ -196,12 +240,14 @@ def explain(
     return make(text=text, content_type="application/json")
 
 
-async def _complete(request: web.Request, response: web.StreamResponse) -> None:
+async def _complete(
+    ending: asyncio.Event, request: web.Request, response: web.StreamResponse
+) -> None:
     request[ANSWER] = response
     forget_traceback(request, response)
     # Who has announced a body that is refused may never send it.
     is_refused = response.status >= 400 and not request.content.is_eof()
-    if is_refused or is_broken(request.content):
+    if is_refused or is_broken(request.content) or ending.is_set():
         # aiohttp closes the connection where a body has no end, without a word
         # in the answer: the next request would be lost.
         response.force_close()
@@ -243,8 +289,9 @@ class AccessLogger(AbstractAccessLogger):
     ) -> None:
         path = _escape(request.rel_url.raw_path)
         request_id = _escape(response.headers.get("X-Request-ID", ""))
+        address = request.get(ADDRESS, request.remote)
         line = (
-            f'{request.remote} "{request.method} {path}" {response.status}'
+            f'{address} "{request.method} {path}" {response.status}'
             f" {size} {time:.3f}s {request_id}"
         )
         self.logger.info(line.rstrip() + end)

@@ -254,7 +254,8 @@ class Server:
     """Makes a `Connection` for each that asyncio accepts.
 
     aiohttp's worker for gunicorn reads `requests_count` from it every second.
-    Otherwise: the worker ends as soon as it has started.
+    Otherwise: the worker ends as soon as it has started. `connections` are
+    those that are open. Otherwise: a worker that ends waits for none.
     """
 
     def __init__(
@@ -271,6 +272,11 @@ class Server:
     def requests_count(self) -> int:
         """How many requests came until now."""
         return self._server.requests_count
+
+    @property
+    def connections(self) -> list[web.RequestHandler]:
+        """Those that are open now."""
+        return self._server.connections
 
 
 class Runner(web.AppRunner):

@@ -123,7 +123,7 @@ def make_cluster(programs: Path, folder: Path) -> None:
     `initdb` says if that fails.
     """
     # Only the server has to open the folder, and we, who may be root.
-    os.chown(folder, _server_user().get("user", UNCHANGED), UNCHANGED)
+    os.chown(folder, server_user().get("user", UNCHANGED), UNCHANGED)
     log = folder / "initdb.log"
     command = [
         str(_reachable(programs, folder) / "initdb"),
@@ -144,7 +144,7 @@ def make_cluster(programs: Path, folder: Path) -> None:
                 stdout=output,
                 stderr=output,
                 timeout=INIT_TIMEOUT,
-                **_server_user(),
+                **server_user(),
             )
         except subprocess.TimeoutExpired:
             raise _error("initdb does not end", log) from None
@@ -152,6 +152,20 @@ def make_cluster(programs: Path, folder: Path) -> None:
             raise RuntimeError(f"initdb cannot be started: {error}") from None
     if made.returncode != 0:
         raise _error("initdb has failed", log)
+
+
+def postgres_command(programs: Path, folder: Path) -> list[str]:
+    """Return what runs the server of the files in `folder`.
+
+    It is to be run as `server_user`, and ends with whoever holds its standard
+    input.
+    """
+    executable = _reachable(programs, folder) / "postgres"
+    settings = {**SETTINGS, "unix_socket_directories": str(folder)}
+    arguments = ["-D", str(folder / "data")]
+    for name, value in settings.items():
+        arguments += ["-c", f"{name}={value}"]
+    return ["/bin/sh", "-c", SUPERVISOR, "sh", str(executable), *arguments]
 
 
 def start_postgres(
@@ -164,30 +178,26 @@ def start_postgres(
     it reaches their PostgreSQL. Raises RuntimeError, with the last lines of
     the server's log, if it ends or does not answer within `timeout` seconds.
     """
-    executable = _reachable(programs, folder) / "postgres"
-    settings = {**SETTINGS, "unix_socket_directories": str(folder)}
-    arguments = ["-D", str(folder / "data")]
-    for name, value in settings.items():
-        arguments += ["-c", f"{name}={value}"]
+    command = postgres_command(programs, folder)
     log = folder / "postgres.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            ["/bin/sh", "-c", SUPERVISOR, "sh", str(executable), *arguments],
+            command,
             cwd=folder,
             env={"PATH": os.defpath},
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
             start_new_session=True,
-            **_server_user(),
+            **server_user(),
         )
     deadline = time.monotonic() + timeout
-    while not _answers(folder):
+    while not postgres_answers(folder):
         has_ended = process.poll() is not None
         if has_ended or time.monotonic() > deadline:
             stop_postgres(process)
             how = "has ended" if has_ended else "does not answer"
-            raise _error(f"{executable} {how}", log)
+            raise _error(f"{programs / 'postgres'} {how}", log)
         time.sleep(0.02)
     return process
 
@@ -206,7 +216,7 @@ def stop_postgres(
         process.wait()
 
 
-def _answers(folder: Path) -> bool:
+def postgres_answers(folder: Path) -> bool:
     """Whether the database is there; a new server gets it made."""
     try:
         with psycopg.connect(
@@ -228,7 +238,7 @@ def _our_name() -> str:
         raise RuntimeError("PostgreSQL needs a user that has a name") from None
 
 
-def _server_user() -> dict[str, Any]:
+def server_user() -> dict[str, Any]:
     """Return whom a server runs as, for subprocess; empty where it is us."""
     if os.geteuid() != 0:
         return {}

@@ -79,6 +79,29 @@ def find_redis() -> str | None:
     return None
 
 
+def redis_command(
+    executable: str, unix_socket: Path, *, keep: bool = False
+) -> list[str]:
+    """Return what runs a server on `unix_socket` alone.
+
+    It ends with whoever holds its standard input. With `keep`, it writes what
+    it holds to a file beside the socket, and reads it when it starts again: a
+    crash of the server loses nothing, one of the machine about a second.
+    """
+    options = {
+        "port": "0",
+        "unixsocket": str(unix_socket),
+        "unixsocketperm": "700",
+        "save": "",
+        "appendonly": "yes" if keep else "no",
+        "dir": str(unix_socket.parent),
+    }
+    arguments = [
+        part for name, value in options.items() for part in (f"--{name}", value)
+    ]
+    return ["/bin/sh", "-c", SUPERVISOR, "sh", executable, *arguments]
+
+
 def start_redis(
     executable: str, unix_socket: Path, timeout: float = START_TIMEOUT
 ) -> subprocess.Popen[bytes]:
@@ -89,28 +112,17 @@ def start_redis(
     the last lines of the server's log, if it ends or does not answer within
     `timeout` seconds.
     """
-    options = {
-        "port": "0",
-        "unixsocket": str(unix_socket),
-        "unixsocketperm": "700",
-        "save": "",
-        "appendonly": "no",
-        "dir": str(unix_socket.parent),
-    }
-    arguments = [
-        part for name, value in options.items() for part in (f"--{name}", value)
-    ]
     log = unix_socket.with_suffix(".log")
     with log.open("wb") as output:
         process = subprocess.Popen(
-            ["/bin/sh", "-c", SUPERVISOR, "sh", executable, *arguments],
+            redis_command(executable, unix_socket),
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
             start_new_session=True,
         )
     deadline = time.monotonic() + timeout
-    while not _answers(unix_socket):
+    while not redis_answers(unix_socket):
         has_ended = process.poll() is not None
         if has_ended or time.monotonic() > deadline:
             stop_redis(process)
@@ -134,7 +146,8 @@ def stop_redis(
         process.wait()
 
 
-def _answers(unix_socket: Path) -> bool:
+def redis_answers(unix_socket: Path) -> bool:
+    """Tell whether a server listens there, and has its data read."""
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(1)
         try:

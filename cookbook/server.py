@@ -34,6 +34,12 @@ with suppress(ImportError):
 SHUTDOWN_TIMEOUT = 5.0
 """Seconds that aiohttp waits, twice, before it cancels a request in flight."""
 
+DRAIN_TIMEOUT = 6.0
+"""Seconds in which a proxy ends the connections that it keeps to a worker.
+
+nginx has to be told so: see `keepalive_timeout` in deploy/.
+"""
+
 EVERY_ADDRESS = frozenset({"0.0.0.0", "::", ""})  # noqa: S104
 """Hosts that listen on all interfaces."""
 

@@ -21,7 +21,7 @@ import pytest
 from aiohttp import web
 
 from cookbook.connection import Runner, _Connection
-from cookbook.guard import protect
+from cookbook.guard import ENDING, protect
 from tests.conftest import Serve
 from tests.servers import ROOT, TIMEOUT, Server, exchange
 
@@ -650,3 +650,44 @@ def test_all_this_is_so_with_the_parser_in_python() -> None:
         timeout=110,
     )
     assert ended.returncode == 0, ended.stdout
+
+
+async def test_a_kept_connection_is_served_while_the_server_drains(
+    serve: Serve,
+) -> None:
+    app = web.Application()
+    protect(app)
+    app.router.add_get("/", read)
+    server = await serve(app, runner_class=Runner, drain_timeout=TIMEOUT)
+    request = b"GET / HTTP/1.1\r\n" + HOST + b"\r\n"
+    async with asyncio.timeout(TIMEOUT / 2):
+        kept = await asyncio.open_connection("127.0.0.1", server.port)
+        kept[1].write(request)
+        first = await kept[0].readuntil(b"}")
+        assert b"Connection: close" not in first
+        ending = asyncio.create_task(server.stop())
+        await asyncio.wait_for(app[ENDING].wait(), TIMEOUT)
+        # A new one is refused, not left to wait.
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", server.port)
+        assert not ending.done()
+        kept[1].write(request)
+        last = await kept[0].read()
+        assert last.startswith(b"HTTP/1.1 200 ")
+        assert b"Connection: close" in last
+        kept[1].close()
+        # Nobody is left: the rest of the time is not waited for.
+        await ending
+
+
+async def test_draining_ends_where_a_client_stays(serve: Serve) -> None:
+    app = web.Application()
+    protect(app)
+    server = await serve(app, runner_class=Runner, drain_timeout=SHORT)
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    async with asyncio.timeout(TIMEOUT):
+        writer.write(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n")
+        await reader.readline()
+        await server.stop()
+        await reader.read()
+    writer.close()

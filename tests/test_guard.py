@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from cookbook.connection import Runner
-from cookbook.guard import OBSERVERS, protect
+from cookbook.guard import OBSERVERS, Sites, protect
 from tests.conftest import Serve
 from tests.servers import TIMEOUT, Server, exchange
 
@@ -266,3 +266,43 @@ async def test_a_404_leaves_no_request_to_the_garbage_collector(
                 await asyncio.sleep(0.01)
     finally:
         gc.enable()
+
+
+PROXY = ["127.0.0.0/8", "::1/128"]
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "proxies", "logged"),
+    [
+        (["203.0.113.7"], PROXY, "203.0.113.7"),
+        (["2001:DB8::7"], PROXY, "2001:db8::7"),
+        # What a client has claimed is before what the proxy has seen.
+        (["192.0.2.1, 203.0.113.7"], PROXY, "203.0.113.7"),
+        (["192.0.2.1", "203.0.113.7"], PROXY, "203.0.113.7"),
+        (['203.0.113.7 "GET'], PROXY, "127.0.0.1"),
+        (["unknown"], PROXY, "127.0.0.1"),
+        ([], PROXY, "127.0.0.1"),
+        # Whoever connects here is no proxy.
+        (["203.0.113.7"], ["10.0.0.0/8"], "127.0.0.1"),
+        (["203.0.113.7"], [], "127.0.0.1"),
+    ],
+)
+async def test_the_log_has_the_address_that_a_trusted_proxy_tells(
+    serve: Serve,
+    caplog: pytest.LogCaptureFixture,
+    forwarded: list[str],
+    proxies: list[str],
+    logged: str,
+) -> None:
+    caplog.set_level(logging.INFO, "aiohttp.access")
+    app = web.Application()
+    protect(app, trust_proxy=bool(proxies), proxies=proxies)
+    server = await serve(app, runner_class=Runner)
+    more = "".join(f"X-Forwarded-For: {each}\r\n" for each in forwarded)
+    assert " 404 " in await ask(server, "GET /any HTTP/1.1", more=more)
+    assert f'{logged} "GET /any" 404' in caplog.text
+
+
+def test_a_unix_socket_is_no_proxy() -> None:
+    assert not Sites(frozenset(), proxies=PROXY).is_proxy("")
+    assert not Sites(frozenset(), proxies=PROXY).is_proxy(None)

