@@ -457,7 +457,7 @@ async def test_a_client_chooses_its_close_code(page: Page) -> None:
 async def test_a_user_who_cannot_log_in_is_told(page: Page) -> None:
     await page.goto("/recipes/websocket_logout")
     ann = Client(page, "ann")
-    await ann.fill("User", "x" * 1000)
+    await ann.fill("User", "")
     await ann.press("Open")
     await expect(ann.log).to_contain_text("/login: 4")
 
