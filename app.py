@@ -67,6 +67,11 @@ def with_postgres(settings: Settings) -> dict[str, str]:
     return {"postgres_url": settings.postgres_url}
 
 
+def with_jobs(settings: Settings) -> dict[str, str | bool]:
+    """Return the options of a PostgreSQL, and of a worker that runs here."""
+    return {"postgres_url": settings.postgres_url, "work_here": True}
+
+
 def with_database(file: str) -> Options:
     """Return the option of a database, which is a file of the data folder."""
     return lambda settings: {"database": settings.data_dir / file}
@@ -100,9 +105,7 @@ PRODUCTION = [
     Recipe.of_production(recipes.production.parallel_events, with_redis),
     Recipe.of_production(recipes.production.websocket_logout, with_redis),
     Recipe.of_production(recipes.production.client_session),
-    Recipe.of_production(
-        recipes.production.after_response, with_database("pings.db")
-    ),
+    Recipe.of_production(recipes.production.after_response, with_jobs),
     Recipe.of_production(recipes.production.one_response),
 ]
 

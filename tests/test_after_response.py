@@ -28,15 +28,26 @@ every_ping = pytest.mark.parametrize("target", PINGS)
 
 
 @pytest.fixture
-def application(recipe: Tier, tmp_path: Path) -> web.Application:
-    return build(recipe, tmp_path)
+def application(
+    recipe: Tier,
+    engine: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> web.Application:
+    if not engine:
+        return recipe.create_app()
+    # What fails is not tried again.
+    monkeypatch.setattr(recipe, "WAITS", ())
+    url = engine["POSTGRES_URL"]
+    return recipe.create_app(postgres_url=url, work_here=True)
 
 
-def build(recipe: Tier, folder: Path) -> web.Application:
-    """Only the production file counts in a database."""
-    if "production" in recipe.__name__:
-        return recipe.create_app(database=folder / "pings.db")
-    return recipe.create_app()
+# It is there before what is served, and after it.
+@pytest.fixture(autouse=True)
+def engine(recipe: Tier, request: pytest.FixtureRequest) -> dict[str, str]:
+    """The variable of a PostgreSQL, which only the production file needs."""
+    if "production" not in recipe.__name__:
+        return {}
+    return {"POSTGRES_URL": request.getfixturevalue("postgres_url")}
 
 
 async def ping(client: ClientSession, target: str) -> None:
@@ -125,7 +136,7 @@ async def test_work_in_order_does_not_begin_before_the_answer_is_sent(
     ):
         waiting = tasks.create_task(ping(client, "ping-in-order?work=0"))
         await held.reached.wait()
-        assert await read_count(client) == {"count": 0, "pending": 0}
+        assert (await read_count(client))["count"] == 0
         assert not waiting.done()
         held.go_on.set()
         await waiting
@@ -133,6 +144,7 @@ async def test_work_in_order_does_not_begin_before_the_answer_is_sent(
 
 
 @pytest.mark.full("the same at length", server="mounted")
+@pytest.mark.answer_only("a worker runs a hundred jobs at a time")
 async def test_a_follow_up_does_not_queue_behind_a_hundred_others(
     client: ClientSession,
 ) -> None:
@@ -394,6 +406,7 @@ async def test_a_session_middleware_around_it_raises_on_a_prepared_response(
 # The end
 
 
+@pytest.mark.answer_only("what has not begun stays in the queue")
 @every_ping
 async def test_shutdown_waits_for_follow_ups(
     serve: Serve,
@@ -445,10 +458,13 @@ async def test_shutdown_cancels_an_answer_that_is_held_up_without_a_traceback(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_the_process_exits_in_time_with_idle_and_stalled_clients(
-    recipe: Tier, tmp_path: Path, number: signal.Signals
+    recipe: Tier,
+    engine: dict[str, str],
+    tmp_path: Path,
+    number: signal.Signals,
 ) -> None:
     script = Path(recipe.__file__)
-    async with forked(script, cwd=tmp_path) as process:
+    async with forked(script, cwd=tmp_path, **engine) as process:
         address = ("127.0.0.1", process.port)
         with (
             socket.create_connection(address) as stalled,
@@ -460,6 +476,7 @@ async def test_the_process_exits_in_time_with_idle_and_stalled_clients(
         assert "Traceback" not in process.log.read_text()
 
 
+@pytest.mark.answer_only("what has not begun stays in the queue")
 async def test_the_process_does_all_of_its_work_before_it_exits(
     recipe: Tier, tmp_path: Path
 ) -> None:
@@ -476,12 +493,14 @@ async def test_the_process_does_all_of_its_work_before_it_exits(
         assert process.log.read_text() == ""
 
 
-def test_a_port_in_use_is_told_in_a_line(recipe: Tier, tmp_path: Path) -> None:
+def test_a_port_in_use_is_told_in_a_line(
+    recipe: Tier, engine: dict[str, str], tmp_path: Path
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         ended = subprocess.run(
             [sys.executable, "-W", "error", recipe.__file__],
-            env={**os.environ, "PORT": port},
+            env={**os.environ, **engine, "PORT": port},
             cwd=tmp_path,
             capture_output=True,
             text=True,

@@ -67,6 +67,7 @@ PACKAGES = {
     "cryptography": "cryptography",
     "multidict": "multidict",
     "packaging": "packaging",
+    "procrastinate": "procrastinate",
     "psycopg": "psycopg",
     "psycopg_pool": "psycopg",  # by an extra of it
     "redis": "redis",
@@ -84,6 +85,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "/request-data": {"key": Fernet.generate_key().decode()},
     "/production/request-data": {"key": Fernet.generate_key().decode()},
     "/production/database": {"postgres_url": "postgresql://postgres.example"},
+    "/production/after-response": {
+        "postgres_url": "postgresql://postgres.example"
+    },
 }
 """What `create_app` cannot do without, by prefixes."""
 
@@ -347,7 +351,7 @@ def test_importing_a_recipe_outside_a_loop_warns_of_nothing(
     options = OPTIONS.get(recipe.prefix, {})
     program = (
         "import os, runpy, threading, warnings\n"
-        "import aiohttp_session, aiosqlite, psycopg_pool\n"
+        "import aiohttp_session, aiosqlite, procrastinate, psycopg_pool\n"
         "warnings.simplefilter('error')\n"
         "before, files = os.listdir('/dev/fd'), os.listdir()\n"
         f"recipe = runpy.run_path({str(recipe.file)!r})\n"

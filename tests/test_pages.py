@@ -290,7 +290,7 @@ def test_a_page_says_how_to_install_and_run_its_file(
 @pytest.mark.parametrize(
     ("module", "needs"),
     [
-        ("after_response", "writes pings.db."),
+        ("after_response", "needs POSTGRES_URL."),
         ("database", "writes notes.db."),
         ("parallel_events", "needs a Redis."),
         ("request_data", "needs SESSION_KEY."),

@@ -62,6 +62,13 @@ def test_the_traps_of_an_answer_are_sorted_and_read_once() -> None:
             "/production/database",
             {"postgres_url": "postgresql://postgres.example/notes"},
         ),
+        (
+            "/production/after-response",
+            {
+                "postgres_url": "postgresql://postgres.example/notes",
+                "work_here": True,
+            },
+        ),
     ],
 )
 def test_a_recipe_takes_of_the_settings_what_it_needs(

@@ -1,14 +1,16 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["aiohttp>=3.9,<4", "aiojobs>=1.3", "aiosqlite>=0.20"]
+# dependencies = [
+#     "aiohttp>=3.9,<4",
+#     "procrastinate>=3.10,<4",
+#     "psycopg[binary,pool]>=3.3,<4",
+# ]
 # ///
 """How do I perform operations in a request handler after sending the response?
 
-Start from this file when you go live. Here the follow-up is a write to a
-database. Finished follow-ups are collected and stored in one statement, and
-stored again later while the database is busy: no answered ping is lost to a
-lock. A database that is missing at the start is opened later. What is pending
-is limited, and the log says what the end of the server has cost.
+Start from this file when a follow-up must not be lost. Its job is stored in
+PostgreSQL, in the transaction of what it belongs to, before the answer is sent.
+A worker runs the jobs: each at least once, its effect once.
 
 Try it::
 
@@ -21,238 +23,255 @@ Try it::
 
 Good to know:
 
-- At SIGTERM the follow-ups have 5 seconds, or `grace`. The database then has 2
-  seconds to take the last of them. Each that is cancelled, and how many could
-  not be stored, is logged.
-- SIGKILL loses what is pending. Write what must never be lost before you
-  answer, in the transaction that it belongs to.
-- `/ping` starts its work before the answer is sent, so the work is done even if
-  the answer cannot be sent. `/ping-in-order` does no work where the server
-  failed to answer, and does it where the client has left.
-- No middleware can change an answer that `write_eof()` has sent. That of
-  aiohttp-session raises RuntimeError; the others look at `response.prepared`.
-- A POST from a page of another site is accepted. Put a check of `Origin` or
-  `Sec-Fetch-Site` in front of it.
+- Run alone, the server has a worker inside. `python after_response.py worker`
+  is a worker of its own; then build the application without `work_here`.
+- A job that failed five times is dead, and the log says why. List the dead by
+  `SELECT id, args FROM procrastinate_jobs WHERE status = 'failed'`, and try one
+  again by `SELECT procrastinate_retry_job_v2(JOB, now(), NULL, NULL, NULL)`.
 """
 
 import asyncio
 import json
 import logging
 import os
+import random
 import re
-import sqlite3
-import time
+import sys
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
-from aiojobs import Scheduler
-from aiosqlite import Connection, connect
+from procrastinate import App, BaseRetryStrategy, JobContext, RetryDecision
+from procrastinate.exceptions import ConnectorException
+from procrastinate.jobs import Job
+from procrastinate.psycopg_connector import PsycopgConnector
+from procrastinate.schema import SchemaManager
+from psycopg import AsyncConnection, OperationalError
+from psycopg_pool import AsyncConnectionPool
 
+# Seconds that running jobs have when their worker ends.
 GRACE = 5.0
-"""Seconds that the follow-ups have when the server ends."""
-
-LAST_STORE = 2.0
-"""Seconds that the database then has to take what they counted."""
-
-LOCK_WAIT = 0.25
-"""Seconds that a statement waits for other processes."""
-
-STORE_AGAIN = 0.25
-"""Seconds between two attempts to store what is counted."""
-
-OPEN_AGAIN = 0.5
-"""Seconds between two attempts to open the database."""
-
+# Seconds that a client may ask for.
 MAX_WORK = 1.5
-"""Seconds that a client may ask for."""
-
+# Jobs that are not done; the next ping is refused.
 MAX_PENDING = 10_000
-"""Follow-ups that are not done or not stored; the next ping is refused."""
+# Jobs that a worker runs at a time.
+MAX_JOBS = 100
+# Seconds after which a job is cut off, and has failed.
+MAX_JOB_TIME = 30.0
+# Seconds before the second attempt, the third, ...; then the job is dead.
+WAITS = (1.0, 5.0, 25.0, 125.0)
+# Seconds until a worker looks for jobs again. PostgreSQL tells it of a new job
+# at once, but not of one that is due again, and procrastinate overlooks what it
+# is told while it asks for the next job.
+POLL = 0.5
+# Seconds between two signs of life of a worker.
+HEARTBEAT = 2.0
+# Seconds without a sign of life until the jobs of a worker are taken over.
+DEAD_AFTER = 10.0
+# Seconds until a job begins that is held and that nobody has released.
+HOLD = 10.0
+# Seconds for which an idempotency key is remembered.
+KEEP_KEYS = 86_400.0
+# Seconds that a request waits for a connection, and for a statement.
+PATIENCE = 2.0
+# Seconds between two attempts to reach the database.
+TRY_AGAIN = 0.5
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS pongs (id INTEGER PRIMARY KEY, count INTEGER)
+OPTIONS = f"-c statement_timeout={PATIENCE}s"
+QUEUE = "after_response"
+TASK = "count_ping"
+# The advisory lock under which one process makes the tables.
+LOCK = 13
+
+SCHEMA = f"""{SchemaManager.get_schema()}
+CREATE TABLE pings (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    key text UNIQUE, work float, fail boolean, done timestamptz);
+CREATE INDEX pings_done ON pings (done);
+CREATE TABLE pongs AS SELECT 0::bigint AS count;
 """
-ADD = """
-INSERT INTO pongs VALUES (1, ?)
-ON CONFLICT (id) DO UPDATE SET count = count + excluded.count
+STORE = """
+INSERT INTO pings (key, work, fail) VALUES (%s, %s, %s)
+ON CONFLICT (key) DO NOTHING RETURNING id
+"""
+KNOWN = "SELECT FROM pings WHERE key = %s AND work = %s AND fail = %s"
+MARK = "UPDATE pings SET done = now() WHERE id = %s AND done IS NULL"
+COUNT = "UPDATE pongs SET count = count + 1"
+FORGET = "DELETE FROM pings WHERE done < now() - make_interval(secs => %s)"
+READ = """
+SELECT max(count), count(job) FROM pongs LEFT JOIN procrastinate_jobs AS job
+ON queue_name = %s AND status IN ('todo', 'doing')
+"""
+RELEASE = "UPDATE procrastinate_jobs SET scheduled_at = NULL WHERE id = %s"
+WITHDRAW = """
+WITH job AS (DELETE FROM procrastinate_jobs
+    WHERE id = %s AND status = 'todo' RETURNING args)
+DELETE FROM pings USING job WHERE pings.id = (args ->> 'ping')::bigint
+"""
+# A worker may live, and not know of a job any more: the database was away when
+# the job ended. So the time of a job counts, too. Two workers may look at once.
+TAKE_OVER = """
+WITH stalled AS MATERIALIZED (
+    SELECT id, attempts FROM procrastinate_jobs AS job
+    WHERE queue_name = %s AND status = 'doing' AND (
+        NOT EXISTS (SELECT FROM procrastinate_workers WHERE id = worker_id
+            AND last_heartbeat > now() - make_interval(secs => %s))
+        OR now() - make_interval(secs => %s) > (
+            SELECT max(at) FROM procrastinate_events
+            WHERE job_id = job.id AND type = 'started'))
+    FOR UPDATE SKIP LOCKED
+) SELECT id, CASE WHEN attempts < %s
+    THEN procrastinate_retry_job_v2(id, now(), NULL, NULL, NULL)
+    ELSE procrastinate_finish_job_v1(id, 'failed', false) END
+FROM stalled
 """
 
-CLOSED = "the database is not open yet"
+ABSENT = "PostgreSQL does not answer; `make cluster` starts one"
 FULL = "too much is pending"
-OUTAGES = {
-    "SQLITE_BUSY": "the database is busy",
-    "SQLITE_CANTOPEN": "the database cannot be opened",
-    "SQLITE_CORRUPT": "the database is broken",
-    "SQLITE_FULL": "the disk is full",
-    "SQLITE_IOERR": "the disk reports an error",
-    "SQLITE_NOTADB": "the database is broken",
-    "SQLITE_READONLY": "the database is read-only",
-}
-"""What is no mistake of this program, in our words.
-
-SQLite has extended names that begin with these, such as SQLITE_IOERR_WRITE.
-"""
+OTHER = "this Idempotency-Key belongs to another request"
+# What is no mistake of this program.
+OUTAGES = (OperationalError, ConnectorException)
 
 logger = logging.getLogger(__name__)
 routes = web.RouteTableDef()
 
-
-class Connections(NamedTuple):
-    """One connection writes. The other reads, and waits for no writer."""
-
-    writer: Connection
-    reader: Connection
+Pool = AsyncConnectionPool[AsyncConnection]
+POOL = web.AppKey("POOL", Pool)
+JOBS = web.AppKey("JOBS", App)
 
 
-@dataclass
-class Counter:
-    """Pings that are counted, and not yet stored.
+class Ping(NamedTuple):
+    """What a client asks for; the key makes it safe to ask again."""
 
-    A number is enough, however many they are: a batch is one statement.
-    """
-
-    unstored: int = 0
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-    connections: Connections | None = None
-    deadline: float | None = None
-    """When to give up, once the server ends."""
-
-    @property
-    def opened(self) -> Connections:
-        """The connections; raises a 503 where there are none yet."""
-        if self.connections is None:
-            raise unavailable(CLOSED)
-        return self.connections
-
-    def add(self) -> None:
-        self.unstored += 1
-        self.changed.set()
-
-    def is_over(self) -> bool:
-        if self.deadline is None:
-            return False
-        return not self.unstored or time.monotonic() > self.deadline
+    key: str | None
+    work: float
+    fail: bool
 
 
-COUNTER = web.AppKey("COUNTER", Counter)
-SCHEDULER = web.AppKey("SCHEDULER", Scheduler)
-
-
-async def open_database(
-    app: web.Application, path: Path
-) -> AsyncIterator[None]:
-    """Open the database now, or as soon as that is possible."""
-    app[COUNTER] = Counter()
-    async with AsyncExitStack() as stack:
-        opening = asyncio.create_task(keep_opening(app[COUNTER], path, stack))
-        stack.push_async_callback(cancel, opening)
-        await asyncio.wait([opening], timeout=LOCK_WAIT + OPEN_AGAIN)
-        if opening.done():
-            opening.result()  # raises what is a mistake of this program
+async def open_database(app: web.Application, url: str) -> AsyncIterator[None]:
+    """Connect now, or as soon as that is possible."""
+    app[JOBS] = App(connector=PsycopgConnector())
+    app[JOBS].task(name=TASK, pass_context=True, retry=BackOff())(count_ping)
+    app[POOL] = Pool(
+        url,
+        kwargs={"connect_timeout": 2, "options": OPTIONS},
+        max_size=20,
+        open=False,
+        timeout=PATIENCE,
+        configure=create_tables,
+        # What a restart of the server has cut is replaced, not handed out.
+        check=Pool.check_connection,
+        # Until then, the pauses between attempts double. Then each request
+        # tries anew: a long outage does not outlast itself.
+        reconnect_timeout=TRY_AGAIN,
+    )
+    async with app[POOL]:
+        await app[JOBS].open_async(app[POOL])
         yield
 
 
-async def keep_opening(
-    counter: Counter, path: Path, stack: AsyncExitStack
+async def create_tables(connection: AsyncConnection) -> None:
+    """Make the tables, if this is the first connection of all processes."""
+    async with connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+        cursor = await connection.execute("SELECT to_regclass('pongs')")
+        if await cursor.fetchone() == (None,):
+            await connection.execute(SCHEMA)
+
+
+# What a worker does
+
+
+class BackOff(BaseRetryStrategy):
+    """Decides when a job that has failed is tried again."""
+
+    def get_retry_decision(
+        self, *, exception: BaseException, job: Job
+    ) -> RetryDecision | None:
+        if isinstance(exception, asyncio.CancelledError):
+            # Its worker ends: that is no fault of the job.
+            logger.warning("job %s goes back to the queue", job.id)
+            return RetryDecision(retry_in={"seconds": 0})
+        if job.attempts >= len(WAITS):
+            return None
+        # Jobs that failed together do not come back together.
+        wait = WAITS[job.attempts] * random.uniform(0.5, 1)  # noqa: S311
+        logger.warning("job %s: %r, again in %.1f s", job.id, exception, wait)
+        return RetryDecision(retry_in={"milliseconds": round(wait * 1000)})
+
+
+async def count_ping(
+    context: JobContext, *, ping: int, work: float, fail: bool
 ) -> None:
-    """Try until it works, and let the stack close what was opened."""
-    reported = ""
-    while counter.connections is None:
-        opening = open_connections(path)
-        try:
-            connections = await stack.enter_async_context(opening)
-        except sqlite3.Error as error:
-            if outage_of(error) is None:
-                logger.exception("a mistake keeps %s closed", path)
-                raise
-            if repr(error) != reported:
-                reported = repr(error)
-                logger.warning("cannot open %s: %s", path, reported)
-            await asyncio.sleep(OPEN_AGAIN)
-        else:
-            counter.connections = connections
-            storing = asyncio.create_task(
-                keep_storing(counter, connections.writer)
-            )
-            # The stack ends in reverse: this comes before the database closes.
-            stack.push_async_callback(finish, counter, storing)
-    if reported:
-        logger.warning("opened %s after all", path)
+    """Do the work of a ping, and count it once, however often this runs."""
+    pool: Pool = context.additional_context["pool"]
+    async with asyncio.timeout(MAX_JOB_TIME):
+        await asyncio.sleep(work)
+        if fail:
+            raise RuntimeError("this follow-up was told to fail")
+        async with pool.connection() as connection:
+            # The effect and its mark are one transaction: who finds the mark
+            # has nothing left to do.
+            marked = await connection.execute(MARK, [ping])
+            if marked.rowcount:
+                await connection.execute(COUNT)
 
 
-@asynccontextmanager
-async def open_connections(path: Path) -> AsyncIterator[Connections]:
-    # A file that cannot be opened raises here. aiosqlite would try it in a
-    # thread, which prints a traceback if the server ends meanwhile.
-    sqlite3.connect(path).close()
-    async with (
-        connect(path, timeout=LOCK_WAIT, isolation_level=None) as writer,
-        connect(path, timeout=LOCK_WAIT) as reader,
-    ):
-        await writer.execute("PRAGMA journal_mode = WAL")
-        await writer.execute("PRAGMA synchronous = NORMAL")
-        await writer.executescript(SCHEMA)
-        await reader.execute("PRAGMA query_only = ON")
-        yield Connections(writer, reader)
-
-
-async def cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.wait([task])
-
-
-# answer
-async def keep_storing(counter: Counter, writer: Connection) -> None:
-    """Store what is counted, a batch at a time, and again where that fails."""
-    reported = ""
-    while not counter.is_over():
-        await counter.changed.wait()
-        counter.changed.clear()
-        batch = counter.unstored
-        try:
-            if batch:
-                await writer.execute(ADD, [batch])
-        except sqlite3.Error as error:
-            # A lock may last: one line for it, not one for each attempt.
-            if repr(error) != reported:
-                reported = repr(error)
-                logger.warning("%d pings have to wait: %s", batch, reported)
-            await asyncio.sleep(STORE_AGAIN)
-            counter.changed.set()
-        else:
-            # Not to 0: more may have been counted while this was stored.
-            counter.unstored -= batch
-            if reported:
-                logger.warning("stored %d pings after all", batch)
-                reported = ""
-
-
-async def finish(counter: Counter, storing: asyncio.Task[None]) -> None:
-    """Give the database some time to take the last pings."""
-    counter.deadline = time.monotonic() + LAST_STORE
-    counter.changed.set()
-    # Not cancelled: a statement that is cut off might be stored all the same,
-    # and the number below would be wrong. It ends within LOCK_WAIT.
-    await asyncio.wait([storing])
-    if counter.unstored:
-        logger.error("%d pings are lost: not stored in time", counter.unstored)
-
-
-# end of answer
-
-
-async def open_scheduler(
-    app: web.Application, grace: float
+async def open_worker(
+    app: web.Application, work_here: bool, grace: float
 ) -> AsyncIterator[None]:
-    async with Scheduler(limit=None, wait_timeout=grace) as scheduler:
-        app[SCHEDULER] = scheduler
+    if not work_here:
         yield
+        return
+    stopping = asyncio.Event()
+    working = asyncio.create_task(keep_working(app, grace, stopping))
+    taking_over = asyncio.create_task(keep_taking_over(app[POOL]))
+    yield
+    stopping.set()
+    working.cancel()
+    taking_over.cancel()
+    await asyncio.wait([working, taking_over], timeout=grace + PATIENCE)
+
+
+async def keep_working(
+    app: web.Application, grace: float, stopping: asyncio.Event
+) -> None:
+    """Run jobs, and begin anew when the database was away."""
+    while not stopping.is_set():
+        try:
+            await app[JOBS].run_worker_async(
+                queues=[QUEUE],
+                concurrency=MAX_JOBS,
+                delete_jobs="successful",
+                additional_context={"pool": app[POOL]},
+                fetch_job_polling_interval=POLL,
+                update_heartbeat_interval=HEARTBEAT,
+                shutdown_graceful_timeout=grace,
+                install_signal_handlers=False,
+            )
+        except OUTAGES as error:
+            logger.warning("the worker begins anew: %r", error.__cause__)
+        await asyncio.sleep(TRY_AGAIN)
+
+
+async def keep_taking_over(pool: Pool) -> None:
+    """Bring back the jobs of workers that are gone, and forget old keys."""
+    limits = [QUEUE, DEAD_AFTER, MAX_JOB_TIME + DEAD_AFTER, len(WAITS)]
+    while True:
+        await asyncio.sleep(HEARTBEAT)
+        try:
+            async with pool.connection() as connection:
+                await connection.execute(FORGET, [KEEP_KEYS])
+                stalled = await connection.execute(TAKE_OVER, limits)
+                async for row in stalled:
+                    logger.warning("job %d lost its worker", row[0])
+        except OUTAGES as error:
+            logger.warning("no job can be taken over now: %r", error)
+
+
+# What the server does
 
 
 @web.middleware
@@ -270,22 +289,9 @@ async def explain_errors(
         headers["Content-Type"] = "application/json"
         text = json.dumps({"error": error.reason})
         return web.Response(text=text, status=error.status, headers=headers)
-    except sqlite3.Error as error:
-        outage = outage_of(error)
-        if outage is None:
-            raise
-        logger.warning("%s: %r", outage, error)
-        raise unavailable(outage) from error
-
-
-def outage_of(error: sqlite3.Error) -> str | None:
-    """Say in our words what is out of order, or None for a mistake of ours."""
-    # What Python's module raises by itself has no name. It is a mistake.
-    name = getattr(error, "sqlite_errorname", "")
-    for outage, reason in OUTAGES.items():
-        if name.startswith(outage):
-            return reason
-    return None
+    except OUTAGES as error:
+        logger.warning("%s: %r", ABSENT, error)
+        raise unavailable(ABSENT) from error
 
 
 def unavailable(reason: str) -> web.HTTPError:
@@ -302,22 +308,16 @@ def json_error(kind: type[web.HTTPError], reason: str) -> web.HTTPError:
 # answer
 @routes.post("/ping")
 async def ping(request: web.Request) -> web.Response:
-    """Start the work, and send PONG."""
-    # Take from the request what the work needs. Its body cannot be read later.
-    seconds = read_work(request)
-    fail = read_fail(request)
-    refuse_too_many(request.app)
-    work = count_ping(request.app, seconds, fail)
-    await request.app[SCHEDULER].spawn(work)
+    """Store the ping and its job, and send PONG."""
+    await store(request.app, read_ping(request), hold=0)
     return web.json_response({"message": "PONG"})
 
 
 @routes.post("/ping-in-order")
 async def ping_in_order(request: web.Request) -> web.Response:
-    """Send PONG, and only then start the work."""
-    seconds = read_work(request)
-    fail = read_fail(request)
-    refuse_too_many(request.app)
+    """Store the ping and its job, send PONG, and only then let it begin."""
+    asked = read_ping(request)
+    job = await store(request.app, asked, hold=HOLD)
     response = web.json_response({"message": "PONG"})
     is_sent = False
     try:
@@ -329,45 +329,65 @@ async def ping_in_order(request: web.Request) -> web.Response:
             raise
     finally:
         # The work of a client that has left is done all the same. Where the
-        # server has failed to answer, the client will ask again.
-        if is_sent or has_left(request):
-            work = count_ping(request.app, seconds, fail)
-            await request.app[SCHEDULER].spawn(work)
+        # server has failed to answer, the client will ask again; with a key,
+        # it asks for the same.
+        is_wanted = is_sent or has_left(request) or asked.key is not None
+        # Shielded: who leaves now must not keep the job held.
+        await asyncio.shield(let_go(request.app, job, is_wanted))
     # aiohttp needs the response, although it has been sent.
     return response
 
 
+async def store(app: web.Application, new: Ping, hold: float) -> int | None:
+    """Store a ping and its job; return None where the key is known."""
+    async with app[POOL].connection() as connection:
+        cursor = await connection.execute(READ, [QUEUE])
+        [[_, pending]] = await cursor.fetchall()
+        if pending >= MAX_PENDING:
+            logger.warning("a ping is refused: %s", FULL)
+            raise unavailable(FULL)
+        # Where another transaction stores this key, it waits for its end.
+        cursor = await connection.execute(STORE, new)
+        row = await cursor.fetchone()
+        if row is None:
+            known = await connection.execute(KNOWN, new)
+            if not known.rowcount:
+                raise json_error(web.HTTPUnprocessableEntity, OTHER)
+            return None
+        begin = {"seconds": hold} if hold else None
+        job = app[JOBS].configure_task(
+            TASK, queue=QUEUE, schedule_in=begin, connection=connection
+        )
+        return await job.defer_async(ping=row[0], work=new.work, fail=new.fail)
+
+
 # end of answer
+
+
+async def let_go(app: web.Application, job: int | None, wanted: bool) -> None:
+    """Let a held job begin, or remove it with its ping."""
+    try:
+        async with app[POOL].connection() as connection:
+            await connection.execute(RELEASE if wanted else WITHDRAW, [job])
+    except OUTAGES as error:
+        logger.warning("job %s begins in %s s: %r", job, HOLD, error)
 
 
 def has_left(request: web.Request) -> bool:
     return request.transport is None or request.transport.is_closing()
 
 
-def refuse_too_many(app: web.Application) -> None:
-    """Raise a 503 where a ping could not be kept."""
-    if app[COUNTER].connections is None:
-        raise unavailable(CLOSED)
-    if count_pending(app) >= MAX_PENDING:
-        logger.warning("a ping is refused: %s", FULL)
-        raise unavailable(FULL)
+def read_ping(request: web.Request) -> Ping:
+    """Return what is asked for; raises a 400."""
+    return Ping(read_key(request), read_work(request), read_fail(request))
 
 
-def count_pending(app: web.Application) -> int:
-    """Return how many follow-ups are not done, or not stored."""
-    return len(app[SCHEDULER]) + app[COUNTER].unstored
-
-
-async def count_ping(app: web.Application, seconds: float, fail: bool) -> None:
-    try:
-        await asyncio.sleep(seconds)
-        if fail:
-            raise RuntimeError("this follow-up was told to fail")
-        app[COUNTER].add()
-    except asyncio.CancelledError:
-        # aiojobs logs what fails, and not what it cancels.
-        logger.error("a follow-up was cancelled: the server ends")
-        raise
+def read_key(request: web.Request) -> str | None:
+    key = ",".join(request.headers.getall("Idempotency-Key", []))
+    if re.fullmatch("[!-~]{0,255}", key):
+        return key or None
+    reason = "Idempotency-Key must be up to 255 visible characters"
+    raise json_error(web.HTTPBadRequest, reason)
 
 
 def read_work(request: web.Request) -> float:
@@ -390,32 +410,39 @@ def read_fail(request: web.Request) -> bool:
 @routes.get("/count")
 async def read_count(request: web.Request) -> web.Response:
     """Show the count, and how many follow-ups are pending."""
-    # Before the count: what is stored meanwhile must not be in neither.
-    pending = count_pending(request.app)
-    query = "SELECT coalesce(sum(count), 0) FROM pongs"
-    reader = request.app[COUNTER].opened.reader
-    rows = list(await reader.execute_fetchall(query))
-    return web.json_response({"count": rows[0][0], "pending": pending})
+    async with request.app[POOL].connection() as connection:
+        cursor = await connection.execute(READ, [QUEUE])
+        [[count, pending]] = await cursor.fetchall()
+    return web.json_response({"count": count, "pending": pending})
 
 
 def create_app(
-    *, database: Path = Path("pings.db"), grace: float = GRACE
+    *,
+    postgres_url: str,
+    work_here: bool = False,
+    grace: float = GRACE,
 ) -> web.Application:
     app = web.Application(middlewares=[explain_errors])
-    # `:memory:` becomes a file, too: two connections need one to share.
-    path = database.absolute()
-    app.cleanup_ctx.append(partial(open_database, path=path))
-    # After the database, which has to take what they count: the last context
-    # that is entered is the first that is left.
-    app.cleanup_ctx.append(partial(open_scheduler, grace=grace))
+    opening = partial(open_database, url=postgres_url)
+    working = partial(open_worker, work_here=work_here, grace=grace)
+    # What is entered last is left first: jobs need connections to end.
+    app.cleanup_ctx.extend([opening, working])
     app.add_routes(routes)
     return app
 
 
 if __name__ == "__main__":
-    app = create_app(database=Path(os.environ.get("DATABASE", "pings.db")))
+    # A queue that is made in `__main__` worries procrastinate; its job's name
+    # is ours, and the same in each process.
+    logging.getLogger("procrastinate.blueprints").setLevel(logging.ERROR)
+    url = os.environ.get("POSTGRES_URL", "postgresql://localhost/cookbook")
+    app = create_app(postgres_url=url, work_here=True)
     port = int(os.environ.get("PORT", "8080"))
     try:
-        web.run_app(app, host="127.0.0.1", port=port, shutdown_timeout=5)
+        if sys.argv[1:] == ["worker"]:
+            # The same without a port.
+            web.run_app(app, path=[])
+        else:
+            web.run_app(app, host="127.0.0.1", port=port, shutdown_timeout=5)
     except OSError as error:
         raise SystemExit(f"cannot start: {error}") from None

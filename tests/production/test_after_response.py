@@ -1,280 +1,614 @@
 """Proofs for recipes/production/after_response.py, beside the answer's."""
 
 import asyncio
-import sqlite3
-import threading
+import os
+import re
+import signal
+import sys
 from collections.abc import AsyncIterator
-from contextlib import closing
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
-from aiohttp import ClientSession, web
-from aiosqlite import Connection
+from aiohttp import ClientError, ClientSession, web
 
 from recipes.production import after_response
-from tests.conftest import Serve
-from tests.servers import ROOT, TIMEOUT, Server, forked
-from tests.test_after_response import CANCELLED, ping, read_count, settled
-from tests.test_database import locked
+from tests.conftest import NO_POSTGRES, KillablePostgres, Serve
+from tests.servers import ROOT, TIMEOUT, running
+from tests.test_after_response import (
+    PINGS,
+    Held,
+    every_ping,
+    ping,
+    read_count,
+    settled,
+)
 
 SCRIPT = ROOT / "recipes" / "production" / "after_response.py"
-CLOSED = {"error": "the database is not open yet"}
+ABSENT = {"error": "PostgreSQL does not answer; `make cluster` starts one"}
+JOBS = "SELECT status::text, attempts FROM procrastinate_jobs ORDER BY id"
+SQL_IN_PROSE = re.compile("`(SELECT [^`]+)`")
+WAIT = """
+SELECT extract(epoch FROM scheduled_at - now())::float
+FROM procrastinate_jobs WHERE status = 'todo'
+"""
+
+
+# They are there before what is served, and after it.
+@pytest.fixture(autouse=True)
+def database(postgres_url: str) -> str:
+    return postgres_url
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Path:
-    return tmp_path / "pings.db"
+def application(database: str) -> web.Application:
+    return after_response.create_app(postgres_url=database, work_here=True)
 
 
 @pytest.fixture
-def application(database: Path) -> web.Application:
-    return after_response.create_app(database=database)
+def idle(database: str) -> web.Application:
+    """An application that runs no jobs."""
+    return after_response.create_app(postgres_url=database)
 
 
-def stored(database: Path) -> int:
-    """Return what the file holds, whoever wrote it."""
-    with closing(sqlite3.connect(database)) as connection:
-        row = connection.execute("SELECT sum(count) FROM pongs").fetchone()
-    return row[0] or 0
+async def query(database: str, statement: str, *values: Any) -> list[Any]:
+    """Run a statement of another client, and return its rows."""
+    connecting = psycopg.AsyncConnection.connect(database, autocommit=True)
+    async with await connecting as connection:
+        cursor = await connection.execute(statement.encode(), values)
+        return await cursor.fetchall() if cursor.description else []
 
 
-async def all_stored(client: ClientSession) -> int:
-    """Return the count once all is stored, however long a lock has lasted."""
+async def until(database: str, statement: str, *rows: Any) -> None:
+    """Wait until a statement answers with these rows."""
     async with asyncio.timeout(TIMEOUT):
-        return await settled(client)
+        while await query(database, statement) != list(rows):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
-# A database that is busy
+async def post(
+    client: ClientSession, target: str, key: str
+) -> tuple[int, dict[str, str]]:
+    headers = {"Idempotency-Key": key}
+    async with client.post(target, headers=headers) as response:
+        return response.status, await response.json()
 
 
-@pytest.mark.parametrize("target", ["ping", "ping-in-order"])
-async def test_no_answered_ping_is_lost_to_a_lock(
-    client: ClientSession,
-    database: Path,
-    caplog: pytest.LogCaptureFixture,
-    target: str,
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers that are missed soon."""
+    for name, value in QUICK.items():
+        monkeypatch.setattr(after_response, name, value)
+
+
+QUICK = {"HEARTBEAT": 0.1, "DEAD_AFTER": 1.0, "POLL": 0.1, "TRY_AGAIN": 0.1}
+
+
+# One transaction
+
+
+@every_ping
+async def test_a_follow_up_is_stored_before_the_answer_and_waits_for_a_worker(
+    serve: Serve, idle: web.Application, database: str, target: str
 ) -> None:
-    await ping(client, target)
-    assert await settled(client) == 1
-    async with locked(database):
-        # Longer than SQLite waits for it, and than a second.
-        for _ in range(15):
-            await ping(client, f"{target}?work=0")
-            await asyncio.sleep(0.1)
-            # It is readable meanwhile.
-            assert (await read_count(client))["count"] == 1
-        assert await read_count(client) == {"count": 1, "pending": 15}
-    assert await all_stored(client) == 16
-    assert stored(database) == 16
-    lines = [m for m in caplog.messages if "database is locked" in m]
-    assert len(lines) == 1
-    assert "pings have to wait" in lines[0]
-    assert "pings after all" in caplog.text
+    server = await serve(idle)
+    async with ClientSession(server.url) as client:
+        await ping(client, f"{target}?work=0")
+        assert await read_count(client) == {"count": 0, "pending": 1}
+        worker = after_response.create_app(
+            postgres_url=database, work_here=True
+        )
+        await serve(worker)
+        assert await settled(client) == 1
 
 
-@pytest.mark.full("the same at length", server="mounted")
-async def test_a_lock_that_comes_and_goes_loses_and_repeats_no_ping(
-    client: ClientSession, database: Path
+@every_ping
+async def test_a_ping_whose_job_cannot_be_stored_is_not_stored_either(
+    serve: Serve, idle: web.Application, database: str, target: str
 ) -> None:
-    async def keep_pinging() -> None:
-        for _ in range(100):
-            await ping(client, "ping?work=0.01")
-
-    await ping(client, "ping?work=0")
-    async with asyncio.TaskGroup() as tasks:
-        for _ in range(4):
-            tasks.create_task(keep_pinging())
-        for _ in range(3):
-            async with locked(database):
-                await asyncio.sleep(0.3)
-    assert await all_stored(client) == 401
+    server = await serve(idle)
+    async with ClientSession(server.url) as client:
+        await read_count(client)
+        refuse = "ALTER TABLE procrastinate_jobs ADD CHECK (false)"
+        await query(database, refuse)
+        async with client.post(target) as response:
+            assert response.status == 503
+    assert await query(database, "SELECT key FROM pings") == []
 
 
-async def test_pings_that_come_while_a_batch_is_stored_are_kept(
-    monkeypatch: pytest.MonkeyPatch,
-    client: ClientSession,
-    application: web.Application,
+async def test_several_workers_share_the_queue_and_the_count(
+    serve: Serve, database: str
 ) -> None:
-    counter = application[after_response.COUNTER]
-    writer = counter.opened.writer
-    execute = Connection.execute
-    late = 0
-
-    async def execute_slowly(self: Connection, *arguments: object) -> object:
-        nonlocal late
-        result = await execute(self, *arguments)
-        if self is writer and late < 5:
-            late += 1
-            counter.add()
-        return result
-
-    monkeypatch.setattr(Connection, "execute", execute_slowly)
-    await ping(client, "ping?work=0")
-    assert await settled(client, least=6) == 6
-
-
-@pytest.mark.full("the same at length", server="mounted")
-async def test_many_pings_are_stored_in_few_statements(
-    monkeypatch: pytest.MonkeyPatch,
-    client: ClientSession,
-    application: web.Application,
-) -> None:
-    statements: list[str] = []
-    writer = application[after_response.COUNTER].opened.writer
-    await writer.set_trace_callback(statements.append)
-    async with asyncio.TaskGroup() as tasks:
-        for _ in range(300):
-            tasks.create_task(ping(client, "ping?work=0.5"))
-    assert await settled(client, least=300) == 300
-    updates = [text for text in statements if "INSERT" in text]
-    assert 1 <= len(updates) <= 150
-
-
-async def test_two_processes_count_in_one_database(
-    serve: Serve, client: ClientSession, database: Path
-) -> None:
-    other = await serve(after_response.create_app(database=database))
-    async with ClientSession(other.url) as second:
+    servers = [
+        await serve(
+            after_response.create_app(postgres_url=database, work_here=True)
+        )
+        for _ in range(3)
+    ]
+    async with (
+        ClientSession(servers[0].url) as one,
+        ClientSession(servers[1].url) as other,
+    ):
         for _ in range(20):
-            await ping(client, "ping?work=0")
-            await ping(second, "ping?work=0")
-        await settled(second)
-    await settled(client)
-    assert stored(database) == 40
+            await ping(one, "ping?work=0")
+            await ping(other, "ping-in-order?work=0")
+        assert await settled(one) == await settled(other) == 40
 
 
-async def test_a_mistake_in_the_program_is_a_500_and_keeps_the_pings(
-    client: ClientSession, database: Path, caplog: pytest.LogCaptureFixture
+async def test_a_job_that_runs_twice_at_a_time_takes_effect_once(
+    serve: Serve,
+    idle: web.Application,
+    application: web.Application,
+    database: str,
 ) -> None:
-    with closing(sqlite3.connect(database)) as connection:
-        connection.execute("DROP TABLE pongs")
-    async with client.get("count") as response:
-        assert response.status == 500
-    await ping(client, "ping?work=0")
-    await asyncio.sleep(0.5)
-    with closing(sqlite3.connect(database)) as connection:
-        connection.execute(after_response.SCHEMA)
+    server = await serve(idle)
+    async with ClientSession(server.url) as client:
+        await ping(client, "ping?work=0.1")
+        copy = """
+            INSERT INTO procrastinate_jobs (queue_name, task_name, args)
+            SELECT queue_name, task_name, args
+            FROM procrastinate_jobs, generate_series(1, 5)
+        """
+        await query(database, copy)
+        assert (await read_count(client))["pending"] == 6
+        await serve(application)
+        assert await settled(client) == 1
+
+
+# Idempotency-Key
+
+
+async def test_a_repeated_idempotency_key_has_one_effect_on_all_workers(
+    serve: Serve, idle: web.Application, application: web.Application
+) -> None:
+    servers = [await serve(idle), await serve(application)]
+    async with (
+        ClientSession(servers[0].url) as one,
+        ClientSession(servers[1].url) as other,
+    ):
+        async with asyncio.TaskGroup() as tasks:
+            posting = [
+                tasks.create_task(post(client, f"{target}?work=0", "a"))
+                for client in (one, other)
+                for target in PINGS * 5
+            ]
+        pong = (200, {"message": "PONG"})
+        assert {str(task.result()) for task in posting} == {str(pong)}
+        assert await settled(one, least=1) == 1
+        assert await post(one, "ping?work=0", "a") == pong
+        assert await post(one, "ping?work=0", "b") == pong
+        assert await settled(one, least=2) == 2
+
+
+@every_ping
+async def test_an_idempotency_key_of_another_ping_is_refused(
+    client: ClientSession, target: str
+) -> None:
+    assert (await post(client, f"{target}?work=0", "a"))[0] == 200
+    for query in ("work=0.1", "work=0&fail=1"):
+        status, answer = await post(client, f"{target}?{query}", "a")
+        assert status == 422
+        assert list(answer) == ["error"]
     assert await settled(client, least=1) == 1
-    assert caplog.text.count("have to wait: OperationalError") == 1
-    assert "no such table" in caplog.text
 
 
-# A database that is not there yet
+@pytest.mark.parametrize("key", ["a b", "é", "a" * 256, "a\tb"])
+async def test_a_bad_idempotency_key_is_refused(
+    client: ClientSession, key: str
+) -> None:
+    status, answer = await post(client, "ping", key)
+    assert status == 400
+    assert list(answer) == ["error"]
+    assert await settled(client) == 0
 
 
-@pytest.fixture(params=["no folder", "a folder", "no database", "locked"])
-async def unusable(
-    request: pytest.FixtureRequest, tmp_path: Path
-) -> AsyncIterator[Path]:
-    """A path that no database can be opened at."""
-    path = tmp_path / "unusable"
-    if request.param == "no folder":
-        yield path / "pings.db"
-    elif request.param == "a folder":
-        path.mkdir()
-        yield path
-    elif request.param == "no database":
-        path.write_text("no database" * 100)
-        yield path
-    else:
-        async with locked(path, "BEGIN EXCLUSIVE"):
-            yield path
+@pytest.mark.usefixtures("quick")
+async def test_an_idempotency_key_is_forgotten_after_a_day(
+    client: ClientSession, database: str
+) -> None:
+    assert (await post(client, "ping?work=0", "a"))[0] == 200
+    assert await settled(client, least=1) == 1
+    age = "UPDATE pings SET done = done - interval '23 h 59 min'"
+    await query(database, age)
+    assert (await post(client, "ping?work=0", "a"))[0] == 200
+    assert await settled(client) == 1
+    await query(database, "UPDATE pings SET done = done - interval '1 min'")
+    await until(database, "SELECT key FROM pings")
+    assert (await post(client, "ping?work=0", "a"))[0] == 200
+    assert await settled(client, least=2) == 2
+
+
+# In order
+
+
+async def test_work_in_order_is_held_until_the_answer_is_sent(
+    serve: Serve, application: web.Application, database: str
+) -> None:
+    held = Held(application)
+    server = await serve(application)
+    async with (
+        ClientSession(server.url) as client,
+        asyncio.TaskGroup() as tasks,
+    ):
+        tasks.create_task(ping(client, "ping-in-order?work=0"))
+        await held.reached.wait()
+        [(wait,)] = await query(database, WAIT)
+        assert after_response.HOLD - 5 < wait <= after_response.HOLD
+        held.go_on.set()
+        assert await settled(client, least=1) == 1
+
+
+async def test_work_in_order_begins_by_itself_when_nobody_lets_it(
+    serve: Serve,
+    application: web.Application,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(after_response, "HOLD", 0.3)
+    held = Held(application)
+    server = await serve(application)
+    async with (
+        ClientSession(server.url) as client,
+        asyncio.TaskGroup() as tasks,
+    ):
+        tasks.create_task(ping(client, "ping-in-order?work=0"))
+        await held.reached.wait()
+        assert await settled(client, least=1) == 1
+        held.go_on.set()
+
+
+async def test_a_failed_answer_to_a_request_with_a_key_counts_all_the_same(
+    serve: Serve, application: web.Application
+) -> None:
+    held = Held(application)
+    held.error = RuntimeError("on purpose")
+    held.go_on.set()
+    server = await serve(application)
+    async with ClientSession(server.url) as client:
+        with pytest.raises(ClientError):
+            await post(client, "ping-in-order?work=0", "a")
+        assert await settled(client, least=1) == 1
+
+
+# What fails
+
+
+async def test_a_failed_job_is_tried_again_after_growing_pauses(
+    client: ClientSession, database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    await ping(client, "ping?work=0&fail=1")
+    for attempt, longest in enumerate(after_response.WAITS, start=1):
+        await until(database, JOBS, ("todo", attempt))
+        [(wait,)] = await query(database, WAIT)
+        assert longest / 2 - 1 < wait <= longest
+        await query(
+            database, "UPDATE procrastinate_jobs SET scheduled_at = now()"
+        )
+    await until(database, JOBS, ("failed", len(after_response.WAITS) + 1))
+    assert await read_count(client) == {"count": 0, "pending": 0}
+    assert caplog.text.count("told to fail'), again in ") == 4
+
+
+async def test_a_dead_job_is_listed_and_can_be_tried_again(
+    client: ClientSession, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(after_response, "WAITS", ())
+    await ping(client, "ping?work=0&fail=1")
+    await until(database, JOBS, ("failed", 1))
+    docstring = after_response.__doc__ or ""
+    listing, retrying = SQL_IN_PROSE.findall(" ".join(docstring.split()))
+    [(job, arguments)] = await query(database, listing)
+    assert arguments["fail"]
+    # What was wrong is right now.
+    await query(
+        database,
+        "UPDATE procrastinate_jobs SET args = args || '{\"fail\": false}'",
+    )
+    await query(database, retrying.replace("JOB", str(job)))
+    assert await settled(client, least=1) == 1
+
+
+# Workers that end
+
+
+@asynccontextmanager
+async def worker(
+    database: str, folder: Path, **limits: float
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run a worker in a process of its own, and kill it in the end."""
+    program = (
+        "from aiohttp import web\n"
+        "from recipes.production import after_response\n"
+        f"vars(after_response).update({ {**QUICK, **limits}!r})\n"
+        "app = after_response.create_app(\n"
+        f"    postgres_url={database!r}, work_here=True)\n"
+        "web.run_app(app, path=[], print=None)\n"
+    )
+    with (folder / "worker.log").open("ab") as log:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", program), cwd=ROOT, stderr=log
+        )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def test_the_jobs_of_a_killed_worker_are_taken_over(
+    serve: Serve, idle: web.Application, database: str, tmp_path: Path
+) -> None:
+    server = await serve(idle)
+    async with ClientSession(server.url) as client:
+        for _ in range(10):
+            await ping(client, "ping?work=1")
+        async with worker(database, tmp_path):
+            await until(database, JOBS, *[("doing", 0)] * 10)
+        assert await read_count(client) == {"count": 0, "pending": 10}
+        async with worker(database, tmp_path):
+            assert await settled(client) == 10
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_job_that_ends_its_workers_ends_among_the_dead(
+    serve: Serve,
+    idle: web.Application,
+    application: web.Application,
+    database: str,
+) -> None:
+    server = await serve(idle)
+    async with ClientSession(server.url) as client:
+        await ping(client, "ping?work=0")
+    last = len(after_response.WAITS)
+    ended = "UPDATE procrastinate_jobs SET status = 'doing', attempts = %s"
+    await query(database, ended, last)
+    await serve(application)
+    await until(database, JOBS, ("failed", last + 1))
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_job_whose_end_a_living_worker_could_not_store_is_taken_over(
+    serve: Serve,
+    client: ClientSession,
+    database: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await ping(client, "ping?work=0")
+    assert await settled(client, least=1) == 1
+    forgotten = """
+        INSERT INTO procrastinate_jobs (queue_name, task_name, status, args,
+            worker_id)
+        SELECT 'after_response', 'count_ping', 'doing',
+            '{"ping": 0, "work": 0, "fail": false}', id
+        FROM procrastinate_workers RETURNING id
+    """
+    [(job,)] = await query(database, forgotten)
+    started = "INSERT INTO procrastinate_events (job_id, type, at) VALUES "
+    started += "(%s, 'started', now() - interval '1 s' * %s)"
+    limit = after_response.MAX_JOB_TIME + after_response.DEAD_AFTER
+    await query(database, started, job, limit - 2)
+    await query(database, "SELECT pg_sleep(0.5)")
+    assert await query(database, JOBS) == [("doing", 0)]
+    await until(database, JOBS)
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_worker_that_others_took_for_dead_begins_anew(
+    client: ClientSession, database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    await ping(client, "ping?work=0")
+    assert await settled(client, least=1) == 1
+    await query(database, "DELETE FROM procrastinate_workers")
+    await ping(client, "ping?work=0")
+    assert await settled(client, least=2) == 2
+    assert "begins anew" in caplog.text
+
+
+async def test_running_jobs_have_time_when_their_worker_ends(
+    serve: Serve,
+    idle: web.Application,
+    application: web.Application,
+    database: str,
+) -> None:
+    server = await serve(idle)
+    working = await serve(application)
+    async with ClientSession(server.url) as client:
+        for _ in range(10):
+            await ping(client, "ping?work=1")
+        await until(database, JOBS, *[("doing", 0)] * 10)
+        await working.stop()
+        assert await read_count(client) == {"count": 10, "pending": 0}
+
+
+async def test_a_job_that_is_too_slow_for_the_end_goes_back_to_the_queue(
+    serve: Serve, idle: web.Application, database: str
+) -> None:
+    server = await serve(idle)
+    ending = after_response.create_app(
+        postgres_url=database, work_here=True, grace=0.1
+    )
+    working = await serve(ending)
+    async with ClientSession(server.url) as client:
+        await ping(client, "ping?work=1.5")
+        await until(database, JOBS, ("doing", 0))
+        await working.stop()
+        assert await query(database, JOBS) == [("todo", 1)]
+        await serve(
+            after_response.create_app(postgres_url=database, work_here=True)
+        )
+        assert await settled(client) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_worker_process_ends_in_order_by_a_signal(
+    serve: Serve,
+    idle: web.Application,
+    database: str,
+    tmp_path: Path,
+    number: signal.Signals,
+) -> None:
+    server = await serve(idle)
+    log = tmp_path / "worker.log"
+    with log.open("wb") as errors:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, SCRIPT, "worker"),
+            env={**os.environ, "POSTGRES_URL": database},
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=errors,
+        )
+    try:
+        async with ClientSession(server.url) as client:
+            await ping(client, "ping?work=1")
+            await until(database, JOBS, ("doing", 0))
+            process.send_signal(number)
+            async with asyncio.timeout(TIMEOUT):
+                assert await process.wait() == 0
+            assert await read_count(client) == {"count": 1, "pending": 0}
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert "Traceback" not in log.read_text()
+
+
+class Pinging:
+    """A client that pings, and notes the keys of the answered pings."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.answered: set[str] = set()
+        self.number = 0
+
+    async def ping(self, url: str) -> None:
+        """Ping until the server is gone."""
+        async with ClientSession(url) as client:
+            while True:
+                self.number += 1
+                key = f"{self.name}-{self.number}"
+                target = PINGS[self.number % 2]
+                try:
+                    status, _ = await post(client, f"{target}?work=0.01", key)
+                except ClientError:
+                    return
+                if status == 200:
+                    self.answered.add(key)
+
+
+@pytest.mark.slow("it kills processes under load")
+async def test_kill_9_of_web_and_worker_loses_and_repeats_no_answered_ping(
+    serve: Serve, idle: web.Application, database: str, tmp_path: Path
+) -> None:
+    clients = [Pinging(name) for name in "abcd"]
+    url = {"POSTGRES_URL": database}
+    async with worker(database, tmp_path):
+        for _ in range(3):
+            async with (
+                running(SCRIPT, cwd=tmp_path, **url) as process,
+                asyncio.TaskGroup() as tasks,
+            ):
+                address = f"http://127.0.0.1:{process.port}/"
+                for client in clients:
+                    tasks.create_task(client.ping(address))
+                async with worker(database, tmp_path):
+                    await asyncio.sleep(1)
+                await process.end(signal.SIGKILL, TIMEOUT)
+        await check(serve, idle, database, clients)
+
+
+async def check(
+    serve: Serve,
+    idle: web.Application,
+    database: str,
+    clients: list[Pinging],
+) -> None:
+    """See that each answered ping took effect once."""
+    server = await serve(idle)
+    answered = set[str]().union(*(client.answered for client in clients))
+    assert len(answered) > 10
+    async with ClientSession(server.url) as session:
+        counted = await settled(session)
+    rows = await query(database, "SELECT key FROM pings WHERE done IS NOT NULL")
+    assert answered <= {key for (key,) in rows}
+    assert counted == len(rows)
+
+
+# A database that is away
 
 
 async def test_it_starts_without_its_database_and_answers_503(
-    serve: Serve, unusable: Path, caplog: pytest.LogCaptureFixture
+    serve: Serve,
 ) -> None:
-    before = set(threading.enumerate())
-    server = await serve(after_response.create_app(database=unusable))
+    app = after_response.create_app(postgres_url=NO_POSTGRES, work_here=True)
+    server = await serve(app)
     async with ClientSession(server.url) as client:
         for method, path in [
             ("POST", "ping"),
             ("POST", "ping-in-order"),
             ("GET", "count"),
         ]:
-            async with client.request(method, path) as response:
+            async with (
+                asyncio.timeout(after_response.PATIENCE + 1),
+                client.request(method, path) as response,
+            ):
                 assert response.status == 503
                 assert response.headers["Retry-After"] == "1"
-                assert await response.json() == CLOSED
-    assert caplog.text.count("cannot open ") == 1
-    async with asyncio.timeout(2):
+                assert await response.json() == ABSENT
+    async with asyncio.timeout(after_response.PATIENCE + 1):
         await server.stop()
-    for thread in set(threading.enumerate()) - before:
-        thread.join(TIMEOUT)
-        assert not thread.is_alive()
 
 
-async def test_a_database_that_was_locked_at_the_start_is_opened_later(
-    serve: Serve, database: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.usefixtures("quick")
+async def test_it_goes_on_when_its_database_has_come_or_come_back(
+    serve: Serve, killable_postgres: KillablePostgres
 ) -> None:
-    async with locked(database, "BEGIN EXCLUSIVE"):
-        server = await serve(after_response.create_app(database=database))
-    async with asyncio.timeout(TIMEOUT), ClientSession(server.url) as client:
-        while True:
+    killable_postgres.stop()
+    url = killable_postgres.url
+    app = after_response.create_app(postgres_url=url, work_here=True)
+    server = await serve(app)
+    async with ClientSession(server.url) as client:
+        for expected in (1, 2, 3):
             async with client.post("ping?work=0") as response:
-                if response.status == 200:
-                    break
-                assert await response.json() == CLOSED
-            await asyncio.sleep(0.05)
-        assert await settled(client, least=1) == 1
-    assert "cannot open " in caplog.text
-    assert f"opened {database} after all" in caplog.text
+                assert response.status == 503
+            killable_postgres.start()
+            await until_answered(client)
+            assert await settled(client, least=expected) == expected
+            if expected % 2:
+                killable_postgres.kill()
+            else:
+                killable_postgres.stop()
 
 
-async def test_a_folder_that_is_made_later_needs_no_restart(
-    serve: Serve, tmp_path: Path
-) -> None:
-    path = tmp_path / "later" / "pings.db"
-    server = await serve(after_response.create_app(database=path))
-    path.parent.mkdir()
-    async with asyncio.timeout(TIMEOUT), ClientSession(server.url) as client:
+async def until_answered(client: ClientSession) -> None:
+    async with asyncio.timeout(TIMEOUT):
         status = 503
         while status == 503:
-            async with client.get("count") as response:
+            async with client.post("ping?work=0") as response:
                 status = response.status
-            await asyncio.sleep(0.05)
     assert status == 200
-
-
-async def test_a_mistake_in_the_program_fails_the_start(
-    serve: Serve, database: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(after_response, "SCHEMA", "CREATE TABEL pongs (id)")
-    with pytest.raises(sqlite3.OperationalError, match="syntax"):
-        await serve(after_response.create_app(database=database))
 
 
 # Limits and refusals
 
 
-@pytest.mark.full("the same at length", server="mounted")
 async def test_a_ping_beyond_the_limit_is_refused_and_logged(
-    client: ClientSession,
+    serve: Serve,
+    idle: web.Application,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(after_response, "MAX_PENDING", 1)
-    await ping(client, "ping?work=1")
-    for target in ("ping", "ping-in-order"):
-        async with client.post(target) as response:
-            assert response.status == 503
-            assert response.headers["Retry-After"] == "1"
-            assert await response.json() == {"error": "too much is pending"}
+    server = await serve(idle)
+    async with ClientSession(server.url) as client:
+        await ping(client, "ping")
+        for target in PINGS:
+            async with client.post(target) as response:
+                assert response.status == 503
+                assert response.headers["Retry-After"] == "1"
+                assert await response.json() == {"error": "too much is pending"}
+        assert await read_count(client) == {"count": 0, "pending": 1}
     assert caplog.messages.count("a ping is refused: too much is pending") == 2
-    assert await settled(client) == 1
-
-
-async def test_what_waits_for_the_database_counts_as_pending(
-    client: ClientSession, database: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(after_response, "MAX_PENDING", 2)
-    async with locked(database):
-        for _ in range(2):
-            await ping(client, "ping?work=0")
-        await asyncio.sleep(0.1)
-        async with client.post("ping?work=0") as response:
-            assert response.status == 503
-    assert await all_stored(client) == 2
 
 
 @pytest.mark.parametrize(
@@ -289,127 +623,10 @@ async def test_what_aiohttp_refuses_is_json_too(
         assert list(await response.json()) == ["error"]
 
 
-# The end
-
-
-async def test_the_end_stores_all_before_the_database_closes(
-    server: Server, client: ClientSession, database: Path
+async def test_a_mistake_in_the_program_is_a_500(
+    client: ClientSession, database: str
 ) -> None:
-    for _ in range(20):
-        await ping(client, "ping?work=0.5")
-    assert stored(database) == 0
-    threads = [
-        thread
-        for thread in threading.enumerate()
-        if "_connection_worker_thread" in thread.name
-    ]
-    assert len(threads) == 2
-    await server.stop()
-    assert stored(database) == 20
-    for thread in threads:
-        thread.join(TIMEOUT)
-        assert not thread.is_alive()
-
-
-async def test_a_cancelled_follow_up_does_not_count(
-    serve: Serve,
-    database: Path,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    application = after_response.create_app(database=database, grace=0.5)
-    server = await serve(application)
-    async with ClientSession(server.url) as client:
-        for work in (1.5, 1.5, 0):
-            await ping(client, f"ping?work={work}")
-    await server.stop()
-    assert stored(database) == 1
-    assert caplog.messages.count(CANCELLED) == 2
-
-
-async def test_shutdown_waits_for_a_short_lock(
-    server: Server, client: ClientSession, database: Path
-) -> None:
-    async with asyncio.TaskGroup() as tasks, locked(database):
-        await ping(client, "ping?work=0")
-        stopping = tasks.create_task(server.stop())
-        await asyncio.sleep(0.5)
-        assert not stopping.done()
-    assert stored(database) == 1
-
-
-@pytest.mark.full("the same at length", server="mounted")
-async def test_shutdown_is_bounded_and_says_how_many_pings_a_lock_has_cost(
-    server: Server,
-    client: ClientSession,
-    database: Path,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    async with locked(database):
-        for _ in range(5):
-            await ping(client, "ping?work=0")
-        async with asyncio.timeout(4):
-            await server.stop()
-    assert "5 pings are lost" in caplog.text
-    assert stored(database) == 0
-
-
-async def test_shutdown_does_not_wait_for_a_lock_that_costs_nothing(
-    server: Server,
-    client: ClientSession,
-    database: Path,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    await ping(client, "ping?work=0")
-    assert await settled(client, least=1) == 1
-    async with locked(database), asyncio.timeout(1.5):
-        await server.stop()
-    assert "pings" not in caplog.text
-
-
-async def test_nothing_pending_is_lost_at_sigterm(
-    database: Path, tmp_path: Path
-) -> None:
-    environment = {"DATABASE": str(database)}
-    async with forked(SCRIPT, cwd=tmp_path, **environment) as process:
-        url = f"http://127.0.0.1:{process.port}/"
-        async with ClientSession(url) as client, asyncio.TaskGroup() as tasks:
-            for _ in range(200):
-                tasks.create_task(ping(client, "ping?work=1"))
-        assert stored(database) == 0
-        assert await process.end(within=TIMEOUT) == 0
-    assert stored(database) == 200
-    assert "Traceback" not in process.log.read_text()
-
-
-async def test_a_process_without_its_database_ends_at_once(
-    tmp_path: Path,
-) -> None:
-    path = str(tmp_path / "no folder" / "pings.db")
-    async with forked(SCRIPT, cwd=tmp_path, DATABASE=path) as process:
-        async with asyncio.timeout(2):
-            assert await process.end() == 0
-    assert "cannot open " in process.log.read_text()
-    assert "Traceback" not in process.log.read_text()
-
-
-async def test_an_outage_that_a_request_meets_is_a_503_and_logged(
-    serve: Serve, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    path = tmp_path / "pings.db"
-    app = after_response.create_app(database=path)
-
-    async def write(request: web.Request) -> web.Response:
-        uri = f"{path.as_uri()}?mode=ro"
-        with closing(sqlite3.connect(uri, uri=True)) as reader:
-            reader.execute("CREATE TABLE other (id)")
-        return web.Response()
-
-    app.router.add_get("/write", write)
-    server = await serve(app)
-    async with (
-        ClientSession(server.url) as client,
-        client.get("write") as response,
-    ):
-        assert response.status == 503
-        assert "read-only" in (await response.json())["error"]
-    assert "read-only: OperationalError" in caplog.text
+    await read_count(client)
+    await query(database, "DROP TABLE pongs")
+    async with client.get("count") as response:
+        assert response.status == 500
