@@ -27,6 +27,8 @@ from cookbook.postgres_server import (
 from tests.conftest import KillablePostgres
 from tests.servers import ROOT, TIMEOUT, until_it_is_empty, until_it_is_gone
 
+pytestmark = pytest.mark.slow("most tests start a server")
+
 Install = Callable[[str, str], Path]
 
 

@@ -880,6 +880,7 @@ async def recovered(client: ClientSession) -> None:
             pass
 
 
+@pytest.mark.slow("it starts a server")
 async def test_a_server_that_is_away_at_the_start_may_come_later(
     serve: Serve,
     killable_postgres: KillablePostgres,
@@ -897,6 +898,7 @@ async def test_a_server_that_is_away_at_the_start_may_come_later(
     assert "the database is open after all" in caplog.text
 
 
+@pytest.mark.slow("it starts a server")
 @pytest.mark.parametrize("how", ["stop", "kill"])
 async def test_a_server_that_ends_is_a_503_until_it_is_back(
     shaky: ClientSession, killable_postgres: KillablePostgres, how: str
@@ -909,6 +911,7 @@ async def test_a_server_that_ends_is_a_503_until_it_is_back(
     assert await texts(shaky) == ["after", "before"]
 
 
+@pytest.mark.slow("it starts a server")
 async def test_a_frozen_server_keeps_nobody_waiting(
     shaky: ClientSession, killable_postgres: KillablePostgres
 ) -> None:
@@ -920,6 +923,7 @@ async def test_a_frozen_server_keeps_nobody_waiting(
     assert await texts(shaky) == ["after", "before"]
 
 
+@pytest.mark.slow("it starts a server")
 async def test_a_server_that_freezes_in_a_transaction_stores_nothing_refused(
     serve: Serve, killable_postgres: KillablePostgres
 ) -> None:
@@ -941,6 +945,7 @@ async def test_a_server_that_freezes_in_a_transaction_stores_nothing_refused(
         await recovered(client)
 
 
+@pytest.mark.slow("it starts a server")
 @pytest.mark.parametrize("how", ["stop", "kill"])
 async def test_a_restart_under_load_loses_nothing_and_stores_nothing_refused(
     serve: Serve, killable_postgres: KillablePostgres, how: str
@@ -988,6 +993,7 @@ async def test_a_restart_under_load_loses_nothing_and_stores_nothing_refused(
     assert set(rows) - {"after"} <= confirmed | unknown
 
 
+@pytest.mark.slow("it starts a server")
 async def test_what_is_confirmed_survives_the_kill_of_a_worker(
     tmp_path: Path, postgres_url: str
 ) -> None:
@@ -1140,6 +1146,7 @@ async def test_a_write_that_shutdown_cancels_is_rolled_back(
     assert stored(postgres_url) == []
 
 
+@pytest.mark.slow("it starts a server")
 async def test_an_end_while_the_server_is_frozen_takes_no_longer(
     shaky: ClientSession, serve: Serve, killable_postgres: KillablePostgres
 ) -> None:
