@@ -6,8 +6,10 @@
 
 Start from this file when you go live. Each upstream has its own limit of calls:
 one that hangs keeps no other waiting. An answer is read up to a limit, and a
-redirect is not followed. A call ends when its caller leaves. What goes wrong
-upstream is logged with its cause, and is a 502, 503 or 504.
+redirect is not followed. A call goes to the hosts of its upstream alone, is
+told how long its answer is waited for, and is repeated where that is safe. It
+ends when its caller leaves. What goes wrong upstream is logged with its cause,
+and is a 502, 503 or 504.
 
 Try it::
 
@@ -33,7 +35,14 @@ Good to know:
 - `text()` decodes by the charset that the upstream names. base64 is one that
   raises LookupError, which is no ClientError.
 - aiohttp itself repeats a GET on a kept connection that the upstream has
-  closed. It repeats no POST.
+  closed. It repeats no POST. This file repeats a GET that was refused, broken
+  off or answered by 503, twice at most: after a random pause, or all who failed
+  come back at once, and for one call in ten, or an upstream that is down gets
+  three times its load.
+- `X-Request-Timeout` says how many seconds the caller still waits. It is read,
+  and handed on: nobody works for an answer that nobody waits for.
+- Compare the host of a URL with a list, however the URL was made. A list of
+  what is forbidden misses `127.1`, `0x7f000001` and `[::ffff:127.0.0.1]`.
 """
 
 import asyncio
@@ -41,6 +50,8 @@ import gzip
 import json
 import logging
 import os
+import random
+import re
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -65,10 +76,27 @@ TURN_WAIT = 0.5
 MAX_BODY = 2**20
 """Bytes of an upstream's answer, unpacked."""
 
+HOSTS = frozenset({"localhost", "::1"})
+"""Where a call may go. The names of your upstreams, and nothing else."""
+
+LONGEST_PAUSES = (0.1, 0.2)
+"""Seconds before the second attempt of a call, and before the last."""
+
+RETRY_SHARE = 0.1
+"""Retries for each call that is made."""
+
+MAX_RETRIES = 10.0
+"""Retries that calls without one have saved up, for all calls together."""
+
+PATIENCE = "X-Request-Timeout"
+"""The header with the seconds that a caller still waits."""
+
 LOOK_AGAIN = 0.1
 """Seconds between two looks at whether the caller is still there."""
 
 COOKIE = "production_client_session"
+
+Object = dict[str, Any]
 
 logger = logging.getLogger(__name__)
 routes = web.RouteTableDef()
@@ -78,10 +106,18 @@ class BadAnswerError(Exception):
     """An upstream has answered, but not with what can be used."""
 
 
+class BusyError(BadAnswerError):
+    """An upstream has answered that it cannot answer now."""
+
+
 class CallerLeft(web.HTTPClientError):
     """What the access log shows where nobody waits for the answer any more."""
 
     status_code = 499
+
+
+AGAIN = (aiohttp.ClientConnectionError, BusyError)
+"""After these, a GET may have an answer a moment later."""
 
 
 @dataclass
@@ -91,6 +127,7 @@ class Upstream:
     name: str
     turns: asyncio.Semaphore
     calls: int = 0
+    retries: float = MAX_RETRIES
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
@@ -112,17 +149,19 @@ class Upstream:
             self.turns.release()
 
     async def fetch_json(
-        self, session: ClientSession, url: URL
-    ) -> dict[str, Any]:
+        self, session: ClientSession, url: URL, deadline: float
+    ) -> Object:
         """Read a JSON object; what goes wrong is logged, and is a 502 or 504.
 
-        The failures of each upstream have its name in the log.
+        The failures of each upstream have its name in the log. `deadline` is a
+        time of the loop's clock.
         """
+        if url.host not in HOSTS:
+            logger.warning("%s: no call to %s", self.name, url)
+            raise json_error(web.HTTPForbidden, "this host is not called")
         async with self.turn():
             try:
-                # A redirect could lead to any host, one of our own network too.
-                async with session.get(url, allow_redirects=False) as response:
-                    return await read_object(response)
+                return await self.repeat(session, url, deadline)
             # First, because some of aiohttp's timeouts are a ClientError too.
             except TimeoutError as error:
                 logger.warning("%s: too slow: %s", self.name, url)
@@ -134,6 +173,40 @@ class Upstream:
                 logger.warning("%s: %s: %s", self.name, cause, error)
                 reason = "the upstream failed"
                 raise json_error(web.HTTPBadGateway, reason) from error
+
+    async def repeat(
+        self, session: ClientSession, url: URL, deadline: float
+    ) -> Object:
+        """Call until there is an answer: only what may be done twice."""
+        self.retries = min(MAX_RETRIES, self.retries + RETRY_SHARE)
+        for longest_pause in LONGEST_PAUSES:
+            try:
+                return await call(session, url, deadline)
+            except TimeoutError:
+                # The next one would find no time.
+                raise
+            except AGAIN as error:
+                if self.retries < 1:
+                    raise
+                self.retries -= 1
+                logger.info("%s: again, after %s", self.name, error)
+            await asyncio.sleep(random.uniform(0, longest_pause))  # noqa: S311
+        return await call(session, url, deadline)
+
+
+async def call(session: ClientSession, url: URL, deadline: float) -> Object:
+    """Call once, and tell the upstream how much time is left."""
+    left = deadline - asyncio.get_running_loop().time()
+    if left <= 0:
+        raise TimeoutError
+    async with session.get(
+        url,
+        # A redirect could lead to any host, one of our own network too.
+        allow_redirects=False,
+        headers={PATIENCE: f"{left:.3f}"},
+        timeout=aiohttp.ClientTimeout(total=left, connect=TIMEOUT.connect),
+    ) as response:
+        return await read_object(response)
 
 
 SESSION = web.AppKey("SESSION", ClientSession)
@@ -204,8 +277,10 @@ async def explain_errors(
         return web.Response(text=text, status=error.status, headers=headers)
 
 
-async def read_object(response: aiohttp.ClientResponse) -> dict[str, Any]:
+async def read_object(response: aiohttp.ClientResponse) -> Object:
     """Read a JSON object of at most MAX_BODY bytes; raises BadAnswerError."""
+    if response.status == 503:
+        raise BusyError("status 503")
     if response.status != 200:
         raise BadAnswerError(f"status {response.status}")
     charset = response.charset or "utf-8"
@@ -242,8 +317,9 @@ def json_error(kind: type[web.HTTPError], reason: str) -> web.HTTPError:
 async def fetch(request: web.Request) -> web.Response:
     """Fetch through the shared session, which keeps no cookies."""
     url = upstream_url(request)
+    deadline = read_deadline(request)
     upstream = request.app[UPSTREAMS]["visits"]
-    visit = await upstream.fetch_json(request.app[SESSION], url)
+    visit = await upstream.fetch_json(request.app[SESSION], url, deadline)
     answer = {"upstream": visit.get("user"), "port": visit.get("port")}
     return web.json_response(answer)
 
@@ -253,19 +329,36 @@ async def log_in_then_fetch(request: web.Request) -> web.Response:
     """Call twice, in a chain that keeps its own cookies."""
     url = upstream_url(request)
     login = url.with_query(user=read_user(request))
+    # One for both calls.
+    deadline = read_deadline(request)
     upstream = request.app[UPSTREAMS]["visits"]
     async with ClientSession(
-        timeout=TIMEOUT,
         connector=request.app[SESSION].connector,
         # Otherwise the end of this chain closes the connections of all.
         connector_owner=False,
         trace_configs=request.app[SESSION].trace_configs,
     ) as chain:
-        await upstream.fetch_json(chain, login)
-        return web.json_response(await upstream.fetch_json(chain, url))
+        await upstream.fetch_json(chain, login, deadline)
+        visit = await upstream.fetch_json(chain, url, deadline)
+    return web.json_response(visit)
 
 
 # end of answer
+
+
+def read_deadline(request: web.Request) -> float:
+    """Return until when a caller waits, by the loop's clock.
+
+    That is TIMEOUT from now, or earlier where the caller says so.
+    """
+    patience = float(TIMEOUT.total or 0)
+    told = request.headers.getall(PATIENCE, [])
+    if told:
+        if len(told) > 1 or not re.fullmatch(r"[0-9]{1,6}(\.[0-9]+)?", told[0]):
+            reason = f"{PATIENCE} must be one number of seconds"
+            raise json_error(web.HTTPBadRequest, reason)
+        patience = min(patience, float(told[0]))
+    return asyncio.get_running_loop().time() + patience
 
 
 def read_user(request: web.Request) -> str:
@@ -307,10 +400,10 @@ async def fail(request: web.Request) -> web.Response:
     if how == "refused":
         # No server listens there. An upstream can have an IPv6 address.
         url = URL("http://[::1]:1")
+    deadline = read_deadline(request)
     upstream = request.app[UPSTREAMS][how]
-    return web.json_response(
-        await upstream.fetch_json(request.app[SESSION], url)
-    )
+    visit = await upstream.fetch_json(request.app[SESSION], url, deadline)
+    return web.json_response(visit)
 
 
 def read_how(request: web.Request) -> str:

@@ -3,8 +3,10 @@
 import asyncio
 import gzip
 import json
+import re
 import tracemalloc
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import ClientSession, TCPConnector, web
@@ -325,3 +327,235 @@ async def test_an_error_of_aiohttp_is_json_too(
     async with client.request(method, path) as response:
         assert response.status == status
         assert json.loads(await response.read()) == {"error": reason}
+
+
+# Where a call may go
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "127.1",
+        "0x7f000001",
+        "0177.0.0.1",
+        "2130706433",
+        "0.0.0.0",
+        "[::]",
+        "[::ffff:127.0.0.1]",
+        "①②⑦.⓪.⓪.①",
+        "localhost.",
+        "localhost.evil.example",
+        "localhost@127.0.0.1",
+        "169.254.169.254",
+        "evil.example",
+    ],
+)
+async def test_only_the_hosts_of_upstreams_are_called(
+    serve: Serve,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    host: str,
+) -> None:
+    server = await serve(client_session.create_app())
+    url = URL(f"http://{host}:{server.port}/upstream")
+    monkeypatch.setattr(client_session, "upstream_url", lambda request: url)
+    async with ClientSession(server.url) as client:
+        async with client.get("fetch") as response:
+            assert response.status == 403
+            reason = {"error": "this host is not called"}
+            assert await response.json() == reason
+        assert (await get(client, "stats"))["connections"] == 0
+    [warning] = warnings_in(caplog)
+    assert warning.startswith("visits: no call to ")
+
+
+async def test_a_client_names_an_upstream_and_no_url(
+    client: ClientSession,
+) -> None:
+    url = "http://169.254.169.254/"
+    for path in ("fail?how=", "fetch?how=", "fetch?url="):
+        async with client.get(path + url) as response:
+            assert response.status == (400 if path.startswith("fail") else 200)
+
+
+# Retries
+
+
+class Upstream:
+    """A server that answers each call with the next of `answers`."""
+
+    def __init__(self, *answers: bytes) -> None:
+        self.answers = list(answers)
+        self.heads: list[str] = []
+
+    async def serve(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        self.heads.append(head.decode())
+        writer.write(self.answers.pop(0) if self.answers else ANN)
+        writer.close()
+
+
+ANN = HEAD + b'Content-Length: 15\r\nConnection: close\r\n\r\n{"user": "ann"}'
+BUSY = b"HTTP/1.1 503 Busy\r\nContent-Length: 2\r\n\r\n{}"
+CUT = b""
+FAILED = b"HTTP/1.1 500 Oops\r\nContent-Length: 2\r\n\r\n{}"
+
+
+@asynccontextmanager
+async def upstream_that_answers(
+    monkeypatch: pytest.MonkeyPatch, *answers: bytes
+) -> AsyncIterator[Upstream]:
+    upstream = Upstream(*answers)
+    server = await asyncio.start_server(upstream.serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    url = URL(f"http://localhost:{port}/")
+    monkeypatch.setattr(client_session, "upstream_url", lambda request: url)
+    async with server:
+        yield upstream
+
+
+@pytest.mark.parametrize(
+    ("answers", "calls", "status"),
+    [
+        ([BUSY], 2, 200),
+        ([BUSY, BUSY], 3, 200),
+        ([BUSY, BUSY, BUSY], 3, 502),
+        # It is not a moment's, or nobody knows.
+        ([FAILED], 1, 502),
+        ([b"nonsense\r\n\r\n"], 1, 502),
+    ],
+)
+async def test_what_may_be_done_twice_is_repeated_twice_at_most(
+    serve: Serve,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    answers: list[bytes],
+    calls: int,
+    status: int,
+) -> None:
+    server = await serve(client_session.create_app())
+    async with (
+        upstream_that_answers(monkeypatch, *answers) as upstream,
+        ClientSession(server.url) as client,
+        client.get("fetch") as response,
+    ):
+        assert response.status == status
+    assert len(upstream.heads) == calls
+    assert len(warnings_in(caplog)) == (status == 502)
+
+
+async def test_a_call_that_breaks_off_is_repeated(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = await serve(client_session.create_app())
+    async with (
+        upstream_that_answers(monkeypatch, CUT) as upstream,
+        ClientSession(server.url) as client,
+    ):
+        assert (await get(client, "fetch"))["upstream"] == "ann"
+    assert len(upstream.heads) == 2
+
+
+async def test_an_upstream_that_is_down_gets_few_more_calls_than_asked_for(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_session, "LONGEST_PAUSES", (0, 0))
+    server = await serve(client_session.create_app())
+    asked = 50
+    async with (
+        upstream_that_answers(monkeypatch, *[BUSY] * 999) as upstream,
+        ClientSession(server.url) as client,
+    ):
+        for _ in range(asked):
+            async with client.get("fetch") as response:
+                assert response.status == 502
+    saved = client_session.MAX_RETRIES
+    earned = asked * client_session.RETRY_SHARE
+    assert saved <= len(upstream.heads) - asked <= saved + earned
+
+
+async def test_a_call_that_was_slow_is_not_repeated(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+
+    async def be_silent(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        nonlocal calls
+        calls += 1
+        await reader.read()
+        writer.close()
+
+    silent = await asyncio.start_server(be_silent, "127.0.0.1", 0)
+    port = silent.sockets[0].getsockname()[1]
+    url = URL(f"http://localhost:{port}/")
+    monkeypatch.setattr(client_session, "upstream_url", lambda request: url)
+    server = await serve(client_session.create_app())
+    headers = {"X-Request-Timeout": "0.1"}
+    async with (
+        silent,
+        ClientSession(server.url) as client,
+        client.get("fetch", headers=headers) as response,
+    ):
+        assert response.status == 504
+    assert calls == 1
+
+
+# Deadlines
+
+
+@pytest.mark.parametrize(
+    ("told", "least", "most"),
+    [(None, 2.5, 3), ("0.5", 0.01, 0.5), ("2", 1.5, 2), ("60", 2.5, 3)],
+)
+async def test_an_upstream_is_told_how_long_its_answer_is_waited_for(
+    serve: Serve,
+    monkeypatch: pytest.MonkeyPatch,
+    told: str | None,
+    least: float,
+    most: float,
+) -> None:
+    server = await serve(client_session.create_app())
+    headers = {} if told is None else {"X-Request-Timeout": told}
+    async with (
+        upstream_that_answers(monkeypatch) as upstream,
+        ClientSession(server.url) as client,
+        client.get("login-then-fetch?user=ann", headers=headers) as response,
+    ):
+        assert response.status == 200
+    first, second = (
+        float(re.findall(r"X-Request-Timeout: (\S+)\r\n", head)[0])
+        for head in upstream.heads
+    )
+    # One time for both.
+    assert most >= first > second >= least
+
+
+async def test_a_caller_that_waits_no_more_costs_no_call(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = await serve(client_session.create_app())
+    headers = {"X-Request-Timeout": "0"}
+    async with (
+        upstream_that_answers(monkeypatch) as upstream,
+        ClientSession(server.url) as client,
+        client.get("fetch", headers=headers) as response,
+    ):
+        assert response.status == 504
+        assert await response.json() == {"error": "the upstream is slow"}
+    assert not upstream.heads
+
+
+@pytest.mark.parametrize("told", ["", "soon", "-1", "nan", "1e3", "9999999"])
+async def test_a_bad_deadline_is_a_400(
+    client: ClientSession, told: str
+) -> None:
+    headers = {"X-Request-Timeout": told}
+    async with client.get("fetch", headers=headers) as response:
+        assert response.status == 400
+        reason = {"error": "X-Request-Timeout must be one number of seconds"}
+        assert await response.json() == reason
