@@ -24,6 +24,7 @@ Good to know:
   each reader holds a connection to Redis.
 - Wait for `ready` before you publish: what is published before Redis confirms
   the subscription is lost. A second `ready` says that events may be missing.
+- `receivers` counts the sockets of one process.
 - This file lets pages of other sites connect and publish. Check `Origin` first.
 - production/parallel_events.py never waits for a send, and notices a Redis that
   is frozen. It limits names, floods, connections to Redis, and pings whose

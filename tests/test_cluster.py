@@ -2,20 +2,27 @@
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psutil
 import pytest
-from aiohttp import ClientSession
+import pytest_asyncio
+from aiohttp import ClientSession, TCPConnector
 from click.testing import CliRunner
 
+from app import COOKBOOK, PRODUCTION
 from cookbook import cluster
+from cookbook.recipe import Recipe
+from cookbook.runner import dialogue_runner
 from tests.servers import ROOT, until_it_is_empty
 
 START_TIMEOUT = 60.0
@@ -23,6 +30,9 @@ START_TIMEOUT = 60.0
 
 END_TIMEOUT = 45.0
 """Seconds in which it has ended; alone it takes five."""
+
+LONGEST_ANSWER = 10.0
+"""Seconds that a request waits while workers change; alone it is about one."""
 
 pytestmark = pytest.mark.slow("it starts a cluster")
 
@@ -179,3 +189,132 @@ def test_a_server_that_is_missing_is_one_line(
         f"Error: {name} was not found on PATH: pip install '.[engines]' "
         "brings one\n"
     )
+
+
+# What is true of the recipes behind nginx, with four workers
+
+PER_PROCESS = {
+    "recipes.after_response": "it counts what this process has pending",
+    "recipes.one_response": "each process has a cache",
+    "recipes.parallel_events": "it counts the sockets of one process",
+    "recipes.production.after_response": "it counts likewise",
+    "recipes.production.one_response": "each process has a cache",
+    "recipes.production.parallel_events": "it counts likewise",
+    "recipes.websocket_logout": "each process has its sessions and sockets",
+}
+"""Files that keep something per process, which their dialogue shows."""
+
+CHANGED_BY_NGINX = {
+    "recipes.global_gzip": "nginx sends Content-Length before Vary",
+    "recipes.production.request_data": "nginx chooses the request's id",
+    "recipes.request_data": "nginx chooses the request's id",
+}
+"""Files whose dialogue shows what nginx does in their place."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[Cluster]:
+    """A cluster for the tests that break nothing."""
+    with TemporaryDirectory(dir="/tmp") as folder:
+        async with running_cluster(Path(folder)) as running:
+            yield running
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        pytest.param(recipe, id=recipe.prefix.strip("/"))
+        for recipe in COOKBOOK + PRODUCTION
+        if recipe.module.__name__ not in {**PER_PROCESS, **CHANGED_BY_NGINX}
+    ],
+)
+async def test_the_dialogue_is_true_behind_nginx(
+    recipe: Recipe, tmp_path: Path, shared: Cluster
+) -> None:
+    async with dialogue_runner(shared.port, recipe.prefix, tmp_path) as shell:
+        assert not await shell.play(recipe.docs.dialogue)
+
+
+@pytest.mark.parametrize(
+    "recipe", [each for each in COOKBOOK if each.module.__name__ in PER_PROCESS]
+)
+def test_an_answer_for_one_process_says_so_and_names_its_second_file(
+    recipe: Recipe,
+) -> None:
+    text = str(recipe.module.__doc__)
+    assert re.search(r"\b(one|a|this) process\b", text)
+    assert f"production/{recipe.name}.py" in text
+
+
+@pytest.mark.full
+async def test_a_rolling_restart_under_load_fails_no_request(
+    shared: Cluster,
+) -> None:
+    gunicorn = psutil.Process(await shared.pid_of("gunicorn"))
+    old = set(workers_of(gunicorn))
+    assert len(old) == 4
+    failures = []
+    answered = 0
+    longest = 0.0
+    is_over = False
+
+    async def ask(client: ClientSession, number: int) -> None:
+        nonlocal answered, longest
+        while not is_over:
+            began = time.monotonic()
+            try:
+                if number % 2:
+                    asking = client.get("/database/answer")
+                else:
+                    asking = client.post("/route-table/post", data="tea")
+                async with asking as response:
+                    text = await response.text()
+                    if response.status != 200:
+                        failures.append(text)
+            except OSError as error:
+                failures.append(repr(error))
+            answered += 1
+            longest = max(longest, time.monotonic() - began)
+
+    connector = TCPConnector(limit=0)
+    async with ClientSession(shared.url, connector=connector) as client:
+        asking = [asyncio.create_task(ask(client, n)) for n in range(20)]
+        gunicorn.send_signal(signal.SIGHUP)
+        async with asyncio.timeout(END_TIMEOUT):
+            while old & set(workers_of(gunicorn)):  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+            # All by the new ones.
+            enough = answered + 200
+            while answered < enough:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+        is_over = True
+        await asyncio.gather(*asking)
+    assert not failures
+    assert longest < LONGEST_ANSWER
+    assert "[ERROR]" not in shared.log_of("gunicorn")
+
+
+@pytest.mark.full
+async def test_nginx_chooses_the_id_of_a_request(shared: Cluster) -> None:
+    headers = {"X-Request-ID": "forged"}
+    async with (
+        ClientSession(shared.url) as client,
+        client.get("/request-data/", headers=headers) as response,
+    ):
+        chosen = response.headers["X-Request-ID"]
+    assert re.fullmatch("[0-9a-f]{32}", chosen)
+    log = shared.log_of("gunicorn")
+    assert chosen in log
+    assert "forged" not in log
+
+
+def workers_of(gunicorn: psutil.Process) -> list[psutil.Process]:
+    """Return its workers; the shell that waits for its end is none."""
+    return [
+        child
+        for child in gunicorn.children()
+        if child.is_running() and child.name() != "sh"
+    ]

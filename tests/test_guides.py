@@ -7,7 +7,12 @@ import pytest
 
 from tests.servers import ROOT
 
-GUIDES = ["README.md", "CONTRIBUTING.md", "docs/architecture.md"]
+GUIDES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/architecture.md",
+    "docs/going_live.md",
+]
 SOURCES = [
     ROOT / "app.py",
     *(ROOT / "cookbook").rglob("*.py"),

@@ -1,0 +1,367 @@
+"""Proofs for deploy/: its own programs read it, and nginx does what it says."""
+
+import asyncio
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from aiohttp import ClientSession, TCPConnector, web
+from yarl import URL
+
+from cookbook import cluster
+from cookbook.server import DRAIN_TIMEOUT, SHUTDOWN_TIMEOUT
+from tests.conftest import Serve
+from tests.servers import ROOT, TIMEOUT
+
+DEPLOY = ROOT / "deploy"
+VARIABLE = re.compile(r"\$\{([A-Z_]+)(?::\?)?\}")
+
+StartEdge = Callable[[web.Application | None], Awaitable[URL]]
+
+
+async def show(request: web.Request) -> web.Response:
+    return web.json_response(dict(request.headers))
+
+
+@pytest.fixture
+async def start_edge(serve: Serve, tmp_path: Path) -> AsyncIterator[StartEdge]:
+    """A function that puts nginx, as the cluster has it, before a server.
+
+    Without an application, no worker is there.
+    """
+    async with AsyncExitStack() as stack:
+
+        async def start(app: web.Application | None) -> URL:
+            workers = cluster.free_port()
+            if app is not None:
+                app.router.add_get("/", show)
+                workers = (await serve(app)).port
+            port = cluster.free_port()
+            listen = f"127.0.0.1:{port}"
+            part = await asyncio.to_thread(
+                cluster.nginx, tmp_path, listen, f"127.0.0.1:{workers}"
+            )
+            log = stack.enter_context((tmp_path / "log").open("wb"))
+            process = await asyncio.create_subprocess_exec(
+                *part.command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                # At its end it ends its group.
+                start_new_session=True,
+            )
+            stack.push_async_callback(process.wait)
+            assert process.stdin is not None
+            stack.callback(process.stdin.close)
+            async with asyncio.timeout(TIMEOUT):
+                while True:
+                    assert process.returncode is None, log.name
+                    try:
+                        _, writer = await asyncio.open_connection(
+                            "127.0.0.1", port
+                        )
+                        break
+                    except ConnectionRefusedError:
+                        await asyncio.sleep(0.01)
+            writer.close()
+            return URL(f"http://localhost:{port}/")
+
+        yield start
+
+
+async def exchange(url: URL, request: bytes) -> bytes:
+    async with asyncio.timeout(TIMEOUT):
+        reader, writer = await asyncio.open_connection("127.0.0.1", url.port)
+        writer.write(request)
+        answer = await reader.read()
+        writer.close()
+        return answer
+
+
+# What nginx does
+
+
+@pytest.mark.parametrize(
+    ("request_line", "more", "status"),
+    [
+        ("nonsense", "", 400),
+        ("GET / HTTP/1.1", f"X-Long: {'a' * 9000}\r\n", 431),
+        (f"GET /{'a' * 9000} HTTP/1.1", "", 414),
+        ("TRACE / HTTP/1.1", "", 405),
+        ("POST / HTTP/1.1", f"Content-Length: {2**20 + 1}\r\n", 413),
+    ],
+)
+async def test_what_the_edge_refuses_is_json(
+    start_edge: StartEdge, request_line: str, more: str, status: int
+) -> None:
+    url = await start_edge(web.Application())
+    request = f"{request_line}\r\nHost: a\r\n{more}Connection: close\r\n\r\n"
+    answer = await exchange(url, request.encode())
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    assert b"Content-Type: application/json" in head
+    assert b"X-Content-Type-Options: nosniff" in head
+    assert b"Retry-After" not in head
+    assert re.fullmatch(rb'\{"error": "[a-zA-Z0-9 ]+"\}\n', body)
+
+
+async def test_a_body_of_the_largest_size_passes(
+    start_edge: StartEdge, tmp_path: Path
+) -> None:
+    async def count(request: web.Request) -> web.Response:
+        return web.json_response(len(await request.read()))
+
+    app = web.Application(client_max_size=2**21)
+    app.router.add_post("/", count)
+    url = await start_edge(app)
+    async with (
+        ClientSession() as client,
+        client.post(url, data=bytes(2**20)) as response,
+    ):
+        assert await response.json() == 2**20
+    # No body is written to a disk.
+    assert not list((tmp_path / "body").rglob("*.*"))
+
+
+async def test_what_a_client_claims_of_itself_is_replaced(
+    start_edge: StartEdge,
+) -> None:
+    url = await start_edge(web.Application())
+    claims = {
+        "X-Forwarded-For": "203.0.113.7",
+        "X-Forwarded-Proto": "https",
+        "X-Request-ID": "mine",
+        "Forwarded": "for=203.0.113.7",
+    }
+    async with (
+        ClientSession() as client,
+        client.get(url, headers=claims) as response,
+    ):
+        seen = await response.json()
+    assert seen["X-Forwarded-For"] == "127.0.0.1"
+    assert seen["X-Forwarded-Proto"] == "http"
+    assert re.fullmatch("[0-9a-f]{32}", seen["X-Request-ID"])
+    assert "Forwarded" not in seen
+    # With its port: a browser's Origin has it.
+    assert seen["Host"] == f"localhost:{url.port}"
+
+
+async def test_a_websocket_passes(start_edge: StartEdge) -> None:
+    async def echo(request: web.Request) -> web.WebSocketResponse:
+        ws = web.WebSocketResponse()
+        await ws.prepare(request)
+        await ws.send_str(await ws.receive_str())
+        await ws.close(code=4001)
+        return ws
+
+    app = web.Application()
+    app.router.add_get("/ws", echo)
+    url = await start_edge(app)
+    async with ClientSession() as client, client.ws_connect(url / "ws") as ws:
+        await ws.send_str("hi")
+        assert await ws.receive_str(timeout=TIMEOUT) == "hi"
+        await ws.receive(timeout=TIMEOUT)
+        assert ws.close_code == 4001
+
+
+async def test_connections_to_the_workers_are_kept(
+    start_edge: StartEdge,
+) -> None:
+    async def show_port(request: web.Request) -> web.Response:
+        assert request.transport is not None
+        return web.json_response(request.transport.get_extra_info("peername"))
+
+    app = web.Application()
+    app.router.add_get("/port", show_port)
+    url = await start_edge(app)
+    seen = set()
+    async with ClientSession(
+        connector=TCPConnector(force_close=True)
+    ) as client:
+        for _ in range(20):
+            async with client.get(url / "port") as response:
+                seen.add(tuple(await response.json()))
+    # One for each process of nginx.
+    assert len(seen) <= (os.cpu_count() or 1)
+
+
+async def test_workers_that_are_away_are_a_502_that_says_when_to_come_again(
+    start_edge: StartEdge,
+) -> None:
+    url = await start_edge(None)
+    async with ClientSession() as client, client.get(url) as response:
+        assert response.status == 502
+        assert response.headers["Retry-After"] == "1"
+        reason = "no worker answers, or all are busy"
+        assert await response.json() == {"error": reason}
+
+
+@pytest.mark.parametrize(
+    ("per_address", "total", "status"), [(2, 100, 429), (100, 2, 502)]
+)
+async def test_too_many_at_once_are_refused_and_not_queued(
+    start_edge: StartEdge,
+    monkeypatch: pytest.MonkeyPatch,
+    per_address: int,
+    total: int,
+    status: int,
+) -> None:
+    go_on = asyncio.Event()
+
+    async def wait(request: web.Request) -> web.Response:
+        arrived.release()
+        await go_on.wait()
+        return web.json_response({})
+
+    arrived = asyncio.Semaphore(0)
+    monkeypatch.setattr(cluster, "CONNECTIONS_PER_ADDRESS", per_address)
+    monkeypatch.setattr(cluster, "MAX_CONNECTIONS", total)
+    app = web.Application()
+    app.router.add_get("/wait", wait)
+    url = await start_edge(app)
+    async with asyncio.timeout(TIMEOUT), ClientSession() as client:
+
+        async def ask() -> int:
+            async with client.get(url / "wait") as response:
+                return response.status
+
+        waiting = [asyncio.create_task(ask()) for _ in range(2)]
+        for _ in waiting:
+            await arrived.acquire()
+        async with client.get(url / "wait") as response:
+            assert response.status == status
+            assert response.headers["Retry-After"] == "1"
+            assert list(await response.json()) == ["error"]
+        go_on.set()
+        assert await asyncio.gather(*waiting) == [200, 200]
+
+
+# What each file says
+
+
+def test_nginx_accepts_its_files(tmp_path: Path) -> None:
+    part = cluster.nginx(tmp_path, "127.0.0.1:8080", "127.0.0.1:8081")
+    # Without the shell, which would end at once.
+    program = part.command.index(str(cluster.find_nginx()))
+    checked = subprocess.run(
+        [*part.command[program:], "-t"], capture_output=True
+    )
+    assert b"test is successful" in checked.stderr, checked.stderr
+    assert b"[warn]" not in checked.stderr
+    for file in DEPLOY.glob("*.conf.template"):
+        # What is not filled in would be a variable of nginx, and empty.
+        assert not VARIABLE.search((tmp_path / file.stem).read_text())
+
+
+def test_gunicorn_accepts_its_file() -> None:
+    command = [sys.executable, "-m", "gunicorn", "--check-config"]
+    command += ["--config", "deploy/gunicorn.conf.py"]
+    environment = {
+        "ALLOW_HOSTS": "a.example b.example",
+        "SESSION_KEY": "random",
+    }
+    subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **environment}, check=True
+    )
+
+
+def test_a_worker_has_the_time_that_its_end_takes() -> None:
+    settings: dict[str, Any] = {}
+    exec((DEPLOY / "gunicorn.conf.py").read_text(), settings)
+    # It is told within a second. aiohttp waits twice.
+    longest = 1 + DRAIN_TIMEOUT + 2 * SHUTDOWN_TIMEOUT
+    assert longest < settings["graceful_timeout"] < settings["timeout"]
+    unit = (DEPLOY / "cookbook.service").read_text()
+    [stop] = re.findall(r"TimeoutStopSec=(\d+)", unit)
+    assert settings["graceful_timeout"] < int(stop)
+
+
+def test_nginx_ends_kept_connections_before_a_worker_does() -> None:
+    from cookbook.connection import HEADERS_TIMEOUT
+
+    text = (DEPLOY / "cookbook.conf.template").read_text()
+    upstream = text[text.index("upstream workers") :]
+    [seconds] = re.findall(r"keepalive_timeout (\d+)s;", upstream)[:1]
+    assert int(seconds) < DRAIN_TIMEOUT < HEADERS_TIMEOUT
+
+
+def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("no systemd here")
+    text = (DEPLOY / "cookbook.service").read_text()
+    # It looks whether the program is there.
+    program = "/srv/cookbook/.venv/bin/gunicorn"
+    assert program in text
+    unit = tmp_path / "cookbook.service"
+    unit.write_text(text.replace(program, sys.executable))
+    checked = subprocess.run(
+        [analyze, "verify", "--man=no", str(unit)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert (checked.returncode, checked.stdout) == (0, "")
+
+
+COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+
+
+def test_compose_checks_the_health_of_each_service() -> None:
+    services = COMPOSE["services"]
+    assert set(services) == {"nginx", "workers", "postgres", "valkey"}
+    for name, service in services.items():
+        assert service["healthcheck"]["test"][0] == "CMD", name
+        assert service["restart"] == "unless-stopped", name
+        for other, condition in service.get("depends_on", {}).items():
+            assert other in services
+            assert condition == {"condition": "service_healthy"}
+    # What is exposed is the edge, and to this machine alone.
+    published = [name for name in services if "ports" in services[name]]
+    assert published == ["nginx"]
+
+
+def test_compose_fills_in_each_variable_of_nginx() -> None:
+    text = (DEPLOY / "cookbook.conf.template").read_text()
+    assert set(VARIABLE.findall(text)) == set(
+        COMPOSE["services"]["nginx"]["environment"]
+    )
+
+
+def test_compose_itself_accepts_its_file() -> None:
+    docker = shutil.which("docker")
+    command = [str(docker), "compose", "-f", str(DEPLOY / "compose.yaml")]
+    if (
+        docker is None
+        or subprocess.run(
+            [docker, "compose", "version"], capture_output=True
+        ).returncode
+    ):
+        pytest.skip("no docker compose here")
+    secrets = {"SESSION_KEY": "a", "POSTGRES_PASSWORD": "b"}
+    subprocess.run(
+        [*command, "config", "--quiet"],
+        env={**os.environ, **secrets},
+        check=True,
+    )
+
+
+def test_the_image_has_all_that_the_workers_need() -> None:
+    text = (DEPLOY / "Dockerfile").read_text()
+    copied = {
+        word
+        for line in re.findall("^COPY (.+)$", text, re.MULTILINE)
+        for word in line.split()[:-1]
+    }
+    wheel = (ROOT / "pyproject.toml").read_text()
+    [names] = re.findall(r"^include = \[(.+)\]$", wheel, re.MULTILINE)
+    needed = set(re.findall('"([^"]+)"', names))
+    assert needed | {"deploy", "constraints.txt"} <= copied
