@@ -23,11 +23,30 @@ Try it::
 
 Good to know:
 
-- Run alone, the server has a worker inside. `python after_response.py worker`
-  is a worker of its own; then build the application without `work_here`.
-- A job that failed five times is dead, and the log says why. List the dead by
+- `kill -9` of the server loses no ping that it has answered. That of a worker
+  delays its jobs by about 12 seconds: then another worker takes them over.
+- While PostgreSQL is away, a ping is a 503 within 5 seconds. Where the answer
+  to its COMMIT was lost, the ping is stored all the same. So send an
+  `Idempotency-Key`: a repeated request takes effect once, for a day.
+- What a job does elsewhere, such as sending mail, may happen twice. Give the
+  receiver the number of the ping as a key.
+- A job that fails is tried again after about 1, 5, 25 and 125 seconds. Then it
+  is dead, and the log says why. List the dead by
   `SELECT id, args FROM procrastinate_jobs WHERE status = 'failed'`, and try one
   again by `SELECT procrastinate_retry_job_v2(JOB, now(), NULL, NULL, NULL)`.
+- Run alone, the server has a worker inside. `python after_response.py worker`
+  is a worker of its own. Then build the application without `work_here`.
+- At SIGTERM, the running jobs of a worker have 5 seconds, or `grace`. Then
+  they go back to the queue.
+- `/ping-in-order` does no work where the server failed to answer, unless the
+  request has a key, and does it where the client has left. If the server is
+  killed in between, the work begins 10 seconds later.
+- Where there are tables, this file leaves them alone. Run the migrations of
+  procrastinate before you install its next release.
+- No middleware can change an answer that `write_eof()` has sent. That of
+  aiohttp-session raises RuntimeError; the others look at `response.prepared`.
+- A POST from a page of another site is accepted. Put a check of `Origin` or
+  `Sec-Fetch-Site` in front of it.
 """
 
 import asyncio
@@ -36,10 +55,11 @@ import logging
 import os
 import random
 import re
+import socket
 import sys
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
@@ -77,6 +97,8 @@ HOLD = 10.0
 KEEP_KEYS = 86_400.0
 # Seconds that a request waits for a connection, and for a statement.
 PATIENCE = 2.0
+# Seconds after which a server that says nothing is given up.
+SILENCE = 2.5
 # Seconds between two attempts to reach the database.
 TRY_AGAIN = 0.5
 
@@ -137,7 +159,28 @@ OUTAGES = (OperationalError, ConnectorException)
 logger = logging.getLogger(__name__)
 routes = web.RouteTableDef()
 
-Pool = AsyncConnectionPool[AsyncConnection]
+
+class Connection(AsyncConnection):
+    """A connection that is cut where the server says nothing."""
+
+    async def wait(self, *args: Any, **knobs: Any) -> Any:
+        if "timeout" in knobs:  # it listens, and may wait for hours
+            return await super().wait(*args, **knobs)
+        # A server that is frozen, or behind a network that is cut, keeps no
+        # promise of OPTIONS, and hears no cancellation either.
+        timer = asyncio.get_running_loop().call_later(SILENCE, self.cut)
+        try:
+            return await super().wait(*args, **knobs)
+        finally:
+            timer.cancel()
+
+    def cut(self) -> None:
+        """Let whoever waits for the server see its end."""
+        with socket.socket(fileno=os.dup(self.fileno())) as peer:
+            peer.shutdown(socket.SHUT_RDWR)
+
+
+Pool = AsyncConnectionPool[Connection]
 POOL = web.AppKey("POOL", Pool)
 JOBS = web.AppKey("JOBS", App)
 
@@ -156,6 +199,7 @@ async def open_database(app: web.Application, url: str) -> AsyncIterator[None]:
     app[JOBS].task(name=TASK, pass_context=True, retry=BackOff())(count_ping)
     app[POOL] = Pool(
         url,
+        connection_class=Connection,
         kwargs={"connect_timeout": 2, "options": OPTIONS},
         max_size=20,
         open=False,

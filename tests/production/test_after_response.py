@@ -580,6 +580,41 @@ async def test_it_goes_on_when_its_database_has_come_or_come_back(
                 killable_postgres.stop()
 
 
+async def test_a_frozen_database_keeps_no_request_waiting_and_loses_nothing(
+    serve: Serve, killable_postgres: KillablePostgres
+) -> None:
+    url = killable_postgres.url
+    app = after_response.create_app(postgres_url=url, work_here=True)
+    server = await serve(app)
+    async with ClientSession(server.url) as client:
+        for _ in range(5):
+            await ping(client, "ping?work=0.3")
+        killable_postgres.freeze()
+        limit = after_response.SILENCE + after_response.PATIENCE + 1
+        async with asyncio.timeout(limit), asyncio.TaskGroup() as tasks:
+            refused = [
+                tasks.create_task(post(client, "ping?work=0", str(number)))
+                for number in range(30)
+            ]
+        assert {task.result()[0] for task in refused} == {503}
+        killable_postgres.thaw()
+        await until_answered(client)
+        assert await settled(client, least=6) >= 6
+
+
+async def test_the_server_ends_in_time_while_its_database_is_frozen(
+    serve: Serve, killable_postgres: KillablePostgres
+) -> None:
+    url = killable_postgres.url
+    app = after_response.create_app(postgres_url=url, work_here=True)
+    server = await serve(app)
+    async with ClientSession(server.url) as client:
+        await ping(client, "ping?work=0.3")
+    killable_postgres.freeze()
+    async with asyncio.timeout(15):
+        await server.stop()
+
+
 async def until_answered(client: ClientSession) -> None:
     async with asyncio.timeout(TIMEOUT):
         status = 503
