@@ -493,6 +493,7 @@ async def test_the_process_does_all_of_its_work_before_it_exits(
         assert process.log.read_text() == ""
 
 
+@pytest.mark.slow("it starts an interpreter")
 def test_a_port_in_use_is_told_in_a_line(
     recipe: Tier, engine: dict[str, str], tmp_path: Path
 ) -> None:

@@ -211,6 +211,7 @@ async def test_a_keep_alive_connection_has_as_long_for_its_next_headers(
     assert statuses(answer) == [200]
 
 
+@pytest.mark.slow("it waits for a deadline")
 @pytest.mark.parametrize("path", [b"read", b"read_late"])
 @pytest.mark.parametrize(
     "start",
@@ -235,6 +236,7 @@ async def test_a_body_of_which_nothing_comes_is_a_408(
     assert answer.endswith(b'{"error": "the body does not come"}')
 
 
+@pytest.mark.slow("it waits for a deadline")
 async def test_each_body_of_a_connection_has_its_own_time(
     serve_with: ServeWith,
 ) -> None:

@@ -375,6 +375,7 @@ def engines(request: pytest.FixtureRequest, recipe: Recipe) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow("the mounted ones are played too")
 @every_file
 async def test_the_dialogue_is_true_where_the_recipe_runs_alone(
     recipe: Recipe, tmp_path: Path, engines: dict[str, str]
@@ -427,6 +428,7 @@ async def test_the_dialogue_is_true_where_the_recipe_is_mounted(
         assert not await shell.play(recipe.docs.dialogue)
 
 
+@pytest.mark.slow("it waits for peers that stalled")
 async def test_sigterm_ends_the_cookbook_within_2_s_whoever_is_connected(
     tmp_path: Path, redis_url: str
 ) -> None:
@@ -465,6 +467,7 @@ def with_fast_heartbeat(recipe: Recipe, tmp_path: Path) -> Path:
     return script
 
 
+@pytest.mark.slow("it waits for peers that stalled")
 @every_websocket
 async def test_sigterm_ends_a_recipe_whose_peers_stalled_before_a_heartbeat(
     recipe: Recipe, with_fast_heartbeat: Path, tmp_path: Path, redis_url: str

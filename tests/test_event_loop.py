@@ -248,6 +248,7 @@ MODULES = {
 }
 
 
+@pytest.mark.slow("it starts an interpreter")
 @pytest.mark.parametrize("program", MODULES.values(), ids=MODULES)
 def test_made_while_a_module_is_imported_it_raises(program: str) -> None:
     completed = run("-c", program)
@@ -261,6 +262,7 @@ def test_what_needs_no_loop_is_made_without_one() -> None:
     assert run("-c", program).stderr == ""
 
 
+@pytest.mark.slow("it starts an interpreter")
 def test_importing_any_recipe_creates_nothing_of_a_loop() -> None:
     program = """
 import gc, pkgutil, importlib, asyncio, aiohttp, recipes
@@ -284,6 +286,7 @@ assert not made, made
     assert run("-c", program).stderr == ""
 
 
+@pytest.mark.slow("it starts an interpreter")
 def test_a_whole_life_is_clean_in_development_mode() -> None:
     program = """
 import asyncio

@@ -13,6 +13,8 @@ from cookbook.__main__ import describe
 from cookbook.messages import Message
 from tests.servers import ROOT, TIMEOUT
 
+pytestmark = pytest.mark.slow("each test starts a program")
+
 COMMAND = [sys.executable, "-m", "cookbook"]
 ERROR = "RuntimeError: Session is closed"
 

@@ -326,6 +326,8 @@ from cookbook.connection import Runner
 from cookbook.guard import protect
 from tests.servers import exchange
 
+pytestmark = pytest.mark.slow("most tests start a server")
+
 async def call_itself(request):
     await call_itself(request)
 

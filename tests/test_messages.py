@@ -184,6 +184,7 @@ def test_every_exception_of_aiohttp_has_a_message() -> None:
     assert public - explained == set()
 
 
+@pytest.mark.slow("each runs a program")
 @every_program
 def test_the_program_of_a_message_prints_it(
     message: Message, program: str, programs: Programs, tmp_path: Path
@@ -200,6 +201,7 @@ def test_the_program_of_a_message_prints_it(
         assert name in outcome.printed
 
 
+@pytest.mark.slow("each runs a program")
 @every_cure
 def test_a_program_with_its_cure_runs_clean(
     message: Message, program: str, programs: Programs, tmp_path: Path

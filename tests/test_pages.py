@@ -80,6 +80,7 @@ def links_of(page: str) -> list[str]:
     return re.findall('<h[23]><a href="([^"]*)">', page)
 
 
+@pytest.mark.slow("it reads hundreds of pages")
 async def test_every_page_renders(client: ClientSession) -> None:
     index = await get(client, "/")
     board = await get(client, "/verdicts")
@@ -735,6 +736,7 @@ async def test_the_page_of_all_messages_is_light(
     assert len(await get(client, "/errors")) < 200_000
 
 
+@pytest.mark.slow("it reads hundreds of pages")
 async def test_a_message_has_a_page_with_the_program_that_gets_it(
     client: ClientSession,
 ) -> None:

@@ -404,6 +404,7 @@ async def test_four_publish_at_once_and_do_not_queue_on_one_connection(
         await server.stop()
 
 
+@pytest.mark.slow("an outage takes seconds")
 @pytest.mark.parametrize("seconds", [0, 7])
 async def test_sockets_live_through_an_outage_and_are_ready_again(
     recipe: Tier,
@@ -441,6 +442,7 @@ async def test_sockets_live_through_an_outage_and_are_ready_again(
     assert "Traceback" not in caplog.text
 
 
+@pytest.mark.slow("an outage takes seconds")
 async def test_publishing_is_refused_while_the_reader_alone_is_away(
     recipe: Tier,
     killable_redis: KillableRedis,
@@ -500,6 +502,7 @@ async def test_a_mistake_in_the_program_leaves_a_traceback_and_no_deaf_socket(
     assert await hear(ws) == {"type": "event", "data": "a"}
 
 
+@pytest.mark.slow("an outage takes seconds")
 async def test_a_quiet_redis_is_no_outage(
     recipe: Tier, redis_url: str, serve: Serve, channel: str, join: Join
 ) -> None:
@@ -510,6 +513,7 @@ async def test_a_quiet_redis_is_no_outage(
             await ws.receive(timeout=3)
 
 
+@pytest.mark.slow("an outage takes seconds")
 async def test_it_starts_without_redis_and_recovers(
     recipe: Tier,
     killable_redis: KillableRedis,
@@ -773,6 +777,7 @@ async def test_who_pings_and_never_reads_delays_no_shutdown(
     assert "Traceback" not in caplog.text
 
 
+@pytest.mark.slow("an outage takes seconds")
 async def test_shutdown_waits_for_no_reader_that_reconnects(
     recipe: Tier, killable_redis: KillableRedis, serve: Serve
 ) -> None:

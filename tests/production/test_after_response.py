@@ -537,6 +537,7 @@ async def check(
 # A database that is away
 
 
+@pytest.mark.slow("it waits for a lock")
 async def test_it_starts_without_its_database_and_answers_503(
     serve: Serve,
 ) -> None:

@@ -196,6 +196,7 @@ async def test_an_event_may_have_64_kib(
 # Outages
 
 
+@pytest.mark.slow("an outage takes seconds")
 @pytest.mark.parametrize("seconds", [0, 3])
 async def test_an_outage_is_logged_once_and_over_within_two_seconds(
     killable_redis: KillableRedis,
@@ -248,6 +249,7 @@ async def test_a_publisher_is_told_when_to_retry(
                 assert response.headers["Retry-After"] == "1"
 
 
+@pytest.mark.slow("an outage takes seconds")
 async def test_a_frozen_redis_is_noticed(
     killable_redis: KillableRedis, serve: Serve, join: Join
 ) -> None:
@@ -274,6 +276,7 @@ async def until_refused(client: ClientSession) -> None:
                     return
 
 
+@pytest.mark.slow("an outage takes seconds")
 async def test_a_network_that_swallows_everything_is_noticed(
     killable_redis: KillableRedis, serve: Serve, join: Join
 ) -> None:
