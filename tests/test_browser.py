@@ -676,6 +676,7 @@ async def test_a_search_is_in_the_address_and_survives_back_and_reload(
     first = page.locator("#questions li :is(h2, h3) a").first
     await expect(first).to_have_attribute("href", "/recipes/global_gzip")
     assert URL(page.url).query == {"q": "gzip & more"}
+    await expect(page).to_have_title(re.compile("^Search"))
     await page.reload()
     await expect(page.locator("#q")).to_have_value("gzip & more")
     await expect(first).to_have_attribute("href", "/recipes/global_gzip")
@@ -691,6 +692,7 @@ async def test_a_search_is_in_the_address_and_survives_back_and_reload(
     links = page.locator("#questions li :is(h2, h3) a")
     await expect(links).to_have_count(len(MODULES))
     assert URL(page.url).path_qs == "/"
+    await expect(page).to_have_title("The aiohttp cookbook")
 
 
 async def test_a_search_asks_the_server_once_for_what_is_typed_fast(
@@ -945,6 +947,36 @@ async def test_what_is_folded_opens_when_its_address_is_followed(
         await expect(target).to_have_id(anchor)
         await expect(target).to_be_in_viewport()
     await context.close()
+
+
+async def test_a_message_among_hundreds_is_reached_by_its_address(
+    page: Page,
+) -> None:
+    for anchor in ("session_is_closed", "no_such_table", "hangs_on_import"):
+        await page.goto("/")
+        await page.goto(f"/errors#{anchor}")
+        await expect(page.locator(":target")).to_have_id(anchor)
+        await expect(page.locator(":target")).to_be_in_viewport()
+
+
+async def test_the_slash_key_leads_to_the_search_of_every_page(
+    page: Page,
+) -> None:
+    for path in (
+        "/",
+        "/errors",
+        "/errors/session_is_closed",
+        "/verdicts",
+        "/verdicts/3.8",
+        "/recipes/database",
+        "/recipes/database/tests",
+    ):
+        await page.goto(path)
+        await page.evaluate("scrollTo(0, document.body.scrollHeight)")
+        await page.keyboard.press("/")
+        await expect(page.locator("#q")).to_be_focused()
+        await expect(page.locator("#q")).to_be_in_viewport()
+        await expect(page.locator("#q")).to_have_value("")
 
 
 async def test_the_number_of_a_line_is_its_address(page: Page) -> None:

@@ -33,8 +33,11 @@ async function find() {
   try {
     const response = await (isLong(query) ? fetch("/", asForm) : fetch(address, { signal }));
     if (!response.ok) return; // what is shown stays
-    const found = new DOMParser().parseFromString(await response.text(), "text/html").querySelector("#results");
-    if (found && !signal.aborted) document.querySelector("#results")?.replaceWith(found);
+    const page = new DOMParser().parseFromString(await response.text(), "text/html");
+    const found = page.querySelector("#results");
+    if (!found || signal.aborted) return;
+    document.title = page.title;
+    document.querySelector("#results")?.replaceWith(found);
   } catch {
     if (!signal.aborted) document.querySelector("#found")?.replaceChildren("The server does not answer.");
   }
