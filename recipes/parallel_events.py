@@ -25,6 +25,7 @@ Good to know:
 - Wait for `ready` before you publish: what is published before Redis confirms
   the subscription is lost. A second `ready` says that events may be missing.
 - `receivers` counts the sockets of one process.
+- While Redis is away, sockets stay open. New ones and publishers get a 503.
 - This file lets pages of other sites connect and publish. Check `Origin` first.
 - production/parallel_events.py never waits for a send, and notices a Redis that
   is frozen. It limits names, floods, connections to Redis, and pings whose
@@ -49,6 +50,7 @@ class Socket(NamedTuple):
 
 
 REDIS = web.AppKey("REDIS", Redis)
+# Set while this process is subscribed.
 READY = web.AppKey("READY", asyncio.Event)
 SOCKETS = web.AppKey("SOCKETS", set[Socket])
 # Seconds that a client has to take a message, and Redis to answer.
@@ -126,8 +128,8 @@ async def open_socket(request: web.Request) -> Socket:
     except TimeoutError:
         raise json_error(web.HTTPServiceUnavailable, "Redis is away") from None
     except (AssertionError, ConnectionError, ValueError, web.HTTPBadRequest):
-        # The client has left: AssertionError before aiohttp 3.14. A header is
-        # not ASCII: ValueError in aiohttp 3.14.5.
+        # The client has left: ConnectionError, or AssertionError before aiohttp
+        # 3.14. A header is not ASCII: ValueError.
         raise json_error(web.HTTPBadRequest, "no WebSocket handshake") from None
     return Socket(channel, ws, transport)
 
@@ -187,6 +189,7 @@ async def reader(app: web.Application) -> AsyncIterator[None]:
 
 async def close_sockets(app: web.Application) -> None:
     async with asyncio.TaskGroup() as tasks:
+        # No await in this loop: no handler can change the set meanwhile.
         for socket in app[SOCKETS]:
             # close() waits for a client that does not read, without a limit.
             asyncio.get_running_loop().call_later(WAIT, socket.transport.abort)

@@ -44,6 +44,7 @@ class Socket(NamedTuple):
 
 
 REDIS = web.AppKey("REDIS", Redis)
+# Set while this process is subscribed.
 READY = web.AppKey("READY", asyncio.Event)
 SOCKETS = web.AppKey("SOCKETS", set[Socket])
 # Seconds that a client has to take a message, and Redis to answer.
@@ -123,8 +124,8 @@ async def open_socket(request: web.Request) -> Socket:
     except TimeoutError:
         raise json_error(web.HTTPServiceUnavailable, "Redis is away") from None
     except (AssertionError, ConnectionError, ValueError, web.HTTPBadRequest):
-        # The client has left: AssertionError before aiohttp 3.14. A header is
-        # not ASCII: ValueError in aiohttp 3.14.5.
+        # The client has left: ConnectionError, or AssertionError before aiohttp
+        # 3.14. A header is not ASCII: ValueError.
         raise json_error(web.HTTPBadRequest, "no WebSocket handshake") from None
     return Socket(channel, ws, transport)
 
@@ -191,6 +192,7 @@ async def reader(app: web.Application) -> AsyncIterator[None]:
 
 async def close_sockets(app: web.Application) -> None:
     async with asyncio.TaskGroup() as tasks:
+        # No await in this loop: no handler can change the set meanwhile.
         for socket in app[SOCKETS]:
             # close() waits for a client that does not read, without a limit.
             asyncio.get_running_loop().call_later(WAIT, socket.transport.abort)

@@ -68,8 +68,7 @@ async def echo(request: web.Request) -> web.WebSocketResponse:
         pass  # the client has left, or was too slow
     finally:
         request.app[SOCKETS].discard(socket)
-        # Or a peer that does not read keeps its connection.
-        socket.transport.abort()
+        socket.transport.abort()  # or a peer that does not read keeps it open
     return socket.ws
 
 
@@ -84,8 +83,8 @@ async def open_socket(request: web.Request) -> Socket:
     try:
         await ws.prepare(request)
     except (AssertionError, ConnectionError, ValueError, web.HTTPBadRequest):
-        # The client has left: AssertionError before aiohttp 3.14. A header is
-        # not ASCII: ValueError in aiohttp 3.14.5.
+        # The client has left: ConnectionError, or AssertionError before aiohttp
+        # 3.14. A header is not ASCII: ValueError.
         raise json_error(web.HTTPBadRequest, "no WebSocket handshake") from None
     return Socket(user, ws, transport)
 
@@ -107,6 +106,7 @@ async def log_out(request: web.Request) -> web.Response:
 
 async def close(sockets: set[Socket], code: int, reason: bytes) -> None:
     async with asyncio.TaskGroup() as tasks:
+        # No await in this loop: no handler can change the set meanwhile.
         for socket in sockets:
             # close() waits for a peer that does not read, without a limit.
             asyncio.get_running_loop().call_later(WAIT, socket.transport.abort)
@@ -132,7 +132,7 @@ async def log_in(request: web.Request) -> web.Response:
         body = json.loads(await request.read())
     except (ValueError, RecursionError, web.RequestPayloadError):
         body = None
-    user = body.get("user") if isinstance(body, dict) else None
+    user = isinstance(body, dict) and body.get("user")
     if not isinstance(user, str) or not user:
         raise json_error(web.HTTPBadRequest, "user must be a name, in JSON")
     token = token_urlsafe()
