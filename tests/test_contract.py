@@ -99,7 +99,11 @@ MAX_LINES = {
 }
 """Answers that may have more than 100 lines: their endpoints need them."""
 
-MAX_LINES_OF_PRODUCTION = {"after_response": 325, "websocket_logout": 440}
+MAX_LINES_OF_PRODUCTION = {
+    "after_response": 325,
+    "parallel_events": 429,
+    "websocket_logout": 440,
+}
 """Production files that may have more than 300 lines, for the same reason."""
 
 FILES = app.COOKBOOK + app.PRODUCTION
