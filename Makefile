@@ -4,6 +4,9 @@ BIN := .venv/bin
 # another.
 PYTEST := $(BIN)/pytest -n auto --dist worksteal
 
+# What runs the jobs of a cluster.
+JOBS := recipes/production/after_response.py
+
 # The tests start hundreds of processes: each would compile what it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -17,7 +20,7 @@ run: .venv/run  ## serve all recipes; ARGS=--help lists the options
 	$(BIN)/python app.py $(ARGS)
 
 cluster: .venv/engines  ## serve them by nginx, gunicorn, Valkey, PostgreSQL
-	$(BIN)/python -m cookbook.cluster $(ARGS)
+	$(BIN)/python -m cookbook.cluster --jobs $(JOBS) $(ARGS)
 
 test: .venv/test  ## prove them; ARGS=tests/test_database.py runs a part
 	$(PYTEST) $(or $(ARGS),--cov)

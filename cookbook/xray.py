@@ -85,6 +85,8 @@ class XRay:
         response = web.StreamResponse()
         response.content_type = "text/event-stream"
         response.headers[hdrs.CACHE_CONTROL] = "no-store"
+        # nginx would collect the events.
+        response.headers["X-Accel-Buffering"] = "no"
         with (
             self._watching(app) as queue,
             suppress(ConnectionError, TimeoutError),

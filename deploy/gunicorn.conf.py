@@ -11,7 +11,13 @@ allow_hosts = os.environ.get("ALLOW_HOSTS", "").split()
 # The networks that nginx connects from. Nobody else is believed.
 proxies = os.environ.get("PROXIES", "127.0.0.0/8 ::1/128").split()
 
-wsgi_app = f"app:for_gunicorn(trust_proxy=True, {allow_hosts=!r}, {proxies=!r})"
+# Jobs have a process of their own.
+work_here = False
+
+wsgi_app = (
+    "app:for_gunicorn(trust_proxy=True, "
+    f"{allow_hosts=!r}, {proxies=!r}, {work_here=!r})"
+)
 worker_class = "aiohttp.GunicornUVLoopWebWorker"
 # One for each core, or a few more where they wait for a database.
 workers = int(os.environ.get("WEB_CONCURRENCY", "4"))

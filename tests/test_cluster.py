@@ -3,6 +3,8 @@
 import asyncio
 import os
 import re
+import resource
+import shutil
 import signal
 import socket
 import sys
@@ -16,20 +18,28 @@ from tempfile import TemporaryDirectory
 import psutil
 import pytest
 import pytest_asyncio
-from aiohttp import ClientSession, TCPConnector
+from aiohttp import ClientSession, TCPConnector, web
 from click.testing import CliRunner
 
 from app import COOKBOOK, PRODUCTION
 from cookbook import cluster
 from cookbook.recipe import Recipe
 from cookbook.runner import dialogue_runner
-from tests.servers import ROOT, until_it_is_empty
+from tests.servers import (
+    MEASURED,
+    ROOT,
+    UNMEASURED,
+    serving_in_thread,
+    until_it_is_empty,
+)
 
 START_TIMEOUT = 60.0
 """Seconds in which a cluster is ready; alone it takes four."""
 
 END_TIMEOUT = 45.0
 """Seconds in which it has ended; alone it takes five."""
+
+JOBS = ("--jobs", "recipes/production/after_response.py")
 
 LONGEST_ANSWER = 10.0
 """Seconds that a request waits while workers change; alone it is about one."""
@@ -117,13 +127,26 @@ async def test_a_cluster_starts_heals_and_ends_with_ctrl_c(
     short_folder: Path,
 ) -> None:
     async with (
-        running_cluster(short_folder, "--workers", "2") as running,
+        running_cluster(
+            short_folder, "--workers", "2", *JOBS, **MEASURED
+        ) as running,
         ClientSession(running.url) as client,
     ):
         async with client.get("/readyz") as response:
             assert response.status == 200
         async with client.get("/database/answer") as response:
             assert await response.json() == {"answer": 42}
+        # Another process than the one that answers does the work.
+        pinging = client.post("/production/after-response/ping?work=0")
+        async with pinging as response:
+            assert response.status == 200
+        async with asyncio.timeout(START_TIMEOUT):
+            while True:
+                async with client.get(
+                    "/production/after-response/count"
+                ) as response:
+                    if (await response.json()) == {"count": 1, "pending": 0}:
+                        break
         # A part that dies is there again.
         valkey = await running.pid_of("valkey")
         os.kill(valkey, signal.SIGKILL)
@@ -141,20 +164,32 @@ async def test_a_cluster_starts_heals_and_ends_with_ctrl_c(
     await until_it_is_empty(short_folder)
 
 
-@pytest.mark.parametrize("killed", ["the command", "supervisord"])
-async def test_a_cluster_ends_where_what_holds_it_is_killed(
-    short_folder: Path, killed: str
+async def test_a_cluster_ends_where_its_command_is_killed(
+    short_folder: Path,
 ) -> None:
-    arguments = ("--workers", "1")
-    async with running_cluster(short_folder, *arguments) as running:
+    async with running_cluster(
+        short_folder, "--workers", "1", *JOBS, **UNMEASURED
+    ) as running:
         processes = running.processes()
-        if killed == "the command":
-            assert await running.end(signal.SIGKILL) == -signal.SIGKILL
-        else:
-            pid = int((running.folder / "supervisord.pid").read_text())
-            os.kill(pid, signal.SIGKILL)
-            async with asyncio.timeout(END_TIMEOUT):
-                assert await running.process.wait() == 1
+        assert await running.end(signal.SIGKILL) == -signal.SIGKILL
+        await until_they_are_gone(processes)
+    await until_it_is_empty(short_folder)
+
+
+async def test_a_cluster_with_engines_of_others_ends_where_supervisord_dies(
+    short_folder: Path, redis_url: str, postgres_url: str
+) -> None:
+    engines = ("--redis-url", redis_url, "--postgres-url", postgres_url)
+    async with running_cluster(
+        short_folder, "--workers", "1", *engines, **MEASURED
+    ) as running:
+        processes = running.processes()
+        assert not list(running.folder.glob("valkey"))
+        assert not list(running.folder.glob("postgres"))
+        pid = int((running.folder / "supervisord.pid").read_text())
+        os.kill(pid, signal.SIGKILL)
+        async with asyncio.timeout(END_TIMEOUT):
+            assert await running.process.wait() == 1
         await until_they_are_gone(processes)
     await until_it_is_empty(short_folder)
 
@@ -191,13 +226,50 @@ def test_a_server_that_is_missing_is_one_line(
     )
 
 
+def test_nginx_comes_from_path_first_then_from_its_wheel(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/{name}")
+    assert cluster.find_nginx() == "/usr/nginx"
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    assert str(cluster.find_nginx()).endswith("/nginx")
+    monkeypatch.setattr(cluster, "find_spec", lambda name: None)
+    assert cluster.find_nginx() is None
+
+
+@pytest.mark.parametrize(
+    ("most", "asked"), [(4096, 4096), (resource.RLIM_INFINITY, 10_240)]
+)
+def test_a_cluster_may_open_as_much_as_the_system_allows(
+    monkeypatch: pytest.MonkeyPatch, most: int, asked: int
+) -> None:
+    calls = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, most))
+    monkeypatch.setattr(
+        resource, "setrlimit", lambda *arguments: calls.append(arguments)
+    )
+    cluster.allow_many_descriptors()
+    assert calls == [(resource.RLIMIT_NOFILE, (asked, asked))]
+
+
+def test_a_cluster_is_ready_when_a_worker_says_so() -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(status=int(request.match_info["status"]))
+
+    app = web.Application()
+    app.router.add_get("/{status}", answer)
+    with serving_in_thread(app) as server:
+        assert cluster.is_ready(f"{server.url}200")
+        assert not cluster.is_ready(f"{server.url}503")
+    assert not cluster.is_ready(f"{server.url}200")
+
+
 # What is true of the recipes behind nginx, with four workers
 
 PER_PROCESS = {
     "recipes.after_response": "it counts what this process has pending",
     "recipes.one_response": "each process has a cache",
     "recipes.parallel_events": "it counts the sockets of one process",
-    "recipes.production.after_response": "it counts likewise",
     "recipes.production.one_response": "each process has a cache",
     "recipes.production.parallel_events": "it counts likewise",
     "recipes.websocket_logout": "each process has its sessions and sockets",
@@ -218,7 +290,7 @@ async def shared(
 ) -> AsyncIterator[Cluster]:
     """A cluster for the tests that break nothing."""
     with TemporaryDirectory(dir="/tmp") as folder:
-        async with running_cluster(Path(folder)) as running:
+        async with running_cluster(Path(folder), *JOBS) as running:
             yield running
 
 

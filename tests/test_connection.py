@@ -693,3 +693,9 @@ async def test_draining_ends_where_a_client_stays(serve: Serve) -> None:
         await server.stop()
         await reader.read()
     writer.close()
+
+
+async def test_a_server_without_a_guard_ends_too(serve: Serve) -> None:
+    server = await serve(web.Application(), runner_class=Runner)
+    await server.stop()
+    assert server.stopped

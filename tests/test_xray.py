@@ -126,6 +126,7 @@ async def watching(client: ClientSession) -> AsyncIterator[Events]:
 
     async with asyncio.timeout(TIMEOUT), client.get("x-ray") as response:
         assert response.content_type == "text/event-stream"
+        assert response.headers["X-Accel-Buffering"] == "no"
         events = read()
         assert (await anext(events))["kind"] == "process"
         yield events
