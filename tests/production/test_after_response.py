@@ -118,6 +118,26 @@ async def test_a_ping_whose_job_cannot_be_stored_is_not_stored_either(
     assert await query(database, "SELECT key FROM pings") == []
 
 
+@every_ping
+async def test_the_job_of_a_ping_that_cannot_be_committed_is_not_stored_either(
+    serve: Serve, idle: web.Application, database: str, target: str
+) -> None:
+    server = await serve(idle)
+    async with ClientSession(server.url) as client:
+        await read_count(client)
+        refuse = """
+            CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql
+            AS $$ BEGIN RAISE 'refused at COMMIT'; END $$;
+            CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON pings
+            DEFERRABLE INITIALLY DEFERRED
+            FOR EACH ROW EXECUTE FUNCTION refuse();
+        """
+        await query(database, refuse)
+        async with client.post(target) as response:
+            assert response.status == 500
+    assert await query(database, JOBS) == []
+
+
 async def test_several_workers_share_the_queue_and_the_count(
     serve: Serve, database: str
 ) -> None:
@@ -579,6 +599,55 @@ async def test_it_goes_on_when_its_database_has_come_or_come_back(
                 killable_postgres.kill()
             else:
                 killable_postgres.stop()
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.slow("it restarts a PostgreSQL under load")
+async def test_restarts_of_the_database_lose_and_repeat_no_answered_ping(
+    serve: Serve, killable_postgres: KillablePostgres
+) -> None:
+    url = killable_postgres.url
+    app = after_response.create_app(postgres_url=url, work_here=True)
+    server = await serve(app)
+    clients = [Pinging(name) for name in "abcd"]
+    pinging = [
+        asyncio.create_task(client.ping(str(server.url))) for client in clients
+    ]
+    for end in (killable_postgres.stop, killable_postgres.kill):
+        await asyncio.sleep(1)
+        end()
+        killable_postgres.start()
+    await asyncio.sleep(1)
+    for task in pinging:
+        task.cancel()
+    await asyncio.wait(pinging)
+    idle = after_response.create_app(postgres_url=url)
+    await check(serve, idle, url, clients)
+
+
+async def test_a_job_that_cannot_be_let_go_begins_by_itself(
+    serve: Serve,
+    killable_postgres: KillablePostgres,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(after_response, "HOLD", 5.0)
+    url = killable_postgres.url
+    app = after_response.create_app(postgres_url=url, work_here=True)
+    held = Held(app)
+    server = await serve(app)
+    async with ClientSession(server.url) as client:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(ping(client, "ping-in-order?work=0"))
+            await held.reached.wait()
+            killable_postgres.kill()
+            held.go_on.set()
+        async with asyncio.timeout(TIMEOUT):
+            while "begins in 5.0 s" not in caplog.text:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        killable_postgres.start()
+        await until_answered(client)
+        assert await settled(client, least=2) == 2
 
 
 async def test_a_frozen_database_keeps_no_request_waiting_and_loses_nothing(
