@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import ClientError, ClientSession, WSMsgType, web
+from aiohttp import ClientError, ClientSession, TCPConnector, WSMsgType, web
 from redis.asyncio import Redis
 from yarl import URL
 
@@ -765,3 +765,99 @@ def check(heard: list[str | None], total: int) -> None:
         before = number
         is_gap = False
     assert before == total
+
+
+async def test_a_stalled_client_is_dropped_and_resumes_where_it_was(
+    serve: Serve, redis_url: str, channel: str
+) -> None:
+    server = await serve(parallel_events.create_app(redis_url=redis_url))
+    async with ClientSession(server.url) as client:
+        async with client.ws_connect(f"ws?channel={channel}") as ws:
+            place = (await ws.receive_json(timeout=TIMEOUT))["id"]
+        peer = await connect_peer(server, channel)
+        await until_sockets(client, 1)
+        published = []
+        while (await stats(client))["sockets"] == 1:
+            published.append(f"{len(published)} ".ljust(2**16, "x"))
+            await publish(client, channel, published[-1])
+        peer.writer.close()
+        follower = Follower(channel, place)
+        await follower.follow(client, published[-1])
+        assert follower.heard == published
+
+
+async def test_who_does_not_take_what_it_has_missed_is_left_behind(
+    serve: Serve,
+    redis_url: str,
+    channel: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    # Seconds that a test cannot wait for.
+    monkeypatch.setattr(parallel_events, "CATCH_UP_TIMEOUT", 0.3)
+    caplog.set_level("INFO")
+    server = await serve(parallel_events.create_app(redis_url=redis_url))
+    async with ClientSession(server.url) as client:
+        async with client.ws_connect(f"ws?channel={channel}") as ws:
+            place = (await ws.receive_json(timeout=TIMEOUT))["id"]
+        for _ in range(100):
+            await publish(client, channel, "x" * 2**16)
+        peer = await connect_peer(server, f"{channel}&after={place}")
+        await until_sockets(client, 1)
+        await until_sockets(client, 0)
+        peer.writer.close()
+    assert "left a client behind: TimeoutError" in caplog.text
+
+
+async def test_more_sockets_than_allowed_are_refused(
+    client: ClientSession, join: Join, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Ten thousand are too many for a test.
+    monkeypatch.setattr(parallel_events, "MAX_SOCKETS", 2)
+    await join(client, CHANNEL)
+    await join(client, f"{CHANNEL}x")
+    async with client.get("ws", headers=UPGRADE) as response:
+        assert response.status == 429
+        assert response.headers["Retry-After"] == "1"
+        assert "too many" in (await response.json())["error"]
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["null", "http://evil.example", "http://localhost:1", "http://127.0.0.1"],
+)
+async def test_a_foreign_origin_neither_listens_nor_publishes(
+    client: ClientSession, origin: str
+) -> None:
+    headers = {**UPGRADE, "Origin": origin}
+    async with client.get("ws", headers=headers) as response:
+        assert response.status == 403
+    answer = await publish(client, CHANNEL, "a", headers={"Origin": origin})
+    assert answer[0] == 403
+
+
+async def test_our_own_origin_listens(serve: Serve, redis_url: str) -> None:
+    server = await serve(parallel_events.create_app(redis_url=redis_url))
+    origin = str(server.url.origin())
+    async with (
+        ClientSession(server.url) as client,
+        client.ws_connect("ws", origin=origin) as ws,
+    ):
+        assert (await hear(ws))["type"] == "ready"
+
+
+async def test_one_reader_serves_the_channels_of_all_sockets(
+    killable_redis: KillableRedis, serve: Serve, join: Join
+) -> None:
+    app = parallel_events.create_app(redis_url=killable_redis.url)
+    server = await serve(app)
+    async with (
+        ClientSession(server.url, connector=TCPConnector(limit=0)) as client,
+        Redis.from_url(killable_redis.url) as redis,
+    ):
+        sockets = [await join(client, f"channel-{n}") for n in range(50)]
+        for number, ws in enumerate(sockets):
+            await publish(client, f"channel-{number}", "a")
+            assert await hear(ws) == {"type": "event", "data": "a"}
+        # The reader's, the publisher's, and the one that asks.
+        assert len(await redis.client_list()) <= 3
