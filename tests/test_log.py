@@ -24,6 +24,8 @@ from cookbook.log import (
 )
 from tests.servers import ROOT, TIMEOUT, Process, running
 
+pytestmark = pytest.mark.slow("most tests start a server")
+
 SCRIPT = """
 import asyncio
 import logging
@@ -325,8 +327,6 @@ from aiohttp import web
 from cookbook.connection import Runner
 from cookbook.guard import protect
 from tests.servers import exchange
-
-pytestmark = pytest.mark.slow("most tests start a server")
 
 async def call_itself(request):
     await call_itself(request)
