@@ -104,7 +104,7 @@ COOKBOOK = [
 ]
 PRODUCTION = [
     Recipe.of_production(recipes.production.database, with_postgres),
-    Recipe.of_production(recipes.production.request_data, with_key),
+    Recipe.of_production(recipes.production.request_data, with_redis),
     Recipe.of_production(recipes.production.parallel_events, with_redis),
     Recipe.of_production(recipes.production.websocket_logout, with_redis),
     Recipe.of_production(recipes.production.client_session),

@@ -83,7 +83,6 @@ STANDARD_LIBRARY = sys.stdlib_module_names | {"annotationlib", "compression"}
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "/request-data": {"key": Fernet.generate_key().decode()},
-    "/production/request-data": {"key": Fernet.generate_key().decode()},
     "/production/database": {"postgres_url": "postgresql://postgres.example"},
     "/production/after-response": {
         "postgres_url": "postgresql://postgres.example"

@@ -56,7 +56,7 @@ def test_the_traps_of_an_answer_are_sorted_and_read_once() -> None:
         ("/nested-apps", {}),
         ("/database", {"database": Path("/data/notes.db")}),
         ("/request-data", {"key": "a key"}),
-        ("/production/request-data", {"key": "a key"}),
+        ("/production/request-data", {"redis_url": "redis://redis.example"}),
         ("/parallel-events", {"redis_url": "redis://redis.example"}),
         (
             "/production/database",

@@ -1,15 +1,13 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = [
-#     "aiohttp>=3.14.3,<4", "aiohttp-session>=2.12,<3", "cryptography>=45",
-# ]
+# dependencies = ["aiohttp>=3.14.3,<4", "redis>=5.0.1"]
 # ///
 """How can middleware store data for web handlers to use?
 
-Start from this file when you go live. The id of a request stands in each
-traceback, too, and in the handshake of a WebSocket. A session cookie may have
-any bytes: it is missing or valid, and never a 500. The errors that aiohttp
-makes are JSON. A client that leaves costs one line in the log.
+Start from this file when you go live with several workers. The id of a request
+stands in each line that is logged meanwhile, in tracebacks and handshakes too.
+Sessions are in Redis, and the cookie is a random id: no key is needed, and what
+a logout ends is over on every worker. The errors that aiohttp makes are JSON.
 
 Try it::
 
@@ -19,59 +17,134 @@ Try it::
     {"user": "ann"}
     $ curl -b jar localhost:8080/me
     {"user": "ann"}
+    $ curl -b jar localhost:8080/sessions
+    {"sessions": [...{"created": ..., "last_seen": ..., "current": true...}]}
     $ curl -b jar -H "Origin: http://evil.example" -d "" localhost:8080/logout
     {"error": "the Origin is foreign..."}
     $ curl -b "REQUEST_DATA_PRODUCTION=$(printf '\\377')" localhost:8080/me
+    {"error": "log in first"}
+    $ curl -b jar -d "" localhost:8080/logout-everywhere
+    $ curl -b jar localhost:8080/me
     {"error": "log in first"}
 
 Good to know:
 
 - A header that a middleware sets on the response of `handler()` is lost where
   the handler streams or raises. `on_response_prepare` sees these answers too.
-- A session is saved when a `Response` or an `HTTPException` passes. What a
-  stream, a WebSocket or a crash changes in it is lost (aiohttp-session#373).
-- The cookie is the session. A copy works for 12 hours from the last change,
-  after a logout too. Only a store on the server can end it sooner.
-- All processes need the same SESSION_KEY. It is a Fernet key: 32 random bytes
-  in URL-safe base64. Whoever has it can be any user.
-- Behind https call `create_app(key=key, secure=True)`. Do not choose a cookie
-  name with `__Host-`: aiohttp-session 2.12 deletes the cookie without `Secure`,
-  and a browser ignores that for such a name.
+- The id of a request is taken from the header if the peer is a trusted proxy:
+  on this host, unless you call `create_app(trusted_proxies=[...])`. It may be
+  any network: `10.0.0.0/8`.
+- A filter gives each log record its `request_id`. On a handler it sees the
+  records of all libraries. The access log is written in another task: there it
+  is `%{X-Request-ID}o`.
+- A session ends an hour after its last request, 12 hours after its login, or
+  when its user has 100 newer ones. Redis keeps the time.
+- Redis knows hashes of the cookies. Who reads it can log in as nobody.
+- aiohttp-session saves a whole session when its request ends. Of two requests
+  at once, the later one undoes what the other did. Here each thing is a field
+  of a hash, and Redis counts: see `requests`.
+- While Redis is away, what needs a session is a 503. If it restarts without its
+  data, everybody has to log in again. Set `maxmemory-policy noeviction`: an
+  evicted session is over, but an evicted list hides sessions from a logout.
+- Behind https call `create_app(secure=True)`. The cookie is then `Secure`, and
+  its name begins with `__Host-`: no other host of the domain can set it.
 """
 
+import asyncio
+import hashlib
+import ipaddress
 import json
 import logging
 import os
 import re
+import secrets
+from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
+from contextvars import ContextVar
+from functools import partial
+from typing import Any, NamedTuple
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
-from aiohttp_session import get_session, new_session, session_middleware
-from aiohttp_session.cookie_storage import EncryptedCookieStorage
-from cryptography.fernet import Fernet
+from redis.asyncio import BlockingConnectionPool, Redis, RedisError
 
 REQUEST_ID = web.RequestKey("REQUEST_ID", str)
 VALID_ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
 
+# The id of the request that the current task answers.
+CURRENT_ID: ContextVar[str] = ContextVar("CURRENT_ID", default="-")
+
+# No other application of this host may use a cookie of this name.
 COOKIE = "REQUEST_DATA_PRODUCTION"
-"""The name of the cookie. No other application of this host may use it."""
-
-SESSION_AGE = 12 * 60 * 60
-"""Seconds from the last change of a session to its end."""
-
+# Seconds from the last request of a session to its end.
+IDLE_AGE = 60 * 60
+# Seconds from the login to the end of a session, however busy it is.
+MAX_AGE = 12 * 60 * 60
+# Sessions of one user. The oldest one ends where there are more.
+MAX_USER_SESSIONS = 100
+# Characters of a user's name.
 MAX_USER = 64
-"""Characters of a user's name. The cookie stays below 4096 bytes."""
-
+# Bytes of a WebSocket message. Nothing is expected from the client.
 MAX_MESSAGE = 1024
-"""Bytes of a WebSocket message. Nothing is expected from the client."""
-
+# Seconds that a WebSocket waits for the client to close its side.
 CLOSE_WAIT = 1.0
-"""Seconds that a WebSocket waits for the client to close its side."""
+# Seconds that Redis has to connect, and to answer.
+REDIS_TIMEOUT = 1.0
+# Connections of this worker to Redis. A request waits for one, if need be.
+MAX_CONNECTIONS = 20
 
+# A hash for each session. Keys hold hashes of the cookies, which open nothing.
+SESSION = "request_data:session:"
+# The sessions of a user, the oldest first.
+SESSIONS = "request_data:sessions:"
+
+# A script runs alone. So it cannot bring a session back that a logout on
+# another worker ends meanwhile, and no request is lost of two that are counted
+# at once. It keeps no session longer than both ages allow.
+TOUCH = """
+local created = redis.call('HGET', KEYS[1], 'created')
+if not created then
+    return false
+end
+local now = redis.call('TIME')[1]
+redis.call('HSET', KEYS[1], 'last_seen', now)
+redis.call('HINCRBY', KEYS[1], 'requests', 1)
+redis.call('EXPIRE', KEYS[1], math.min(ARGV[1], created + ARGV[2] - now))
+return redis.call('HGET', KEYS[1], 'user')
+"""
+
+LOG = "%(levelname)s %(name)s [%(request_id)s] %(message)s"
+# `%{X-Request-ID}o` is the header of the answer.
 ACCESS_LOG = '%a "%r" %s %b %Tf %{X-Request-ID}o'
-"""`%{X-Request-ID}o` is the header of the answer."""
+
+
+class AddRequestId(logging.Filter):
+    """Gives each record the id of the request that its task answers."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.request_id = CURRENT_ID.get()
+        return True
+
+
+class Settings(NamedTuple):
+    cookie: str
+    flags: dict[str, Any]
+    trusted: list[ipaddress.IPv4Network | ipaddress.IPv6Network]
+
+
+class Session(NamedTuple):
+    """A login. `key` is the hash of its cookie."""
+
+    key: str
+    user: str
+
+
+SETTINGS = web.AppKey("SETTINGS", Settings)
+REDIS = web.AppKey("REDIS", Redis)
 
 logger = logging.getLogger(__name__)
+# Where this file is mounted, its own records have the id, too.
+logger.addFilter(AddRequestId())
 routes = web.RouteTableDef()
 
 
@@ -82,6 +155,8 @@ async def set_request_id(
 ) -> web.StreamResponse:
     """Store the id, and add it to the traceback of an error."""
     request[REQUEST_ID] = choose_request_id(request)
+    # Each request has a task. What it logs, and what it awaits logs, sees this.
+    CURRENT_ID.set(request[REQUEST_ID])
     try:
         return await handler(request)
     except Exception as error:
@@ -100,10 +175,23 @@ async def show_request_id(
 
 
 def choose_request_id(request: web.Request) -> str:
-    """Take the id that a proxy has chosen, or make a new one."""
-    # Other text must not get into the log, nor into the answer.
+    """Take the id that a trusted proxy has chosen, or make a new one."""
     sent = request.headers.get("X-Request-ID", "")
-    return sent if VALID_ID.fullmatch(sent) else os.urandom(16).hex()
+    # Other text must not get into the log, nor into the answer.
+    if VALID_ID.fullmatch(sent) and is_from_proxy(request):
+        return sent
+    return secrets.token_hex(16)
+
+
+def is_from_proxy(request: web.Request) -> bool:
+    # A Unix socket has no address. Who may open it is trusted.
+    if request.remote == "":
+        return True
+    try:
+        address = ipaddress.ip_address(request.remote or "unknown")
+    except ValueError:
+        return False
+    return any(address in each for each in request.app[SETTINGS].trusted)
 
 
 @routes.get("/")
@@ -114,17 +202,6 @@ async def read_request_id(request: web.Request) -> web.Response:
 
 
 # end of answer
-
-
-class CookieStorage(EncryptedCookieStorage):
-    """Treats a cookie with a non-ASCII byte as missing.
-
-    aiohttp-session 2.12 answers 500 to it: it cannot encode half a surrogate.
-    """
-
-    def load_cookie(self, request: web.Request) -> str | None:
-        cookie = super().load_cookie(request)
-        return cookie if cookie and cookie.isascii() else None
 
 
 @web.middleware
@@ -142,6 +219,12 @@ async def explain_errors(
         headers["Content-Type"] = "application/json"
         text = json.dumps({"error": error.reason})
         return web.Response(text=text, status=error.status, headers=headers)
+    except RedisError as error:
+        # The errors of redis-py 8 show no text in %r.
+        logger.warning("Redis is away: %s: %s", type(error).__name__, error)
+        body = {"error": "Redis is away: `make cluster` starts one"}
+        retry = {hdrs.RETRY_AFTER: "1"}
+        return web.json_response(body, status=503, headers=retry)
     except ConnectionError:
         if is_connected(request):
             raise  # it is about another connection: a 500
@@ -199,11 +282,65 @@ async def log_in(request: web.Request) -> web.Response:
     """Log in by name, `{"user": "ann"}`, without a password here."""
     refuse_foreign_origin(request)
     user = await read_user(request)
-    # Not get_session(): nothing planted before may survive a login.
-    session = await new_session(request)
-    session["user"] = user
+    redis = request.app[REDIS]
+    # A new id, and nothing that was planted under the old one.
+    if old := await read_session(request):
+        await end_sessions(redis, old.user, [old.key])
+    token = secrets.token_urlsafe()
+    await start_session(redis, Session(hash_token(token), user))
     logger.info("request %s: %r logs in", request[REQUEST_ID], user)
-    return web.json_response({"user": user})
+    response = web.json_response({"user": user})
+    name, flags, _ = request.app[SETTINGS]
+    response.set_cookie(name, token, max_age=MAX_AGE, **flags)
+    return response
+
+
+async def start_session(redis: Redis, session: Session) -> None:
+    key, user = session
+    # Not the clock of this worker: another one may compare.
+    now, _ = await redis.time()
+    fields: Any = {"user": user, "created": now, "last_seen": now}
+    async with redis.pipeline() as transaction:
+        transaction.hset(SESSION + key, mapping=fields)
+        transaction.expire(SESSION + key, IDLE_AGE)
+        transaction.zadd(SESSIONS + user, {key: now})
+        transaction.expire(SESSIONS + user, MAX_AGE)
+        transaction.zrange(SESSIONS + user, 0, -1 - MAX_USER_SESSIONS)
+        oldest = (await transaction.execute())[-1]
+    if oldest:
+        await end_sessions(redis, user, oldest)
+
+
+async def end_sessions(redis: Redis, user: str, keys: list[str]) -> None:
+    async with redis.pipeline() as transaction:
+        transaction.delete(*[SESSION + key for key in keys])
+        # Not the whole list: it may have a new session meanwhile.
+        transaction.zrem(SESSIONS + user, *keys)
+        await transaction.execute()
+
+
+async def read_session(request: web.Request) -> Session | None:
+    """Return the session of the cookie, and let it live on."""
+    token = request.cookies.get(request.app[SETTINGS].cookie)
+    if not token:
+        return None
+    key = hash_token(token)
+    redis = request.app[REDIS]
+    user: Any = await redis.eval(TOUCH, 1, SESSION + key, IDLE_AGE, MAX_AGE)
+    return Session(key, user) if user else None
+
+
+async def authenticate(request: web.Request) -> Session:
+    session = await read_session(request)
+    if session is None:
+        raise json_error(web.HTTPUnauthorized, "log in first")
+    return session
+
+
+def hash_token(token: str) -> str:
+    # A cookie may have bytes that are no text.
+    data = token.encode(errors="surrogateescape")
+    return hashlib.sha256(data).hexdigest()
 
 
 async def read_user(request: web.Request) -> str:
@@ -231,19 +368,60 @@ async def read_json(request: web.Request) -> object:
 @routes.get("/me")
 async def show_user(request: web.Request) -> web.Response:
     """Return who is logged in."""
-    session = await get_session(request)
-    if "user" not in session:
-        raise json_error(web.HTTPUnauthorized, "log in first")
-    return web.json_response({"user": session["user"]})
+    session = await authenticate(request)
+    return web.json_response({"user": session.user})
+
+
+@routes.get("/sessions")
+async def list_sessions(request: web.Request) -> web.Response:
+    """List the sessions of the user, the oldest first."""
+    current = await authenticate(request)
+    redis = request.app[REDIS]
+    keys: Any = await redis.zrange(SESSIONS + current.user, 0, -1)
+    async with redis.pipeline(transaction=False) as pipeline:
+        for key in keys:
+            pipeline.hmget(SESSION + key, "created", "last_seen", "requests")
+        answers = await pipeline.execute()
+    sessions = []
+    for key, (created, last_seen, requests) in zip(keys, answers, strict=True):
+        # The list does not know which of them have ended by themselves.
+        if created:
+            session = {
+                "created": int(created),
+                "last_seen": int(last_seen),
+                "current": key == current.key,
+                "requests": int(requests or 0),
+            }
+            sessions.append(session)
+    return web.json_response({"sessions": sessions})
 
 
 @routes.post("/logout")
 async def log_out(request: web.Request) -> web.Response:
-    """Forget the user."""
+    """End this session."""
     refuse_foreign_origin(request)
-    session = await get_session(request)
-    session.invalidate()
-    return web.Response(status=204)
+    if session := await read_session(request):
+        await end_sessions(request.app[REDIS], session.user, [session.key])
+    return forget_cookie(request)
+
+
+@routes.post("/logout-everywhere")
+async def log_out_everywhere(request: web.Request) -> web.Response:
+    """End all sessions of the user."""
+    refuse_foreign_origin(request)
+    user = (await authenticate(request)).user
+    redis = request.app[REDIS]
+    keys: Any = await redis.zrange(SESSIONS + user, 0, -1)
+    await end_sessions(redis, user, keys)
+    return forget_cookie(request)
+
+
+def forget_cookie(request: web.Request) -> web.Response:
+    response = web.Response(status=204)
+    # A browser ignores it without Secure, if the name has `__Host-`.
+    name, flags, _ = request.app[SETTINGS]
+    response.del_cookie(name, **flags)
+    return response
 
 
 def refuse_foreign_origin(request: web.Request) -> None:
@@ -254,38 +432,51 @@ def refuse_foreign_origin(request: web.Request) -> None:
         raise json_error(web.HTTPForbidden, "the Origin is foreign")
 
 
-def create_app(*, key: str, secure: bool = False) -> web.Application:
-    storage = CookieStorage(
-        key,
-        cookie_name=COOKIE,
-        max_age=SESSION_AGE,
-        samesite="Lax",
-        secure=secure,
+async def open_redis(
+    app: web.Application, redis_url: str
+) -> AsyncIterator[None]:
+    """Keep a pool of connections, which are made when they are used."""
+    pool = BlockingConnectionPool.from_url(
+        redis_url,
+        max_connections=MAX_CONNECTIONS,
+        timeout=REDIS_TIMEOUT,
+        socket_timeout=REDIS_TIMEOUT,
+        socket_connect_timeout=REDIS_TIMEOUT,
     )
-    middlewares = [
-        set_request_id,
-        explain_errors,
-        session_middleware(storage),
-    ]
-    app = web.Application(middlewares=middlewares)
+    # Whatever the URL says: the rest of this file expects text.
+    pool.connection_kwargs["decode_responses"] = True
+    app[REDIS] = Redis.from_pool(pool)
+    yield
+    # A connection that cannot be closed in time ends with the process.
+    with suppress(RedisError, OSError):
+        async with asyncio.timeout(REDIS_TIMEOUT):
+            await app[REDIS].aclose()
+
+
+def create_app(
+    *,
+    redis_url: str = "redis://localhost",
+    trusted_proxies: Iterable[str] = ("127.0.0.0/8", "::1"),
+    secure: bool = False,
+) -> web.Application:
+    app = web.Application(middlewares=[set_request_id, explain_errors])
+    app[SETTINGS] = Settings(
+        cookie=f"__Host-{COOKIE}" if secure else COOKIE,
+        flags={"httponly": True, "samesite": "Lax", "secure": secure},
+        trusted=[ipaddress.ip_network(each) for each in trusted_proxies],
+    )
+    app.cleanup_ctx.append(partial(open_redis, redis_url=redis_url))
     app.on_response_prepare.append(show_request_id)
     app.add_routes(routes)
     return app
 
 
 if __name__ == "__main__":
-    key = os.environ.get("SESSION_KEY")
-    if not key:
-        raise SystemExit("set SESSION_KEY; SESSION_KEY=random makes one")
-    if key == "random":
-        key = Fernet.generate_key().decode()
-    try:
-        app = create_app(key=key)
-    except ValueError as error:
-        raise SystemExit(f"SESSION_KEY is no key: {error}") from None
-    logging.basicConfig(level=logging.INFO)
+    logging.basicConfig(level=logging.INFO, format=LOG)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(AddRequestId())
     web.run_app(
-        app,
+        create_app(redis_url=os.environ.get("REDIS_URL", "redis://localhost")),
         host="127.0.0.1",
         port=int(os.environ.get("PORT", "8080")),
         shutdown_timeout=5,

@@ -4,30 +4,32 @@ import asyncio
 import io
 import json
 import logging
+import secrets
+import time
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 import pytest
-from aiohttp import ClientSession, WSMsgType, web
+from aiohttp import ClientSession, CookieJar, WSMsgType, web
 from aiohttp.typedefs import Handler
+from redis.asyncio import Redis
+from yarl import URL
 
 from recipes.production import request_data
-from tests.conftest import Serve
+from tests.conftest import KillableRedis, Serve
 from tests.servers import (
-    ROOT,
     TIMEOUT,
     Server,
     exchange,
-    forked,
-    run_to_its_end,
+    running,
 )
 from tests.test_request_data import (
-    KEY,
     id_of,
+    log_in,
     send,
     send_and_leave,
     status_of,
-    token,
     whom,
 )
 
@@ -39,8 +41,8 @@ UPGRADE = (
 
 
 @pytest.fixture
-def application() -> web.Application:
-    return request_data.create_app(key=KEY)
+def application(redis_url: str) -> web.Application:
+    return request_data.create_app(redis_url=redis_url)
 
 
 # Errors
@@ -100,6 +102,117 @@ async def test_the_log_line_of_a_login_has_the_id(
     async with client.post("login", json={"user": "ann"}, headers=sent):
         pass
     assert "request abc-123: 'ann' logs in" in caplog.messages
+
+
+async def test_every_record_of_a_request_has_its_id(
+    serve: Serve, application: web.Application, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    caplog.handler.addFilter(request_data.AddRequestId())
+
+    async def call_a_library(request: web.Request) -> web.Response:
+        logging.getLogger("a.library").info("calls")
+        await asyncio.create_task(log_later())
+        return web.Response()
+
+    async def log_later() -> None:
+        await asyncio.sleep(0)
+        logging.getLogger("a.library").info("answers")
+
+    application.router.add_get("/library", call_a_library)
+    server = await serve(application)
+    async with ClientSession(server.url) as client:
+        for number in range(3):
+            headers = {"X-Request-ID": f"id-{number}"}
+            for path in ("library", "error"):
+                async with client.get(path, headers=headers):
+                    pass
+    logging.getLogger("a.library").info("outside")
+    ids = [
+        (record.name, record.__dict__["request_id"])
+        for record in caplog.records
+        if record.name in ("a.library", "aiohttp.server")
+    ]
+    assert ids == [
+        *(
+            (name, f"id-{number}")
+            for number in range(3)
+            for name in ("a.library", "a.library", "aiohttp.server")
+        ),
+        ("a.library", "-"),
+    ]
+
+
+async def test_the_records_of_the_recipe_have_the_id_where_it_is_mounted(
+    client: ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    async with client.get("", headers={"X-Request-ID": "abc-123"}):
+        pass
+    [record] = [each for each in caplog.records if "its id" in each.message]
+    assert record.__dict__["request_id"] == "abc-123"
+
+
+async def test_run_alone_each_line_of_the_log_has_the_id(
+    tmp_path: Path, redis_url: str
+) -> None:
+    script = Path(request_data.__file__)
+    async with (
+        running(script, cwd=tmp_path, REDIS_URL=redis_url) as process,
+        ClientSession(f"http://127.0.0.1:{process.port}/") as client,
+    ):
+        headers = {"X-Request-ID": "abc-123"}
+        async with client.get("error", headers=headers) as response:
+            assert response.status == 500
+        assert await process.end() == 0
+    log = process.log.read_text()
+    assert "ERROR aiohttp.server [abc-123] Error handling request" in log
+
+
+@pytest.mark.parametrize(
+    ("trusted", "is_taken"),
+    [
+        ([], False),
+        (["127.0.0.1"], True),
+        (["127.0.0.0/8"], True),
+        (["10.0.0.0/8", "127.0.0.1/32"], True),
+        (["10.0.0.0/8", "::1"], False),
+    ],
+)
+async def test_an_id_is_taken_from_a_trusted_proxy_alone(
+    serve: Serve, redis_url: str, trusted: list[str], is_taken: bool
+) -> None:
+    app = request_data.create_app(redis_url=redis_url, trusted_proxies=trusted)
+    server = await serve(app)
+    for path in (b"", b"missing", b"error"):
+        answer = await send(server, path, b"X-Request-ID: abc-123\r\n")
+        assert (id_of(answer) == "abc-123") == is_taken
+
+
+@pytest.mark.parametrize(
+    ("remote", "is_taken"),
+    [("", True), ("127.0.0.9", True), ("192.0.2.7", False), ("ann", False)],
+)
+async def test_the_address_that_counts_is_that_of_the_request(
+    serve: Serve, application: web.Application, remote: str, is_taken: bool
+) -> None:
+    @web.middleware
+    async def set_remote(
+        request: web.Request, handler: Handler
+    ) -> web.StreamResponse:
+        return await handler(request.clone(remote=remote))
+
+    root = web.Application(middlewares=[set_remote])
+    root.add_subapp("/below", application)
+    server = await serve(root, prefix="/below")
+    answer = await send(server, b"", b"X-Request-ID: abc-123\r\n")
+    body = json.loads(answer.partition(b"\r\n\r\n")[2])
+    assert (body["request_id"] == "abc-123") == is_taken
+
+
+def test_a_network_that_is_none_is_refused_at_the_start() -> None:
+    with pytest.raises(ValueError, match="10\\.0\\.0\\.1/8"):
+        request_data.create_app(trusted_proxies=["10.0.0.1/8"])
 
 
 @pytest.mark.parametrize("how", ["fin", "reset"])
@@ -165,13 +278,14 @@ async def test_a_handler_that_writes_after_a_disconnect_costs_one_line(
     assert not [record for record in caplog.records if record.exc_info]
 
 
-async def test_a_connection_error_of_our_own_is_a_500(serve: Serve) -> None:
+async def test_a_connection_error_of_our_own_is_a_500(
+    serve: Serve, application: web.Application
+) -> None:
     async def fail(request: web.Request) -> web.Response:
         raise ConnectionRefusedError("an upstream is away")
 
-    app = request_data.create_app(key=KEY)
-    app.router.add_get("/fail", fail)
-    assert status_of(await send(await serve(app), b"fail")) == 500
+    application.router.add_get("/fail", fail)
+    assert status_of(await send(await serve(application), b"fail")) == 500
 
 
 # The WebSocket
@@ -256,12 +370,12 @@ async def test_a_silent_websocket_does_not_hold_up_the_shutdown(
 
 @pytest.mark.full("the same at length", server="mounted")
 async def test_a_cookie_with_any_non_ascii_byte_is_nobody(
-    server: Server,
+    client: ClientSession, server: Server
 ) -> None:
-    good = token(user="ann")
+    good = await log_in(client)
     for byte in range(0x80, 0x100):
         char = bytes([byte]).decode(errors="surrogateescape")
-        for cookie in (char, good[:50] + char + good[50:]):
+        for cookie in (char, good[:20] + char + good[20:]):
             assert await whom(server, request_data.COOKIE, cookie) is None
 
 
@@ -272,26 +386,226 @@ async def test_a_cookie_with_a_non_ascii_character_is_nobody(
     assert await whom(server, request_data.COOKIE, cookie) is None
 
 
-async def test_behind_https_the_cookie_is_secure(serve: Serve) -> None:
-    server = await serve(request_data.create_app(key=KEY, secure=True))
-    name = request_data.COOKIE
+async def test_a_cookie_with_a_character_changed_or_cut_is_nobody(
+    client: ClientSession, server: Server
+) -> None:
+    good = await log_in(client)
+    for place, char in enumerate(good):
+        other = "b" if char == "a" else "a"
+        for cookie in (good[:place], good[:place] + other + good[place + 1 :]):
+            assert await whom(server, request_data.COOKIE, cookie) is None
+    assert await whom(server, request_data.COOKIE, good) == "ann"
+
+
+async def test_behind_https_the_cookie_is_secure_and_of_this_host(
+    serve: Serve, redis_url: str
+) -> None:
+    app = request_data.create_app(redis_url=redis_url, secure=True)
+    server = await serve(app)
+    name = f"__Host-{request_data.COOKIE}"
     async with ClientSession(server.url) as client:
         async with client.post("login", json={"user": "ann"}) as response:
-            assert response.cookies[name]["secure"]
-        # Hence no name with `__Host-`, which a client would not delete so.
+            cookie = response.cookies[name]
+        assert (cookie["secure"], cookie["path"]) == (True, "/")
+        assert not cookie["domain"]
+        # A browser would ignore a deletion that lacks these.
         async with client.post("logout") as response:
-            assert not response.cookies[name]["secure"]
+            cookie = response.cookies[name]
+        assert (cookie["secure"], cookie["path"]) == (True, "/")
+        assert cookie["max-age"] == "0"
 
 
-async def test_a_key_that_is_none_fails_the_start_with_one_line(
-    tmp_path: Path,
+async def test_a_login_gives_a_new_id_and_ends_the_old_one(
+    client: ClientSession, server: Server
 ) -> None:
-    script = ROOT / "recipes" / "production" / "request_data.py"
-    environment = {"SESSION_KEY": "not-a-key"}
-    code, errors = await run_to_its_end(script, cwd=tmp_path, **environment)
-    assert code == 1
-    assert errors.startswith("SESSION_KEY is no key: ")
-    assert errors.count("\n") == 1
-    assert "not-a-key" not in errors
-    async with forked(script, cwd=tmp_path, SESSION_KEY=KEY) as process:
-        assert await process.end() == 0
+    old = await log_in(client)
+    new = await log_in(client, "bob")
+    assert new != old
+    assert await whom(server, request_data.COOKIE, old) is None
+    assert await whom(server, request_data.COOKIE, new) == "bob"
+
+
+async def test_an_id_that_the_client_chose_is_never_used(
+    server: Server,
+) -> None:
+    cookies = {request_data.COOKIE: "planted"}
+    async with ClientSession(server.url, cookies=cookies) as client:
+        assert await log_in(client) != "planted"
+    assert await whom(server, request_data.COOKIE, "planted") is None
+
+
+async def test_a_copied_cookie_is_nobody_after_the_logout_on_any_worker(
+    workers: list[Server],
+) -> None:
+    here, there = workers
+    async with browser(here) as client:
+        cookie = await log_in(client)
+        assert await whom(there, request_data.COOKIE, cookie) == "ann"
+        async with client.post("logout") as response:
+            assert response.status == 204
+    for server in workers:
+        assert await whom(server, request_data.COOKIE, cookie) is None
+
+
+async def test_a_dump_of_redis_opens_nothing(
+    client: ClientSession, server: Server, redis_url: str
+) -> None:
+    cookie = await log_in(client, "dumped")
+    async with Redis.from_url(redis_url, decode_responses=True) as redis:
+        keys = [key async for key in redis.scan_iter("request_data:*")]
+        stored = await redis.zrange("request_data:sessions:dumped", 0, -1)
+    assert not [key for key in keys if cookie in key]
+    for text in [*stored, *(key.rpartition(":")[2] for key in keys)]:
+        assert await whom(server, request_data.COOKIE, text) is None
+
+
+@pytest.fixture
+async def workers(serve: Serve, redis_url: str) -> list[Server]:
+    """Two workers, which share nothing but their Redis."""
+    return [
+        await serve(request_data.create_app(redis_url=redis_url))
+        for _ in range(2)
+    ]
+
+
+def browser(server: Server) -> ClientSession:
+    return ClientSession(server.url, cookie_jar=CookieJar(unsafe=True))
+
+
+async def sessions_of(client: ClientSession) -> list[dict[str, Any]]:
+    async with client.get("sessions") as response:
+        assert response.status == 200
+        answer = await response.json()
+    return list(answer["sessions"])
+
+
+async def test_the_sessions_of_a_user_are_listed(server: Server) -> None:
+    before = int(time.time())
+    ann = f"ann {secrets.token_hex(4)}"
+    async with (
+        browser(server) as laptop,
+        browser(server) as phone,
+        browser(server) as other,
+    ):
+        await log_in(laptop, ann)
+        await log_in(phone, ann)
+        await log_in(other, "bob")
+        sessions = await sessions_of(phone)
+        assert [each["current"] for each in sessions].count(True) == 1
+        assert len(sessions) == 2
+        for each in sessions:
+            assert before <= each["created"] <= each["last_seen"]
+            assert each["last_seen"] <= time.time()
+        async with laptop.post("logout"):
+            pass
+        [left] = await sessions_of(phone)
+        assert left["current"]
+
+
+async def test_a_logout_everywhere_ends_the_sessions_of_the_user_alone(
+    workers: list[Server],
+) -> None:
+    here, there = workers
+    async with (
+        browser(here) as laptop,
+        browser(there) as phone,
+        browser(there) as other,
+    ):
+        cookies = [await log_in(laptop), await log_in(phone)]
+        bob = await log_in(other, "bob")
+        async with laptop.post("logout-everywhere") as response:
+            assert response.status == 204
+            assert response.cookies[request_data.COOKIE].value == ""
+        for server in workers:
+            for cookie in cookies:
+                assert await whom(server, request_data.COOKIE, cookie) is None
+            assert await whom(server, request_data.COOKIE, bob) == "bob"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "sessions"), ("POST", "logout-everywhere")]
+)
+async def test_sessions_are_shown_and_ended_for_who_is_logged_in(
+    client: ClientSession, method: str, path: str
+) -> None:
+    async with client.request(method, path) as response:
+        assert response.status == 401
+        assert await response.json() == {"error": "log in first"}
+
+
+async def test_a_logout_everywhere_of_a_foreign_origin_is_refused(
+    client: ClientSession,
+) -> None:
+    await log_in(client)
+    headers = {"Origin": "http://evil.example"}
+    async with client.post("logout-everywhere", headers=headers) as response:
+        assert response.status == 403
+    async with client.get("me") as response:
+        assert response.status == 200
+
+
+async def test_of_a_hundred_requests_at_once_none_is_lost(
+    workers: list[Server],
+) -> None:
+    async with browser(workers[0]) as client:
+        await log_in(client)
+        urls = [worker.url / "me" for worker in workers] * 50
+
+        async def visit(url: URL) -> None:
+            async with client.get(url) as response:
+                assert response.status == 200
+
+        await asyncio.gather(*map(visit, urls))
+        [session] = [
+            each for each in await sessions_of(client) if each["current"]
+        ]
+    # That of the list is one more.
+    assert session["requests"] == 101
+
+
+# Redis is away
+
+
+async def test_without_redis_the_reason_is_said_and_it_recovers(
+    serve: Serve, killable_redis: KillableRedis
+) -> None:
+    app = request_data.create_app(redis_url=killable_redis.url)
+    server = await serve(app)
+    async with browser(server) as client:
+        await log_in(client)
+        killable_redis.stop()
+        for method, path in [
+            ("GET", "me"),
+            ("GET", "sessions"),
+            ("POST", "login"),
+            ("POST", "logout"),
+            ("POST", "logout-everywhere"),
+        ]:
+            name = {"user": "ann"}
+            async with client.request(method, path, json=name) as response:
+                assert response.status == 503
+                assert response.headers["Retry-After"] == "1"
+                reason = "Redis is away: `make cluster` starts one"
+                assert await response.json() == {"error": reason}
+        async with client.get("") as response:
+            assert response.status == 200
+        killable_redis.start()
+        # What it had in memory is lost.
+        async with client.get("me") as response:
+            assert response.status == 401
+        await log_in(client)
+        async with client.get("me") as response:
+            assert response.status == 200
+
+
+async def test_it_starts_without_redis(
+    serve: Serve, killable_redis: KillableRedis
+) -> None:
+    killable_redis.stop()
+    app = request_data.create_app(redis_url=killable_redis.url)
+    server = await serve(app)
+    async with browser(server) as client:
+        async with client.post("login", json={"user": "ann"}) as response:
+            assert response.status == 503
+        killable_redis.start()
+        await log_in(client)
