@@ -776,7 +776,7 @@ async def test_a_stalled_client_is_dropped_and_resumes_where_it_was(
             place = (await ws.receive_json(timeout=TIMEOUT))["id"]
         peer = await connect_peer(server, channel)
         await until_sockets(client, 1)
-        published = []
+        published: list[str] = []
         while (await stats(client))["sockets"] == 1:
             published.append(f"{len(published)} ".ljust(2**16, "x"))
             await publish(client, channel, published[-1])
@@ -861,3 +861,28 @@ async def test_one_reader_serves_the_channels_of_all_sockets(
             assert await hear(ws) == {"type": "event", "data": "a"}
         # The reader's, the publisher's, and the one that asks.
         assert len(await redis.client_list()) <= 3
+
+
+async def test_a_mistake_leaves_a_traceback_and_no_deaf_socket(
+    client: ClientSession,
+    channel: str,
+    join: Join,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ws = await join(client, channel)
+
+    def send_entry(*_: object) -> None:
+        raise AttributeError("decod")
+
+    with monkeypatch.context() as patch:
+        # No message that comes from outside makes such a mistake.
+        patch.setattr(parallel_events, "send_entry", send_entry)
+        await publish(client, channel, "lost")
+        async with asyncio.timeout(TIMEOUT):
+            while "decod" not in caplog.text:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    assert "Traceback" in caplog.text
+    assert await hear(ws) == {"type": "ready", "channel": channel}
+    assert await publish(client, channel, "a") == (200, {"receivers": 1})
+    assert await hear(ws) == {"type": "event", "data": "a"}
