@@ -11,7 +11,7 @@ import pytest
 
 from cookbook.__main__ import describe
 from cookbook.messages import Message
-from tests.servers import ROOT, TIMEOUT
+from tests.servers import MEASURED, ROOT, TIMEOUT
 
 pytestmark = pytest.mark.slow("each test starts a program")
 
@@ -28,6 +28,7 @@ def explain(
         capture_output=True,
         text=True,
         cwd=ROOT,
+        env={**os.environ, **MEASURED},
         timeout=3 * TIMEOUT,
     )
 
@@ -119,6 +120,7 @@ def test_explain_has_colours_on_a_terminal_and_none_in_a_pipe(
             [*COMMAND, "explain", file],
             stdout=theirs,
             cwd=ROOT,
+            env={**os.environ, **MEASURED},
             timeout=3 * TIMEOUT,
             check=True,
         )
@@ -137,6 +139,7 @@ def test_explain_ends_without_a_traceback_when_interrupted(
     command = subprocess.Popen(
         [*COMMAND, "explain", pipe],
         cwd=ROOT,
+        env={**os.environ, **MEASURED},
         stderr=subprocess.PIPE,
         text=True,
     )

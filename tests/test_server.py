@@ -15,6 +15,7 @@ from redis import Redis
 
 import app
 from tests.servers import (
+    MEASURED,
     ROOT,
     TIMEOUT,
     Process,
@@ -156,7 +157,7 @@ def test_a_signal_while_it_starts_leaves_nothing(
     ended = subprocess.run(
         [sys.executable, "-c", EARLY, str(number.value)],
         cwd=script.parent,
-        env={**os.environ, **environment},
+        env={**os.environ, **MEASURED, **environment},
         timeout=30,
     )
     assert ended.returncode == 1
@@ -296,7 +297,7 @@ def test_a_loop_that_is_not_installed_is_refused(
     (tmp_path / "uvloop.py").write_text("raise ImportError")
     ended = subprocess.run(
         [sys.executable, script, "--loop", "uvloop"],
-        env={**os.environ, **environment},
+        env={**os.environ, **MEASURED, **environment},
         capture_output=True,
         text=True,
         timeout=30,
@@ -309,7 +310,7 @@ def refusal(redis_url: str, *arguments: str, code: int = 1) -> str:
     """Run app.py, which must refuse to start, and return what it says."""
     ended = subprocess.run(
         [sys.executable, "app.py", *arguments],
-        env={**os.environ, "COOKBOOK_REDIS_URL": redis_url},
+        env={**os.environ, **MEASURED, "COOKBOOK_REDIS_URL": redis_url},
         cwd=ROOT,
         capture_output=True,
         text=True,
