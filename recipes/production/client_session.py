@@ -182,9 +182,6 @@ class Upstream:
         for longest_pause in LONGEST_PAUSES:
             try:
                 return await call(session, url, deadline)
-            except TimeoutError:
-                # The next one would find no time.
-                raise
             except AGAIN as error:
                 if self.retries < 1:
                     raise
