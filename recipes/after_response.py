@@ -28,8 +28,8 @@ Good to know:
 - No middleware can change an answer that `write_eof()` has sent. Those around
   the handler have to look at `response.prepared`.
 - Copied as it is, this file accepts a POST from a page of another site.
-- The count belongs to one process. production/after_response.py writes to a
-  database, and writes again where that is locked.
+- The count belongs to one process. production/after_response.py keeps it in
+  PostgreSQL, and stores the work before it answers.
 """
 
 import asyncio
