@@ -165,6 +165,9 @@ async def slow_peer(
 ) -> tuple[socket.socket, asyncio.Transport]:
     """A peer that left a little unread, and the server's transport to it."""
     peer = await raw_peer(server.url, ticket)
+    # What it sends before it is served would come back all at once.
+    await send_text(peer, 200)
+    await asyncio.get_running_loop().sock_recv(peer, 1024)
     transport = transport_to(peer, server)
     # A few messages fill it: more would be a flood.
     its_socket = transport.get_extra_info("socket")

@@ -107,8 +107,9 @@ if not created then
     return false
 end
 local now = redis.call('TIME')[1]
-redis.call('HSET', KEYS[1], 'last_seen', now)
-redis.call('HINCRBY', KEYS[1], 'requests', 1)
+-- A Redis that is full refuses these. The session lives on, or can log out.
+redis.pcall('HSET', KEYS[1], 'last_seen', now)
+redis.pcall('HINCRBY', KEYS[1], 'requests', 1)
 redis.call('EXPIRE', KEYS[1], math.min(ARGV[1], created + ARGV[2] - now))
 return redis.call('HGET', KEYS[1], 'user')
 """

@@ -268,10 +268,16 @@ async def end_sessions(redis: Redis, user: str, sessions: list[str]) -> int:
     async with redis.pipeline() as transaction:
         transaction.delete(*[SESSION + key for key in sessions])
         transaction.zrem(SESSIONS + user, *sessions)
-        entry: Any = {"sessions": " ".join(sessions)}
-        transaction.xadd(ENDED, entry, maxlen=STREAM_LENGTH)
         transaction.zcount(PLACES + user, time.time(), "+inf")
-        return int((await transaction.execute())[-1])
+        *_, count = await transaction.execute()
+    entry: Any = {"sessions": " ".join(sessions)}
+    try:
+        await redis.xadd(ENDED, entry, maxlen=STREAM_LENGTH)
+    except RedisError as error:
+        # A Redis that is full deletes, but adds nothing. The sessions are over,
+        # and the other workers see it at their next check.
+        logger.warning("no word to other workers: %s", describe(error))
+    return int(count)
 
 
 def close_session(app: web.Application, key: str) -> None:

@@ -4,7 +4,9 @@ import asyncio
 import io
 import json
 import logging
+import os
 import secrets
+import signal
 import time
 from http import HTTPStatus
 from pathlib import Path
@@ -609,3 +611,135 @@ async def test_it_starts_without_redis(
             assert response.status == 503
         killable_redis.start()
         await log_in(client)
+
+
+async def test_a_redis_that_is_full_lets_in_nobody_new_and_everybody_out(
+    serve: Serve, killable_redis: KillableRedis
+) -> None:
+    app = request_data.create_app(redis_url=killable_redis.url)
+    server = await serve(app)
+    async with (
+        browser(server) as ann,
+        browser(server) as eve,
+        Redis.from_url(killable_redis.url) as redis,
+    ):
+        cookie = await log_in(ann)
+        await redis.config_set("maxmemory", 1)
+        async with eve.post("login", json={"user": "eve"}) as response:
+            assert response.status == 503
+        async with ann.get("me") as response:
+            assert await response.json() == {"user": "ann"}
+        async with ann.post("logout") as response:
+            assert response.status == 204
+    assert await whom(server, request_data.COOKIE, cookie) is None
+
+
+async def test_a_frozen_redis_is_a_503_in_time_and_recovers(
+    serve: Serve, killable_redis: KillableRedis
+) -> None:
+    app = request_data.create_app(redis_url=killable_redis.url)
+    server = await serve(app)
+    async with browser(server) as client:
+        await log_in(client)
+        os.killpg(killable_redis.process.pid, signal.SIGSTOP)
+        try:
+            async with asyncio.timeout(3), client.get("me") as response:
+                assert response.status == 503
+        finally:
+            os.killpg(killable_redis.process.pid, signal.SIGCONT)
+        async with client.get("me") as response:
+            assert response.status == 200
+
+
+# Lifetimes
+
+
+async def test_a_session_ends_when_it_is_idle(
+    client: ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(request_data, "IDLE_AGE", 1)
+    await log_in(client)
+    await asyncio.sleep(1.1)
+    async with client.get("me") as response:
+        assert response.status == 401
+
+
+async def test_a_request_prolongs_the_session_but_not_beyond_its_age(
+    client: ClientSession, redis_url: str
+) -> None:
+    cookie = await log_in(client)
+    key = f"request_data:session:{request_data.hash_token(cookie)}"
+    now = int(time.time())
+    async with Redis.from_url(redis_url) as redis:
+        await redis.expire(key, 10)
+        async with client.get("me") as response:
+            assert response.status == 200
+        assert 3590 <= await redis.ttl(key) <= 3600
+        # It has 20 seconds left of its 12 hours.
+        await redis.hset(key, "created", str(now - 12 * 60 * 60 + 20))
+        async with client.get("me") as response:
+            assert response.status == 200
+        assert 0 < await redis.ttl(key) <= 21
+        await redis.hset(key, "created", str(now - 12 * 60 * 60 - 1))
+        async with client.get("me") as response:
+            assert response.status == 401
+        assert not await redis.exists(key)
+
+
+async def test_a_request_does_not_bring_an_ended_session_back(
+    workers: list[Server], redis_url: str
+) -> None:
+    async with Redis.from_url(redis_url) as redis:
+        for _ in range(30):
+            async with browser(workers[0]) as client:
+                cookie = await log_in(client)
+                urls = [worker.url / "me" for worker in workers] * 5
+
+                async def visit(url: URL) -> None:
+                    async with client.get(url) as response:
+                        assert response.status in (200, 401)
+
+                async with asyncio.TaskGroup() as tasks:
+                    for url in urls:
+                        tasks.create_task(visit(url))
+                    headers = {"Cookie": f"{request_data.COOKIE}={cookie}"}
+                    async with client.post(
+                        workers[1].url / "logout-everywhere", headers=headers
+                    ) as response:
+                        assert response.status == 204
+            key = f"request_data:session:{request_data.hash_token(cookie)}"
+            assert not await redis.exists(key)
+
+
+async def test_many_logins_end_the_oldest_session_of_that_user_alone(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(request_data, "MAX_USER_SESSIONS", 2)
+    ann = f"ann {secrets.token_hex(4)}"
+    async with browser(server) as other:
+        bob = await log_in(other, "bob")
+        cookies = []
+        for _ in range(3):
+            async with browser(server) as client:
+                cookies.append(await log_in(client, ann))
+            # The order of two logins in one second is not known.
+            await asyncio.sleep(1)
+    users = [
+        await whom(server, request_data.COOKIE, cookie) for cookie in cookies
+    ]
+    assert users == [None, ann, ann]
+    assert await whom(server, request_data.COOKIE, bob) == "bob"
+
+
+async def test_a_list_leaves_out_what_has_ended_by_itself(
+    server: Server, redis_url: str
+) -> None:
+    ann = f"ann {secrets.token_hex(4)}"
+    async with browser(server) as laptop, browser(server) as phone:
+        cookie = await log_in(laptop, ann)
+        await log_in(phone, ann)
+        async with Redis.from_url(redis_url) as redis:
+            token = request_data.hash_token(cookie)
+            await redis.delete(f"request_data:session:{token}")
+        [session] = await sessions_of(phone)
+        assert session["current"]

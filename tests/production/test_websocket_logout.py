@@ -1,18 +1,36 @@
 """Proofs for recipes/production/websocket_logout.py, beside the answer's."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+import os
+import secrets
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import (
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+    suppress,
+)
 from io import BytesIO
+from pathlib import Path
 
 import pytest
-from aiohttp import ClientSession, web
+from aiohttp import (
+    ClientSession,
+    ClientWebSocketResponse,
+    CookieJar,
+    WSServerHandshakeError,
+    web,
+)
 from redis.asyncio import Redis
 from yarl import URL
 
 from recipes.production import websocket_logout
 from tests.conftest import KillableRedis, Serve
-from tests.servers import TIMEOUT, Server
+from tests.servers import ROOT, START_TIMEOUT, TIMEOUT, Server
+from tests.test_gunicorn import port_of
 from tests.test_websocket_logout import (
     deaf_peer,
     echoes,
@@ -274,9 +292,11 @@ async def test_a_login_that_redis_has_no_room_for_ends_no_session(
             assert list(await response.json()) == ["error"]
         assert "OutOfMemory" in caplog.text
         assert await echoes(ws)
+        # A logout only deletes.
+        assert await log_out(bob) == 1
+        assert await farewell(ws) == (4001, "logged out")
         await redis.config_set("maxmemory", 0)
         await log_in(eve, "eve")
-        assert await log_out(bob) == 1
 
 
 @pytest.mark.slow("a thousand logins")
@@ -598,3 +618,292 @@ async def test_it_starts_without_redis(
         assert await status_of(client, "login") == 503
         killable_redis.start()
         await log_in(client)
+
+
+@contextmanager
+def frozen(redis: KillableRedis) -> Iterator[None]:
+    os.killpg(redis.process.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.killpg(redis.process.pid, signal.SIGCONT)
+
+
+async def test_a_frozen_redis_is_a_503_in_time_and_closes_no_socket_at_once(
+    serve: Serve, killable_redis: KillableRedis
+) -> None:
+    app = websocket_logout.create_app(redis_url=killable_redis.url)
+    server = await serve(app)
+    async with user(server.url, "ann") as ann, ann.ws_connect("echo") as ws:
+        with frozen(killable_redis):
+            for path in ("login", "logout"):
+                async with asyncio.timeout(3):
+                    assert await status_of(ann, path) == 503
+            assert await echoes(ws)
+        async with ann.ws_connect("echo") as other:
+            assert await echoes(other)
+        assert await echoes(ws)
+        assert await log_out(ann) == 1
+
+
+@pytest.mark.parametrize("how", ["killed", "frozen"])
+async def test_a_worker_that_is_cut_off_closes_what_it_cannot_check(
+    attentive: None,
+    serve: Serve,
+    killable_redis: KillableRedis,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    how: str,
+) -> None:
+    monkeypatch.setattr(websocket_logout, "MAX_UNCHECKED", 0.5)
+    app = websocket_logout.create_app(redis_url=killable_redis.url)
+    server = await serve(app)
+    async with user(server.url, "ann") as ann, ann.ws_connect("echo") as ws:
+        with frozen(killable_redis) if how == "frozen" else nullcontext():
+            if how == "killed":
+                killable_redis.stop()
+            reason = "cannot check the session"
+            assert await farewell(ws) == (1013, reason)
+            assert await sockets(ann) == {"users": 0, "sockets": 0}
+    outages = [text for text in caplog.messages if "no sessions" in text]
+    assert len(outages) == 1
+    assert not errors(caplog)
+
+
+async def test_a_redis_that_lost_its_memory_has_logged_out_everybody(
+    serve: Serve, killable_redis: KillableRedis
+) -> None:
+    app = websocket_logout.create_app(redis_url=killable_redis.url)
+    server = await serve(app)
+    async with user(server.url, "ann") as ann, ann.ws_connect("echo") as ws:
+        killable_redis.stop()
+        assert await echoes(ws)
+        killable_redis.start()
+        assert await farewell(ws) == (4001, "logged out")
+
+
+async def test_a_short_outage_closes_no_socket_and_misses_no_logout(
+    workers: list[Server], redis_url: str
+) -> None:
+    here, there = workers
+    async with (
+        user(here.url, "ann") as ann,
+        user(here.url, "bob") as bob,
+        same_user(ann, there.url) as ann_there,
+        same_user(bob, there.url) as bob_there,
+        ann_there.ws_connect("echo") as closing,
+        bob_there.ws_connect("echo") as staying,
+        Redis.from_url(redis_url) as redis,
+    ):
+        # All connections of both workers, but ours.
+        await redis.execute_command("CLIENT", "KILL", "TYPE", "normal")
+        # It may meet a dead connection first.
+        while (status := await status_of(ann, "logout")) == 503:
+            pass
+        assert status == 200
+        async with asyncio.timeout(2):
+            assert await farewell(closing) == (4001, "logged out")
+        assert await echoes(staying)
+
+
+async def test_a_logout_that_the_stream_has_lost_is_seen_at_the_next_check(
+    attentive: None, workers: list[Server], redis_url: str
+) -> None:
+    async with (
+        user(workers[0].url, "ann") as ann,
+        user(workers[0].url, "bob") as bob,
+        ann.ws_connect("echo") as closing,
+        bob.ws_connect("echo") as staying,
+        Redis.from_url(redis_url, decode_responses=True) as redis,
+    ):
+        sessions = await redis.zrange("websocket_logout:sessions:ann", 0, -1)
+        for key in sessions:
+            await redis.delete(f"websocket_logout:session:{key}")
+        assert await farewell(closing) == (4001, "logged out")
+        assert await echoes(staying)
+
+
+async def test_what_is_no_logout_in_the_stream_is_skipped(
+    client: ClientSession, redis_url: str
+) -> None:
+    await log_in(client)
+    async with (
+        client.ws_connect("echo") as ws,
+        Redis.from_url(redis_url) as redis,
+    ):
+        await redis.xadd("websocket_logout:ended", {"other": "x"})
+        await redis.xadd("websocket_logout:ended", {"sessions": b"\xff guess"})
+        assert await echoes(ws)
+        assert await log_out(client) == 1
+        assert await farewell(ws) == (4001, "logged out")
+
+
+async def test_a_socket_that_cannot_be_checked_when_it_opens_is_closed(
+    serve: Serve, killable_redis: KillableRedis
+) -> None:
+    async def stop_redis(
+        request: web.Request, response: web.StreamResponse
+    ) -> None:
+        if request.path == "/echo":
+            killable_redis.stop()
+
+    app = websocket_logout.create_app(redis_url=killable_redis.url)
+    app.on_response_prepare.append(stop_redis)
+    server = await serve(app)
+    async with user(server.url, "ann") as ann, ann.ws_connect("echo") as ws:
+        assert await farewell(ws) == (1013, "cannot check the session")
+
+
+async def test_a_mistake_in_the_watch_is_logged_and_closes_the_sockets(
+    attentive: None,
+    client: ClientSession,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def fail(app: web.Application, position: str) -> str:
+        raise ValueError("a mistake")
+
+    await log_in(client)
+    async with client.ws_connect("echo") as ws:
+        monkeypatch.setattr(websocket_logout, "MAX_UNCHECKED", 0)
+        monkeypatch.setattr(websocket_logout, "read_stream", fail)
+        assert await farewell(ws) == (1013, "cannot check the session")
+    assert "ValueError: a mistake" in caplog.text
+    assert "Traceback" in caplog.text
+
+
+async def test_places_are_kept_as_long_as_their_sockets_are_open(
+    attentive: None,
+    workers: list[Server],
+    redis_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(websocket_logout, "PLACE_AGE", 1.0)
+    monkeypatch.setattr(websocket_logout, "MAX_USER_SOCKETS", 3)
+    monkeypatch.setattr(websocket_logout, "CHECK_BATCH", 1)
+    ann_of_here = f"ann {secrets.token_hex(4)}"
+    places = f"websocket_logout:places:{ann_of_here}"
+    async with (
+        user(workers[0].url, ann_of_here) as ann,
+        ann.ws_connect("echo"),
+        ann.ws_connect("echo"),
+        Redis.from_url(redis_url) as redis,
+    ):
+        # A worker that was killed has left it.
+        await redis.zadd(places, {"left": time.time() + 1})
+        assert await refusal(ann) == 429
+        async with asyncio.timeout(TIMEOUT):
+            while await redis.zcount(places, time.time(), "+inf") > 2:  # noqa: ASYNC110 - nothing tells of it
+                await asyncio.sleep(0.05)
+        async with ann.ws_connect("echo"):
+            assert await refusal(ann) == 429
+            assert await log_out(ann) == 3
+
+
+@pytest.mark.slow("a thousand rounds")
+async def test_of_a_thousand_sockets_opened_during_a_logout_none_stays_open(
+    workers: list[Server],
+) -> None:
+    here, there = workers
+    late = 0
+    async with (
+        ClientSession(here.url, cookie_jar=CookieJar(unsafe=True)) as ann,
+        ClientSession(there.url, cookie_jar=CookieJar(unsafe=True)) as away,
+    ):
+        for number in range(1000):
+            await log_in(ann, f"ann {number % 7}")
+            away.cookie_jar.update_cookies(
+                {each.key: each.value for each in ann.cookie_jar}, there.url
+            )
+            opening = asyncio.create_task(away.ws_connect("echo"))
+            for _ in range(number % 40):
+                await asyncio.sleep(0)
+            closed = await log_out(ann)
+            [ws] = await asyncio.gather(opening, return_exceptions=True)
+            if isinstance(ws, ClientWebSocketResponse):
+                assert await farewell(ws) == (4001, "logged out")
+                late += 1
+                assert closed == 1
+            else:
+                assert isinstance(ws, WSServerHandshakeError)
+                assert (ws.status, closed) == (401, 0)
+        await emptied(away)
+    # Both happen, or the rounds show nothing.
+    assert 0 < late < 1000
+
+
+@pytest.mark.parametrize("skew", [-1.0, 1.0])
+async def test_clocks_of_workers_that_differ_by_a_second_change_nothing(
+    attentive: None,
+    workers: list[Server],
+    monkeypatch: pytest.MonkeyPatch,
+    skew: float,
+) -> None:
+    class Clock:
+        """Whoever asks next is a second before, or behind, the last."""
+
+        monotonic = staticmethod(time.monotonic)
+        is_wrong = False
+
+        def time(self) -> float:
+            self.is_wrong = not self.is_wrong
+            return time.time() + skew * self.is_wrong
+
+    monkeypatch.setattr(websocket_logout, "time", Clock())
+    here, there = workers
+    async with (
+        user(here.url, "ann") as ann,
+        same_user(ann, there.url) as ann_there,
+        user(there.url, "ann") as later,
+    ):
+        closing = [
+            await client.ws_connect("echo")
+            for client in (ann, ann_there, later)
+        ]
+        for ws in closing:
+            assert await echoes(ws)
+        async with asyncio.timeout(1):
+            assert await log_out(later) == 3
+            for ws in closing:
+                assert await farewell(ws) == (4001, "logged out")
+
+
+@pytest.mark.slow("it starts gunicorn")
+async def test_workers_of_gunicorn_close_each_others_sockets(
+    tmp_path: Path, redis_url: str
+) -> None:
+    factory = f"websocket_logout:create_app(redis_url={redis_url!r})"
+    log = tmp_path / "gunicorn.log"
+    with log.open("wb") as errors:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "gunicorn", "--workers", "2"),
+            *("--worker-class", "aiohttp.GunicornWebWorker"),
+            *("--bind", "127.0.0.1:0", "--no-control-socket"),
+            f"recipes.production.{factory}",
+            cwd=ROOT,
+            stdout=errors,
+            stderr=errors,
+        )
+    try:
+        url = URL(f"http://127.0.0.1:{await port_of(process, log)}/")
+        async with user(url, "gunn") as gunn, user(url, "bob") as bob:
+            async with asyncio.timeout(START_TIMEOUT):
+                # Until both workers have sockets of this user.
+                closing = [await gunn.ws_connect("echo") for _ in range(40)]
+            staying = await bob.ws_connect("echo")
+            counts = set()
+            for _ in range(20):
+                # A connection of its own: either worker may answer.
+                async with ClientSession(url) as anyone:
+                    counts.add((await sockets(anyone))["sockets"])
+            assert len(counts) > 1, "one worker has taken all"
+            async with asyncio.timeout(1):
+                assert await log_out(gunn) == 40
+                for ws in closing:
+                    assert await farewell(ws) == (4001, "logged out")
+            assert await echoes(staying)
+            await staying.close()
+    finally:
+        process.terminate()
+        await asyncio.wait_for(process.wait(), START_TIMEOUT)
+    assert "Traceback" not in log.read_text()
