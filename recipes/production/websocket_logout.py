@@ -263,6 +263,9 @@ async def log_out(request: web.Request) -> web.Response:
     return web.json_response({"closed": closed})
 
 
+# end of answer
+
+
 async def end_sessions(redis: Redis, user: str, sessions: list[str]) -> int:
     """End sessions everywhere; return how many sockets the user has."""
     async with redis.pipeline() as transaction:
@@ -283,9 +286,6 @@ async def end_sessions(redis: Redis, user: str, sessions: list[str]) -> int:
 def close_session(app: web.Application, key: str) -> None:
     """Close the sockets that this worker has of a session."""
     interrupt(app, app[SOCKETS].get(key, ()), LOGGED_OUT)
-
-
-# end of answer
 
 
 async def create_socket(request: web.Request) -> Socket:

@@ -15,6 +15,7 @@ from contextlib import (
 )
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import (
@@ -696,7 +697,7 @@ async def test_a_short_outage_closes_no_socket_and_misses_no_logout(
         Redis.from_url(redis_url) as redis,
     ):
         # All connections of both workers, but ours.
-        await redis.execute_command("CLIENT", "KILL", "TYPE", "normal")
+        await redis.client_kill_filter(_type="normal")
         # It may meet a dead connection first.
         while (status := await status_of(ann, "logout")) == 503:
             pass
@@ -716,7 +717,9 @@ async def test_a_logout_that_the_stream_has_lost_is_seen_at_the_next_check(
         bob.ws_connect("echo") as staying,
         Redis.from_url(redis_url, decode_responses=True) as redis,
     ):
-        sessions = await redis.zrange("websocket_logout:sessions:ann", 0, -1)
+        sessions: Any = await redis.zrange(
+            "websocket_logout:sessions:ann", 0, -1
+        )
         for key in sessions:
             await redis.delete(f"websocket_logout:session:{key}")
         assert await farewell(closing) == (4001, "logged out")
