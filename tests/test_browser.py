@@ -966,6 +966,7 @@ async def test_the_slash_key_leads_to_the_search_of_every_page(
         "/",
         "/errors",
         "/errors/session_is_closed",
+        "/production",
         "/verdicts",
         "/verdicts/3.8",
         "/recipes/database",
@@ -977,6 +978,36 @@ async def test_the_slash_key_leads_to_the_search_of_every_page(
         await expect(page.locator("#q")).to_be_focused()
         await expect(page.locator("#q")).to_be_in_viewport()
         await expect(page.locator("#q")).to_have_value("")
+
+
+async def test_the_text_of_the_drawing_fits_and_can_be_read(
+    page: Page,
+) -> None:
+    for width in (320, 390, 1280):
+        await page.set_viewport_size({"width": width, "height": 900})
+        await page.goto("/production")
+        sizes = await page.eval_on_selector_all(
+            ".drawing text",
+            """all => all.map(text => {
+                const {left, right, height} = text.getBoundingClientRect();
+                const drawing = text.ownerSVGElement.getBoundingClientRect();
+                const x = Number(text.getAttribute("x"));
+                const y = Number(text.getAttribute("y"));
+                const box = [...text.ownerSVGElement.querySelectorAll("rect")]
+                    .filter(each => {
+                        const {x: left, y: top, width, height} = each.getBBox();
+                        return left < x && x < left + width
+                            && top < y && y < top + height;
+                    })
+                    .at(-1)?.getBoundingClientRect() ?? drawing;
+                return [left - box.left, box.right - right, height];
+            })""",
+        )
+        assert len(sizes) > 10
+        for left, right, height in sizes:
+            assert left > 0
+            assert right > 0
+            assert height > 11
 
 
 async def test_the_number_of_a_line_is_its_address(page: Page) -> None:
@@ -1076,6 +1107,7 @@ async def look_for_barriers(page: Page) -> None:
         "/?q=xyzzy",
         "/errors",
         "/errors/session_is_closed",
+        "/production",
         "/recipes/database/tests",
         "/verdicts",
         "/verdicts/3.8",
@@ -1111,6 +1143,7 @@ async def test_a_played_page_shuts_nobody_out(open_page: Page) -> None:
         "/",
         "/?q=Session is closed",
         "/errors",
+        "/production",
         "/verdicts",
         "/verdicts/3.14",
         "/recipes/database/tests",
@@ -1150,7 +1183,14 @@ OUTSIDE = (
 async def test_every_link_leads_somewhere(page: Page, base: str) -> None:
     links: set[str] = set()
     pages = [f"/recipes/{module}" for module in MODULES]
-    for path in ["/", "/?q=xyzzy", "/errors", "/verdicts", *pages]:
+    for path in [
+        "/",
+        "/?q=xyzzy",
+        "/errors",
+        "/production",
+        "/verdicts",
+        *pages,
+    ]:
         await page.goto(path)
         links |= set(
             await page.eval_on_selector_all("a", "all => all.map(a => a.href)")

@@ -700,7 +700,7 @@ async def test_the_404_of_a_recipe_is_its_own(client: ClientSession) -> None:
 
 
 async def test_every_page_has_the_search(client: ClientSession) -> None:
-    paths = ["/", "/errors", "/verdicts", "/verdicts/3.8"]
+    paths = ["/", "/errors", "/production", "/verdicts", "/verdicts/3.8"]
     for path in [*paths, "/recipes/database", "/recipes/database/tests"]:
         page = await get(client, path)
         assert page.count('<form role="search" action="/" method="post"') == 1
@@ -798,7 +798,7 @@ async def test_a_page_takes_nothing_from_elsewhere(
     client: ClientSession,
 ) -> None:
     paths = ["/", "/?q=a", "/?q=gzip", "/errors", "/recipes/database"]
-    for path in [*paths, "/recipes/database/tests"]:
+    for path in [*paths, "/recipes/database/tests", "/production"]:
         async with client.get(path) as response:
             policy = response.headers["Content-Security-Policy"]
             assert policy.startswith("default-src 'none'; script-src 'self';")
@@ -817,7 +817,14 @@ async def test_no_link_stands_in_a_link_in_a_title_that_folds_or_in_code(
     client: ClientSession,
 ) -> None:
     homes = [recipe.page for recipe in app.COOKBOOK]
-    for path in ["/", "/errors", "/verdicts", "/?q=gzip", *homes]:
+    for path in [
+        "/",
+        "/errors",
+        "/production",
+        "/verdicts",
+        "/?q=gzip",
+        *homes,
+    ]:
         page = await get(client, path)
         # The number of a line leads to the line.
         page = re.sub('<a href="#L-[0-9]+" [^>]*></a>', "", page)

@@ -34,6 +34,7 @@ CHROMIUM = (
 MARKDOWN = [
     "/index.md",
     "/errors.md",
+    "/production.md",
     "/verdicts.md",
     *(f"/recipes/{recipe.name}.md" for recipe in app.COOKBOOK),
     *(f"/recipes/production/{recipe.name}.md" for recipe in app.PRODUCTION),
@@ -269,6 +270,7 @@ async def test_an_address_answers_in_the_form_that_accept_prefers(
         ("/errors", "/errors.md"),
         ("/errors/session_is_closed", "/errors/session_is_closed.md"),
         ("/verdicts", "/verdicts.md"),
+        ("/production", "/production.md"),
         *((recipe.page, f"{recipe.page}.md") for recipe in app.COOKBOOK[:1]),
     ],
 )
@@ -373,7 +375,7 @@ def test_llms_txt_has_a_title_a_summary_and_lists_of_links(
     assert links[0] == [f"{each.page}.md" for each in app.COOKBOOK]
     names = {each.name for each in app.PRODUCTION}
     assert set(links[1]) == {f"/recipes/production/{name}.md" for name in names}
-    assert links[2] == ["/errors.md", "/verdicts.md"]
+    assert links[2] == ["/errors.md", "/production.md", "/verdicts.md"]
     assert sections[3].startswith("Optional\n")
     assert texts["/index.md"] == text
     for section in sections:

@@ -15,6 +15,7 @@ from cookbook.pages.content import Content
 from cookbook.pages.documents import RENDERING
 from cookbook.pages.errors import ErrorsPages
 from cookbook.pages.index import IndexPage, UnknownPages
+from cookbook.pages.production import ProductionPage
 from cookbook.pages.programs import Programs
 from cookbook.pages.recipe_page import RecipePage
 from cookbook.pages.redirects import redirects
@@ -53,6 +54,8 @@ def add_pages(app: web.Application, recipes: Sequence[Recipe]) -> None:
         page = RecipePage(number, contents, verdicts, x_ray, shows)
         app.add_routes(page.routes())
     app.add_routes(Board(recipes, verdicts).routes())
+    parts = recipes[0].file.with_name("cluster.toml")
+    app.add_routes(ProductionPage(parts).routes())
     app.add_routes(asset_routes())
     app.add_routes(redirects(recipes))
     # The last: what comes first is asked first.

@@ -1,0 +1,28 @@
+"""The page on the cluster: its parts, what is lost with each, how it grows."""
+
+from pathlib import Path
+
+from aiohttp import web
+
+from cookbook.pages.documents import Document, Negotiated
+from cookbook.pages.drawing import draw
+from cookbook.pages.parts import read_parts
+from cookbook.pages.rendering import render
+
+
+class ProductionPage:
+    """The page at `/production`; `parts` is the file of the cluster's parts."""
+
+    def __init__(self, parts: Path) -> None:
+        self._parts = parts
+        page = Document(lambda: self._render("cluster.html"))
+        markdown = Document(lambda: self._render("cluster.md"), "text/markdown")
+        self._page = Negotiated(page, markdown, "/production.md")
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes of the page, and of its Markdown."""
+        return self._page.routes("/production")
+
+    def _render(self, template: str) -> str:
+        parts = read_parts(self._parts)
+        return render(template, parts=parts, drawing=draw(parts))
