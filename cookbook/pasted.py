@@ -56,7 +56,8 @@ COMPLAINT = re.compile(
     r"|\[Errno |^E: |: No such file or directory$|: Permission denied$"
     r"|^[a-z][a-z ]+(?: \(.*\))?: /\S*$|\b[A-Z]\w+::[A-Z]\w+|\(\d+: \w"
     r"|^(?-i:[a-z][\w.-]*: [A-Z])"
-    r"|\b(?:aborted|corrupted|denied|refused|timed out|unreachable)\b"
+    r"|\b(?:aborted|already in use|corrupted|denied|exceeded|refused|timed out"
+    r"|unreachable)\b|^[\w./-]+\.\w{1,4}:\d+(?::\d+)?: "
 )
 """The line of an error, whoever prints it."""
 

@@ -6,8 +6,8 @@
 
 Store it in the application under a `web.AppKey`. Open and close it in a
 cleanup context: a connection that is never closed keeps the process from
-exiting. Let one request at a time write, in a transaction of its own. With
-PostgreSQL, store a pool under the key in the same way.
+exiting. With SQLite, let one request at a time write, in a transaction of its
+own. With PostgreSQL, store a pool under the key in the same way.
 
 Try it::
 

@@ -282,11 +282,16 @@ def create_cookbook(
 
 @pytest.fixture(scope="session")
 def cookbook_server(
-    tmp_path_factory: pytest.TempPathFactory, redis_url: str
+    tmp_path_factory: pytest.TempPathFactory, redis_url: str, postgres: str
 ) -> Iterator[Server]:
     """The whole cookbook, in a thread, for all tests that read its pages."""
-    app = create_cookbook(tmp_path_factory.mktemp("cookbook"), redis_url)
-    with serving_in_thread(app) as server:
+    folder = tmp_path_factory.mktemp("cookbook")
+    with (
+        new_database(postgres) as postgres_url,
+        serving_in_thread(
+            create_cookbook(folder, redis_url, postgres_url)
+        ) as server,
+    ):
         yield server
 
 

@@ -424,9 +424,9 @@ async def test_no_endpoint_of_the_cookbook_takes_what_other_sites_send(
 
 
 async def test_every_endpoint_of_a_recipe_takes_what_a_program_sends(
-    serve: Serve, tmp_path: Path, redis_url: str
+    serve: Serve, tmp_path: Path, redis_url: str, postgres_url: str
 ) -> None:
-    app = create_cookbook(tmp_path, redis_url)
+    app = create_cookbook(tmp_path, redis_url, postgres_url)
     server = await serve(app, runner_class=Runner)
     host = f"localhost:{server.port}"
     more = "Content-Length: 0\r\nUser-Agent: curl/8.5.0\r\nAccept: */*\r\n"
