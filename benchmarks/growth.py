@@ -1,0 +1,422 @@
+"""What a worker and its store spend on sockets, events and sessions.
+
+Run: `python -m benchmarks.growth`, for about two minutes. The figures are in
+`results.json`, and the page /production reckons with them. A worker is the
+whole cookbook on one core, its store a Redis or Valkey of its own. Some figures
+are measured again under another load, to see whether the formulas foretell it.
+"""
+
+import asyncio
+import json
+import os
+import secrets
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, cast
+
+import click
+import psutil
+import uvloop
+from aiohttp import ClientSession, DummyCookieJar, WSMsgType
+from redis.asyncio import Redis
+
+from benchmarks.measure import Server, cpu_time, pin, record, serving
+from cookbook.redis_server import redis_server
+from recipes.production import parallel_events, websocket_logout
+
+EVENTS = "production/parallel-events/ws"
+ECHO = "production/websocket-logout/echo"
+LOGIN = "production/websocket-logout/login"
+TICKETS = f"{websocket_logout.TICKET}*"
+
+EVENT_SIZE = 200
+"""Bytes of the text of an event."""
+
+CHANNELS = 4
+"""The sockets are spread over them."""
+
+FEW, MANY, CHECKED = 1000, 2000, 4000
+"""Sockets: two figures give the cost of one, and the third is foretold."""
+
+RATE = 100
+"""Events a second; more at a time would be read together."""
+
+SOCKET_EVENTS, READ_EVENTS = 200, 500
+"""Events that reach sockets, and those that no socket of the worker is for."""
+
+SESSIONS = 2000
+"""Logins, each of a user of its own; then as many again are foretold."""
+
+AT_ONCE = 32
+"""Handshakes, or logins, at a time."""
+
+IDLE = 5.0
+BEATS = parallel_events.HEARTBEAT
+CHECKS = 2 * websocket_logout.CHECK_INTERVAL
+"""Seconds: without a socket, of a heartbeat, and of two checks."""
+
+TIMEOUT = 60.0
+"""Seconds until everything that was sent has come."""
+
+
+@dataclass
+class Tally:
+    """Counts the events that all sockets together have got."""
+
+    count: int = 0
+    enough: int = 0
+    has_enough: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def add(self) -> None:
+        self.count += 1
+        if self.count == self.enough:
+            self.has_enough.set()
+
+    def expect(self, more: int) -> None:
+        self.enough = self.count + more
+        self.has_enough.clear()
+
+    async def wait(self) -> None:
+        async with asyncio.timeout(TIMEOUT):
+            await self.has_enough.wait()
+        assert self.count == self.enough
+
+
+class Listener(asyncio.Protocol):
+    """A WebSocket that answers pings and counts events, and costs little."""
+
+    def __init__(self, request: bytes, tally: Tally) -> None:
+        self._request = request
+        self._tally = tally
+        self._buffer = b""
+        self._is_open = False
+        self.opened = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # That of uvloop is one by its methods only.
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        if not self._is_open:
+            head, end, rest = self._buffer.partition(b"\r\n\r\n")
+            if not end:
+                return
+            assert head.startswith(b"HTTP/1.1 101"), head
+            self._is_open = True
+            self._buffer = rest
+            self.opened.set_result(None)
+        while self._buffer and self._take_frame():
+            pass
+
+    def _take_frame(self) -> bool:
+        """Take a whole frame out of the buffer, if there is one."""
+        if len(self._buffer) < 4 and self._buffer[:2] != b"\x89\x00":
+            return False
+        size, start = self._buffer[1], 2
+        if size == 126:
+            size, start = int.from_bytes(self._buffer[2:4]), 4
+        if len(self._buffer) < start + size:
+            return False
+        if self._buffer[0] == 0x89:
+            # A pong with the mask of a client, which is all zeros.
+            self.transport.write(b"\x8a\x80\0\0\0\0")
+        elif b'"event"' in self._buffer[start : start + size]:
+            self._tally.add()
+        self._buffer = self._buffer[start + size :]
+        return True
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self.opened.done():
+            self.opened.set_exception(error or ConnectionError("it hung up"))
+
+
+class Usage(NamedTuple):
+    """Seconds of CPU of the worker and of the store, and of the clock."""
+
+    worker: float
+    store: float
+    clock: float
+
+
+class Growth:
+    """A worker, its store and their clients; and the figures as they come."""
+
+    def __init__(self, server: Server, redis: Redis) -> None:
+        self.server, self.redis = server, redis
+        self.tally = Tally()
+        self.listeners: list[Listener] = []
+        self.checks: list[dict[str, Any]] = []
+
+    async def usage(self) -> Usage:
+        cpu = await self.redis.info("cpu")
+        return Usage(
+            cpu_time(self.server.process),
+            cpu["used_cpu_user"] + cpu["used_cpu_sys"],
+            time.perf_counter(),
+        )
+
+    async def rest(self, seconds: float) -> Usage:
+        """Return what is used in a second while nothing is asked for."""
+        before = await self.usage()
+        await asyncio.sleep(seconds)
+        used = await self.since(before)
+        return Usage(used.worker / used.clock, used.store / used.clock, 1)
+
+    async def since(self, before: Usage) -> Usage:
+        after = await self.usage()
+        return Usage(*(b - a for a, b in zip(before, after, strict=True)))
+
+    def memory(self) -> int:
+        return int(self.server.process.memory_info().rss)
+
+    async def stored(self) -> int:
+        """Return the bytes of what the store holds."""
+        return int((await self.redis.info("memory"))["used_memory"])
+
+    async def listen(self, total: int) -> None:
+        """Open sockets until there are so many, spread over the channels."""
+        paths = [
+            f"{EVENTS}?channel=c{number % CHANNELS}"
+            for number in range(len(self.listeners), total)
+        ]
+        await self.open([(path, "") for path in paths])
+
+    async def open(self, handshakes: list[tuple[str, str]]) -> None:
+        """Open a socket for each path and cookie."""
+        url = self.server.address
+        turns = asyncio.Semaphore(AT_ONCE)
+
+        async def open_one(path: str, cookie: str) -> None:
+            request = (
+                f"GET /{path} HTTP/1.1\r\nHost: {url.authority}\r\n"
+                "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+                "Sec-WebSocket-Version: 13\r\n"
+                "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+                f"{cookie}\r\n"
+            )
+            async with turns:
+                loop = asyncio.get_running_loop()
+                _, listener = await loop.create_connection(
+                    lambda: Listener(request.encode(), self.tally),
+                    str(url.host),
+                    url.port or 80,
+                )
+                self.listeners.append(listener)
+                await listener.opened
+
+        async with asyncio.timeout(TIMEOUT), asyncio.TaskGroup() as tasks:
+            for path, cookie in handshakes:
+                tasks.create_task(open_one(path, cookie))
+
+    async def publish(
+        self, events: int, *, rate: float = RATE, channels: int = CHANNELS
+    ) -> Usage:
+        """Publish at an even rate; return what all of it took.
+
+        Without a channel, no socket of the worker gets anything.
+        """
+        of_channel = len(self.listeners) // CHANNELS
+        expected = events * of_channel if channels else 0
+        self.tally.expect(expected)
+        before = await self.usage()
+        start = time.perf_counter()
+        for number in range(events):
+            await asyncio.sleep(start + number / rate - time.perf_counter())
+            channel = f"c{number % channels}" if channels else "nobody"
+            await self.redis.eval(
+                parallel_events.PUBLISH,
+                *(1, parallel_events.STREAM),
+                *(parallel_events.MAX_HISTORY, channel, "x" * EVENT_SIZE),
+            )
+        if expected:
+            await self.tally.wait()
+        await asyncio.sleep(0.1)
+        return await self.since(before)
+
+    async def log_in(self, users: int) -> list[str]:
+        """Return the cookie of a session for each of so many new users."""
+        turns = asyncio.Semaphore(AT_ONCE)
+
+        async def log_in_one(client: ClientSession) -> str:
+            name = {"user": secrets.token_hex(8)}
+            url = self.server.address / LOGIN
+            async with turns, client.post(url, json=name) as response:
+                assert response.status == 200
+                cookie = response.cookies[websocket_logout.COOKIE]
+                return f"Cookie: {cookie.key}={cookie.value}\r\n"
+
+        async with one_session() as client, asyncio.timeout(TIMEOUT):
+            cookies = await asyncio.gather(
+                *(log_in_one(client) for _ in range(users))
+            )
+        # They end in half a minute.
+        async for ticket in self.redis.scan_iter(TICKETS, count=1000):
+            await self.redis.delete(ticket)
+        return list(cookies)
+
+    def close(self) -> None:
+        for listener in self.listeners:
+            listener.transport.abort()
+        self.listeners.clear()
+
+    def check(
+        self, what: str, unit: str, foretold: float, measured: float
+    ) -> None:
+        self.checks.append(
+            {
+                "what": what,
+                "unit": unit,
+                "foretold": round(foretold, 1),
+                "measured": round(measured, 1),
+            }
+        )
+
+
+@asynccontextmanager
+async def one_session() -> AsyncIterator[ClientSession]:
+    """Give a client that keeps no cookie: each login has its own."""
+    async with ClientSession(cookie_jar=DummyCookieJar()) as client:
+        yield client
+
+
+async def measure(growth: Growth) -> dict[str, float]:
+    """Return the figures: seconds of CPU, and bytes."""
+    await growth.publish(READ_EVENTS // 5, channels=0)
+    idle = await growth.rest(IDLE)
+    read = await growth.publish(READ_EVENTS, channels=0)
+    figures = {
+        "idle_cpu": idle.worker,
+        "read_cpu": (read.worker - idle.worker * read.clock) / READ_EVENTS,
+        "store_idle_cpu": idle.store,
+        "store_event_cpu": (read.store - idle.store * read.clock) / READ_EVENTS,
+    }
+    figures["store_publish_cpu"] = await publish_cpu(growth)
+    await growth.listen(FEW)
+    few = growth.memory()
+    sent = await growth.publish(SOCKET_EVENTS)
+    spent = sent.worker - idle.worker * sent.clock
+    spent -= SOCKET_EVENTS * figures["read_cpu"]
+    figures["delivery_cpu"] = spent / (SOCKET_EVENTS * FEW / CHANNELS)
+    await growth.listen(MANY)
+    many = growth.memory()
+    figures["socket_bytes"] = (many - few) / (MANY - FEW)
+    figures["worker_bytes"] = few - FEW * figures["socket_bytes"]
+    await foretell(growth, figures, MANY, 40)
+    await growth.listen(CHECKED)
+    growth.check(
+        f"memory of a worker with {CHECKED} sockets",
+        "MiB",
+        (figures["worker_bytes"] + CHECKED * figures["socket_bytes"]) / 2**20,
+        growth.memory() / 2**20,
+    )
+    await foretell(growth, figures, CHECKED, 20)
+    beating = await growth.rest(BEATS)
+    figures["heartbeat_cpu"] = (beating.worker - idle.worker) / CHECKED
+    growth.close()
+    await sessions(growth, figures)
+    return figures
+
+
+async def publish_cpu(growth: Growth) -> float:
+    """Return what the store spends on an event that nobody reads."""
+    stream = f"{parallel_events.STREAM}:unread"
+    before = await growth.usage()
+    for _ in range(READ_EVENTS):
+        await growth.redis.eval(
+            parallel_events.PUBLISH,
+            *(1, stream),
+            *(parallel_events.MAX_HISTORY, "c", "x" * EVENT_SIZE),
+        )
+    used = await growth.since(before)
+    await growth.redis.delete(stream)
+    return used.store / READ_EVENTS
+
+
+async def foretell(
+    growth: Growth, figures: dict[str, float], sockets: int, rate: float
+) -> None:
+    """Compare the CPU of a worker under another load with the formula."""
+    events = int(5 * rate)
+    used = await growth.publish(events, rate=rate)
+    deliveries = events * sockets / CHANNELS
+    foretold = (
+        figures["idle_cpu"] * used.clock
+        + figures["read_cpu"] * events
+        + figures["delivery_cpu"] * deliveries
+    )
+    growth.check(
+        f"{sockets} sockets, {events / used.clock:.0f} events a second to a "
+        "quarter of them",
+        "% of a core",
+        100 * foretold / used.clock,
+        100 * used.worker / used.clock,
+    )
+
+
+async def sessions(growth: Growth, figures: dict[str, float]) -> None:
+    """Measure sessions in the store, and sockets that have to be checked."""
+    empty = await growth.stored()
+    cookies = await growth.log_in(SESSIONS)
+    full = await growth.stored()
+    figures["session_bytes"] = (full - empty) / SESSIONS
+    idle = await growth.rest(IDLE)
+    before = await growth.stored()
+    await growth.open([(ECHO, cookie) for cookie in cookies])
+    figures["place_bytes"] = (await growth.stored() - before) / SESSIONS
+    checking = await growth.rest(CHECKS)
+    figures["check_cpu"] = (checking.worker - idle.worker) / SESSIONS
+    figures["store_check_cpu"] = (checking.store - idle.store) / SESSIONS
+    growth.close()
+    await asyncio.sleep(1)
+    before = await growth.stored()
+    await growth.log_in(SESSIONS)
+    growth.check(
+        f"{SESSIONS} more sessions in the store",
+        "KiB",
+        SESSIONS * figures["session_bytes"] / 2**10,
+        (await growth.stored() - before) / 2**10,
+    )
+
+
+async def main() -> None:
+    pin(psutil.Process(), -1)
+    load = os.getloadavg()[0]
+    with redis_server() as url:
+        arguments = ("app.py", "--port", "0", "--redis-url", url)
+        with serving(*arguments, "--loop", "uvloop") as server:
+            async with Redis.from_url(url) as redis:
+                growth = Growth(server, redis)
+                figures = await measure(growth)
+                version = (await redis.info("server"))["redis_version"]
+    event = {"type": "event", "data": "x" * EVENT_SIZE, "id": f"{2**40}-0"}
+    frame = parallel_events.make_frame(
+        WSMsgType.TEXT, json.dumps(event).encode()
+    )
+    record(
+        "growth",
+        {
+            "load at the start": round(load, 1),
+            "store": version,
+            "worker_sockets": parallel_events.MAX_SOCKETS,
+            "heartbeat": parallel_events.HEARTBEAT,
+            "check_interval": websocket_logout.CHECK_INTERVAL,
+            "event_bytes": EVENT_SIZE,
+            "frame_bytes": len(frame),
+            "figures": {
+                name: float(f"{figure:.3g}") for name, figure in figures.items()
+            },
+            "checks": growth.checks,
+        },
+    )
+    for name, figure in figures.items():
+        click.echo(f"{name:20} {figure:.3g}")
+    for check in growth.checks:
+        click.echo(check)
+
+
+if __name__ == "__main__":
+    uvloop.run(main())
