@@ -46,6 +46,10 @@ RATE = 100
 SOCKET_EVENTS, READ_EVENTS = 200, 500
 """Events that reach sockets, and those that no socket of the worker is for."""
 
+MANY_EVENTS, MANY_RATE = 200, 40
+CHECKED_EVENTS, CHECKED_RATE = 100, 20
+"""Events whose cost is foretold, and how many of them in a second."""
+
 SESSIONS = 2000
 """Logins, each of a user of its own; then as many again are foretold."""
 
@@ -288,35 +292,43 @@ async def measure(growth: Growth) -> dict[str, float]:
     await growth.publish(READ_EVENTS // 5, channels=0)
     idle = await growth.rest(IDLE)
     read = await growth.publish(READ_EVENTS, channels=0)
-    figures = {
-        "idle_cpu": idle.worker,
-        "read_cpu": (read.worker - idle.worker * read.clock) / READ_EVENTS,
-        "store_idle_cpu": idle.store,
-        "store_event_cpu": (read.store - idle.store * read.clock) / READ_EVENTS,
-    }
-    figures["store_publish_cpu"] = await publish_cpu(growth)
+    publish = await publish_cpu(growth)
     await growth.listen(FEW)
     few = growth.memory()
     sent = await growth.publish(SOCKET_EVENTS)
-    spent = sent.worker - idle.worker * sent.clock
-    spent -= SOCKET_EVENTS * figures["read_cpu"]
-    figures["delivery_cpu"] = spent / (SOCKET_EVENTS * FEW / CHANNELS)
     await growth.listen(MANY)
     many = growth.memory()
-    figures["socket_bytes"] = (many - few) / (MANY - FEW)
-    figures["worker_bytes"] = few - FEW * figures["socket_bytes"]
-    await foretell(growth, figures, MANY, 40)
+    sent_to_many = await growth.publish(MANY_EVENTS, rate=MANY_RATE)
     await growth.listen(CHECKED)
+    checked = growth.memory()
+    sent_to_all = await growth.publish(CHECKED_EVENTS, rate=CHECKED_RATE)
+    beating = await growth.rest(BEATS)
+    growth.close()
+    socket_bytes = (many - few) / (MANY - FEW)
+    read_cpu = (read.worker - idle.worker * read.clock) / READ_EVENTS
+    beat_cpu = (beating.worker - idle.worker) / CHECKED
+    # What is left when all else that they have cost is known.
+    known = (idle.worker + FEW * beat_cpu) * sent.clock
+    known += SOCKET_EVENTS * read_cpu
+    figures = {
+        "worker_bytes": few - FEW * socket_bytes,
+        "socket_bytes": socket_bytes,
+        "idle_cpu": idle.worker,
+        "read_cpu": read_cpu,
+        "delivery_cpu": (sent.worker - known) * CHANNELS / SOCKET_EVENTS / FEW,
+        "heartbeat_cpu": beat_cpu,
+        "store_idle_cpu": idle.store,
+        "store_event_cpu": (read.store - idle.store * read.clock) / READ_EVENTS,
+        "store_publish_cpu": publish,
+    }
+    foretell(growth, figures, MANY, MANY_EVENTS, sent_to_many)
+    foretell(growth, figures, CHECKED, CHECKED_EVENTS, sent_to_all)
     growth.check(
         f"memory of a worker with {CHECKED} sockets",
         "MiB",
-        (figures["worker_bytes"] + CHECKED * figures["socket_bytes"]) / 2**20,
-        growth.memory() / 2**20,
+        (figures["worker_bytes"] + CHECKED * socket_bytes) / 2**20,
+        checked / 2**20,
     )
-    await foretell(growth, figures, CHECKED, 20)
-    beating = await growth.rest(BEATS)
-    figures["heartbeat_cpu"] = (beating.worker - idle.worker) / CHECKED
-    growth.close()
     await sessions(growth, figures)
     return figures
 
@@ -336,23 +348,24 @@ async def publish_cpu(growth: Growth) -> float:
     return used.store / READ_EVENTS
 
 
-async def foretell(
-    growth: Growth, figures: dict[str, float], sockets: int, rate: float
+def foretell(
+    growth: Growth,
+    figures: dict[str, float],
+    sockets: int,
+    events: int,
+    used: Usage,
 ) -> None:
     """Compare the CPU of a worker under another load with the formula."""
-    events = int(5 * rate)
-    used = await growth.publish(events, rate=rate)
-    deliveries = events * sockets / CHANNELS
-    foretold = (
-        figures["idle_cpu"] * used.clock
-        + figures["read_cpu"] * events
-        + figures["delivery_cpu"] * deliveries
+    standing = figures["idle_cpu"] + sockets * figures["heartbeat_cpu"]
+    of_event = (
+        figures["read_cpu"] + sockets / CHANNELS * figures["delivery_cpu"]
     )
+    foretold = standing + events * of_event / used.clock
     growth.check(
         f"{sockets} sockets, {events / used.clock:.0f} events a second to a "
         "quarter of them",
         "% of a core",
-        100 * foretold / used.clock,
+        100 * foretold,
         100 * used.worker / used.clock,
     )
 
