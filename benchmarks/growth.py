@@ -43,10 +43,13 @@ FEW, MANY, CHECKED = 1000, 2000, 4000
 RATE = 100
 """Events a second; more at a time would be read together."""
 
-SOCKET_EVENTS, READ_EVENTS = 200, 500
-"""Events that reach sockets, and those that no socket of the worker is for."""
+READ_EVENTS = 500
+"""Events that no socket of the worker is for."""
 
-MANY_EVENTS, MANY_RATE = 200, 40
+SOCKET_EVENTS, SOCKET_RATE = 200, 40
+"""Events that reach sockets, and how many of them in a second."""
+
+FEW_EVENTS, FEW_RATE = 200, 80
 CHECKED_EVENTS, CHECKED_RATE = 100, 20
 """Events whose cost is foretold, and how many of them in a second."""
 
@@ -295,10 +298,10 @@ async def measure(growth: Growth) -> dict[str, float]:
     publish = await publish_cpu(growth)
     await growth.listen(FEW)
     few = growth.memory()
-    sent = await growth.publish(SOCKET_EVENTS)
+    sent_to_few = await growth.publish(FEW_EVENTS, rate=FEW_RATE)
     await growth.listen(MANY)
     many = growth.memory()
-    sent_to_many = await growth.publish(MANY_EVENTS, rate=MANY_RATE)
+    sent = await growth.publish(SOCKET_EVENTS, rate=SOCKET_RATE)
     await growth.listen(CHECKED)
     checked = growth.memory()
     sent_to_all = await growth.publish(CHECKED_EVENTS, rate=CHECKED_RATE)
@@ -308,20 +311,21 @@ async def measure(growth: Growth) -> dict[str, float]:
     read_cpu = (read.worker - idle.worker * read.clock) / READ_EVENTS
     beat_cpu = (beating.worker - idle.worker) / CHECKED
     # What is left when all else that they have cost is known.
-    known = (idle.worker + FEW * beat_cpu) * sent.clock
+    known = (idle.worker + MANY * beat_cpu) * sent.clock
     known += SOCKET_EVENTS * read_cpu
+    deliveries = SOCKET_EVENTS * MANY / CHANNELS
     figures = {
         "worker_bytes": few - FEW * socket_bytes,
         "socket_bytes": socket_bytes,
         "idle_cpu": idle.worker,
         "read_cpu": read_cpu,
-        "delivery_cpu": (sent.worker - known) * CHANNELS / SOCKET_EVENTS / FEW,
+        "delivery_cpu": (sent.worker - known) / deliveries,
         "heartbeat_cpu": beat_cpu,
         "store_idle_cpu": idle.store,
         "store_event_cpu": (read.store - idle.store * read.clock) / READ_EVENTS,
         "store_publish_cpu": publish,
     }
-    foretell(growth, figures, MANY, MANY_EVENTS, sent_to_many)
+    foretell(growth, figures, FEW, FEW_EVENTS, sent_to_few)
     foretell(growth, figures, CHECKED, CHECKED_EVENTS, sent_to_all)
     growth.check(
         f"memory of a worker with {CHECKED} sockets",
