@@ -51,6 +51,7 @@ verdicts: .venv/test  ## measure the FAQ's claims on seven releases of aiohttp
 bench: .venv/bench  ## measure what the house and the pages cost
 	$(BIN)/python -m benchmarks.house
 	$(BIN)/python -m benchmarks.pages
+	$(BIN)/python -m benchmarks.growth
 
 readme: .venv/test  ## write the table of the README
 	$(BIN)/python -m tests.readme

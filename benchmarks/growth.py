@@ -418,6 +418,7 @@ async def main() -> None:
         {
             "load at the start": round(load, 1),
             "store": version,
+            "sockets": CHECKED,
             "worker_sockets": parallel_events.MAX_SOCKETS,
             "heartbeat": parallel_events.HEARTBEAT,
             "check_interval": websocket_logout.CHECK_INTERVAL,

@@ -1,15 +1,25 @@
 """Proofs for the page /production: it says what is there."""
 
 import ast
+import asyncio
+import html
+import json
+import math
 import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
-from aiohttp import ClientSession
+from aiohttp import ClientSession, WSMsgType, web
 
 from cookbook.cluster import main
+from cookbook.pages import growth
+from cookbook.pages.documents import RENDERING
 from cookbook.pages.drawing import draw
 from cookbook.pages.parts import Loss, read_parts
+from cookbook.pages.production import ProductionPage
+from recipes.production import parallel_events, websocket_logout
+from tests.conftest import Serve
 from tests.servers import ROOT, Server
 
 PARTS = read_parts(ROOT / "recipes" / "cluster.toml")
@@ -99,3 +109,160 @@ def test_no_part_of_the_drawing_lies_on_another() -> None:
             )
     for arrow in drawing.arrows:
         assert abs(arrow.end - arrow.start) > 20
+
+
+# How it grows
+
+
+RESULTS = ROOT / "benchmarks" / "results.json"
+VALUES = json.loads(RESULTS.read_text())["growth"]
+MEASURED = growth.measured_from(VALUES)
+
+ID = "1767225600000-0"
+
+EVEN = growth.Measured(
+    commit="0",
+    date="2026-01-01",
+    machine={},
+    load=0.0,
+    store="9",
+    sockets=4000,
+    worker_sockets=10_000,
+    heartbeat=20.0,
+    check_interval=5.0,
+    event_bytes=200,
+    frame_bytes=234,
+    figures=growth.Figures(
+        idle_cpu=0.1,
+        read_cpu=0.001,
+        delivery_cpu=1e-4,
+        heartbeat_cpu=2e-5,
+        check_cpu=2e-5,
+        worker_bytes=2**20,
+        socket_bytes=2**10,
+        store_idle_cpu=0.01,
+        store_event_cpu=2e-4,
+        store_publish_cpu=1e-4,
+        store_check_cpu=1e-6,
+        session_bytes=500,
+        place_bytes=300,
+    ),
+    checks=[],
+)
+"""Figures that can be reckoned with by hand."""
+
+
+def text_of(page: str) -> str:
+    text = re.sub(r"(?s)<[^>]*>", " ", page)
+    return " ".join(html.unescape(text).split())
+
+
+async def test_the_page_says_of_growth_what_the_file_has(
+    client: ClientSession,
+) -> None:
+    page = text_of(await get(client, "/production"))
+    markdown = await get(client, "/production.md")
+    figures = VALUES["figures"]
+    for what, is_there in [
+        (
+            "memory of a socket, in the worker",
+            f"{figures['socket_bytes'] / 1024:.1f} KiB",
+        ),
+        (
+            "CPU to send an event to a socket",
+            f"{figures['delivery_cpu'] * 1e6:.3g} µs",
+        ),
+        ("a session, in the store", f"{figures['session_bytes']:.0f} bytes"),
+        ("its frame, with the JSON around it", f"{VALUES['frame_bytes']} "),
+    ]:
+        assert f"{what} {is_there}" in page
+        assert f"| {what} | {is_there}" in markdown
+    for check in VALUES["checks"]:
+        foretold = f"{check['foretold']} {check['unit']}"
+        is_there = f"{check['measured']} {check['unit']}"
+        assert f"{check['what']} {foretold} {is_there} " in page
+        assert f"| {check['what']} | {foretold} | {is_there} |" in markdown
+    assert f"at commit {VALUES['commit']}" in page
+    for row in growth.need_rows(MEASURED):
+        assert " ".join(row) in page
+        assert f"| {' | '.join(row)} |" in markdown
+
+
+async def test_each_row_of_the_arithmetic_is_on_the_page(
+    client: ClientSession,
+) -> None:
+    page = text_of(await get(client, "/production"))
+    markdown = await get(client, "/production.md")
+    for what, value in growth.figure_rows(MEASURED):
+        assert f"{what} {value}" in page
+    for what, value, source in growth.assumption_rows(MEASURED):
+        assert f"| {what} | {value} | {source} |" in markdown
+        assert f"{what} {value}" in page
+    for formula in growth.FORMULAS:
+        assert formula in page
+        assert formula in markdown
+
+
+def test_what_was_measured_is_what_the_recipes_do_today() -> None:
+    assert MEASURED.worker_sockets == parallel_events.MAX_SOCKETS
+    assert MEASURED.heartbeat == parallel_events.HEARTBEAT
+    assert MEASURED.check_interval == websocket_logout.CHECK_INTERVAL
+    event = {"type": "event", "data": "x" * MEASURED.event_bytes, "id": ID}
+    payload = json.dumps(event).encode()
+    frame = parallel_events.make_frame(WSMsgType.TEXT, payload)
+    assert MEASURED.frame_bytes == len(frame)
+
+
+def test_growth_was_checked_at_two_points_of_a_worker() -> None:
+    checks = [each for each in MEASURED.checks if "sockets" in each.what]
+    assert len({check.what.split()[0] for check in checks}) >= 2
+    for check in checks:
+        assert 0.5 < check.measured / check.foretold < 2
+
+
+def test_a_number_of_sockets_takes_what_the_formulas_say() -> None:
+    # Of a core: 2e-5 and 2e-5 and 0.1 * 1e-4, which is 5e-5 for a socket.
+    few = growth.need(EVEN, 10_000)
+    # 1 event a second: (0.6 - 0.1 - 0.001) / 5e-5 sockets are 9980.
+    assert (few.workers, few.shards, few.limit) == (2, 1, "its core")
+    assert few.worker_memory == 2 * 2**20 + 10_000 * 2**10
+    assert few.store_memory == 10_000 * 800
+    # 0.1 * (234 + 66) + (2 + 66) / 20 bytes a second, for each.
+    assert few.bits == pytest.approx(8 * 10_000 * 33.4)
+    many = growth.need(EVEN, 1_000_000)
+    assert many.workers % many.shards == 0
+    for shards in (many.shards - 1, many.shards):
+        events = 100 / shards
+        workers = math.ceil(
+            1_000_000 / shards / ((0.5 - events * 0.001) // 5e-5)
+        )
+        store = workers * 0.01 + events * 1e-4 * (1 + workers) + 1 / shards
+        assert (store <= growth.BUSY) == (shards == many.shards)
+
+
+def test_a_worker_has_no_more_sockets_than_it_accepts() -> None:
+    figures = EVEN.figures._replace(check_cpu=1e-6, delivery_cpu=0)
+    idle = EVEN._replace(figures=figures)
+    assert growth.room_of_worker(idle, 0) == (10_000, "MAX_SOCKETS")
+
+
+def test_what_no_worker_can_do_is_an_error() -> None:
+    busy = EVEN._replace(figures=EVEN.figures._replace(idle_cpu=0.7))
+    with pytest.raises(ValueError, match="10000 shards"):
+        growth.need(busy, 10_000)
+
+
+async def test_the_page_does_without_what_is_not_installed(
+    tmp_path: Path, serve: Serve
+) -> None:
+    app = web.Application()
+    app[RENDERING] = asyncio.Lock()
+    parts = ROOT / "recipes" / "cluster.toml"
+    page = ProductionPage(parts, tmp_path / "results.json")
+    app.add_routes(page.routes())
+    server = await serve(app)
+    async with ClientSession(server.url) as client:
+        for path in ("/production", "/production.md"):
+            text = await get(client, path)
+            assert "What is lost when a part dies" in text
+            assert "What many sockets take" not in text

@@ -24,7 +24,9 @@ from cookbook.recipe import Recipe
 from cookbook.verdicts import read_verdicts
 from cookbook.xray import XRay
 
-VERDICTS = Path(__file__).parents[2] / "verdicts"
+ROOT = Path(__file__).parents[2]
+VERDICTS = ROOT / "verdicts"
+BENCHMARKS = ROOT / "benchmarks" / "results.json"
 
 
 def add_pages(app: web.Application, recipes: Sequence[Recipe]) -> None:
@@ -55,7 +57,7 @@ def add_pages(app: web.Application, recipes: Sequence[Recipe]) -> None:
         app.add_routes(page.routes())
     app.add_routes(Board(recipes, verdicts).routes())
     parts = recipes[0].file.with_name("cluster.toml")
-    app.add_routes(ProductionPage(parts).routes())
+    app.add_routes(ProductionPage(parts, BENCHMARKS).routes())
     app.add_routes(asset_routes())
     app.add_routes(redirects(recipes))
     # The last: what comes first is asked first.
