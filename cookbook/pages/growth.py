@@ -313,7 +313,8 @@ FORMULAS = [
     "CPU of a store = workers * idle + events of its shard * (take + workers * "
     "give) + sockets * session check",
     "memory of a store = sockets * (session + place)",
-    "memory of the workers = workers * memory of a worker + sockets * memory of a socket",
+    "memory of the workers = workers * memory of a worker + sockets * memory "
+    "of a socket",
     "shards = the fewest with which no store is above 0.6 of its core, nor "
     "above its memory",
     "bandwidth = sockets * (events of a socket * (frame + headers) + (ping + "
