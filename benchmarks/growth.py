@@ -30,6 +30,7 @@ EVENTS = "production/parallel-events/ws"
 ECHO = "production/websocket-logout/echo"
 LOGIN = "production/websocket-logout/login"
 TICKETS = f"{websocket_logout.TICKET}*"
+SESSION, PLACES = websocket_logout.SESSION, websocket_logout.PLACES
 
 EVENT_SIZE = 200
 """Bytes of the text of an event."""
@@ -55,6 +56,9 @@ CHECKED_EVENTS, CHECKED_RATE = 100, 20
 
 SESSIONS = 2000
 """Logins, each of a user of its own; then as many again are foretold."""
+
+ASKED = 40
+"""How often the store is asked about a batch of sockets."""
 
 AT_ONCE = 32
 """Handshakes, or logins, at a time."""
@@ -372,6 +376,15 @@ def foretell(
         100 * foretold,
         100 * used.worker / used.clock,
     )
+    of_store = figures["store_idle_cpu"]
+    of_store += events * figures["store_event_cpu"] / used.clock
+    growth.check(
+        f"the store of {sockets} sockets, {events / used.clock:.0f} events a "
+        "second",
+        "% of a core",
+        100 * of_store,
+        100 * used.store / used.clock,
+    )
 
 
 async def sessions(growth: Growth, figures: dict[str, float]) -> None:
@@ -386,7 +399,13 @@ async def sessions(growth: Growth, figures: dict[str, float]) -> None:
     figures["place_bytes"] = (await growth.stored() - before) / SESSIONS
     checking = await growth.rest(CHECKS)
     figures["check_cpu"] = (checking.worker - idle.worker) / SESSIONS
-    figures["store_check_cpu"] = (checking.store - idle.store) / SESSIONS
+    figures["store_check_cpu"] = await store_check_cpu(growth.redis)
+    growth.check(
+        f"the store, asked about {SESSIONS} sockets",
+        "% of a core",
+        100 * (idle.store + SESSIONS * figures["store_check_cpu"]),
+        100 * checking.store,
+    )
     growth.close()
     await asyncio.sleep(1)
     before = await growth.stored()
@@ -397,6 +416,31 @@ async def sessions(growth: Growth, figures: dict[str, float]) -> None:
         SESSIONS * figures["session_bytes"] / 2**10,
         (await growth.stored() - before) / 2**10,
     )
+
+
+async def store_check_cpu(redis: Redis) -> float:
+    """Return what the store spends on a socket in a second, asked directly.
+
+    A worker asks about so few of them that it can hardly be seen.
+    """
+    end = time.time() + websocket_logout.PLACE_AGE
+    sessions = [key async for key in redis.scan_iter(f"{SESSION}*", 1000)]
+    places = [key async for key in redis.scan_iter(f"{PLACES}*", 1000)]
+    members = [(await redis.zrange(key, 0, 0))[0] for key in places]
+    batch = websocket_logout.CHECK_BATCH
+    sockets = list(zip(sessions, places, members, strict=False))[:batch]
+    assert len(sockets) == batch
+    before = await redis.info("cpu")
+    for _ in range(ASKED):
+        async with redis.pipeline(transaction=False) as pipeline:
+            for session, place, member in sockets:
+                pipeline.exists(session)
+                pipeline.zadd(place, {member: end}, xx=True)
+            await pipeline.execute()
+    after = await redis.info("cpu")
+    names = ("used_cpu_user", "used_cpu_sys")
+    used = sum(after[name] - before[name] for name in names)
+    return used / ASKED / batch / websocket_logout.CHECK_INTERVAL
 
 
 async def main() -> None:
