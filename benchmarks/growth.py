@@ -281,8 +281,8 @@ class Growth:
             {
                 "what": what,
                 "unit": unit,
-                "foretold": round(foretold, 1),
-                "measured": round(measured, 1),
+                "foretold": float(f"{foretold:.3g}"),
+                "measured": float(f"{measured:.3g}"),
             }
         )
 
@@ -426,7 +426,7 @@ async def store_check_cpu(redis: Redis) -> float:
     end = time.time() + websocket_logout.PLACE_AGE
     sessions = [key async for key in redis.scan_iter(f"{SESSION}*", 1000)]
     places = [key async for key in redis.scan_iter(f"{PLACES}*", 1000)]
-    members = [(await redis.zrange(key, 0, 0))[0] for key in places]
+    members: list[Any] = [(await redis.zrange(key, 0, 0))[0] for key in places]
     batch = websocket_logout.CHECK_BATCH
     sockets = list(zip(sessions, places, members, strict=False))[:batch]
     assert len(sockets) == batch
@@ -439,7 +439,7 @@ async def store_check_cpu(redis: Redis) -> float:
             await pipeline.execute()
     after = await redis.info("cpu")
     names = ("used_cpu_user", "used_cpu_sys")
-    used = sum(after[name] - before[name] for name in names)
+    used = float(sum(after[name] - before[name] for name in names))
     return used / ASKED / batch / websocket_logout.CHECK_INTERVAL
 
 
