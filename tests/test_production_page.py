@@ -240,6 +240,11 @@ def test_a_number_of_sockets_takes_what_the_formulas_say() -> None:
         assert (store <= growth.BUSY) == (shards == many.shards)
 
 
+def test_a_store_gives_each_event_to_each_worker() -> None:
+    used = growth.store_cpu(EVEN.figures, sockets=10_000, events=10, workers=3)
+    assert used == pytest.approx(3 * 0.01 + 10 * (1e-4 + 3 * 1e-4) + 0.01)
+
+
 def test_a_worker_has_no_more_sockets_than_it_accepts() -> None:
     figures = EVEN.figures._replace(check_cpu=1e-6, delivery_cpu=0)
     idle = EVEN._replace(figures=figures)
