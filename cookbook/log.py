@@ -136,6 +136,10 @@ def count_refused_connections(loop: asyncio.AbstractEventLoop) -> None:
         loop: asyncio.AbstractEventLoop, context: dict[str, Any]
     ) -> None:
         nonlocal count
+        if "._start_serving(" in context["message"]:
+            # asyncio tries again after a second, 128 times for each of these,
+            # also where the server has stopped listening by then.
+            return
         if context["message"] != "socket.accept() out of system resource":
             loop.default_exception_handler(context)
             return

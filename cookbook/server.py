@@ -176,19 +176,17 @@ def _logging() -> Iterator[BackgroundStream]:
 async def _serve(
     runner: Runner, host: str, port: int, recipes: Sequence[Recipe]
 ) -> None:
+    loop = asyncio.get_running_loop()
     told_to_end = _listen_to_signals()
-    count_refused_connections(asyncio.get_running_loop())
+    count_refused_connections(loop)
+    # Before a recipe starts, which may have to say what it lacks.
+    with _listening_on(host, port):
+        trial = await loop.create_server(asyncio.Protocol, host, port)
+    trial.close()
     try:
         await runner.setup()
-        try:
+        with _listening_on(host, port):
             await web.TCPSite(runner, host, port).start()
-        except UnicodeError:
-            raise click.ClickException(f"{host} is no host") from None
-        except OSError as error:
-            reason = f"cannot listen on {host}: {error.strerror}"
-            if error.errno == errno.EADDRINUSE:
-                reason = f"port {port} of {host} is in use"
-            raise click.ClickException(reason) from error
         # What is there by now stays: the collector need not look at it again.
         gc.freeze()
         _print_contents(runner.addresses[0][1], recipes)
@@ -197,6 +195,20 @@ async def _serve(
         await told_to_end.wait()
     finally:
         await runner.cleanup()
+
+
+@contextmanager
+def _listening_on(host: str, port: int) -> Iterator[None]:
+    """Say in one line why an address cannot be had."""
+    try:
+        yield
+    except UnicodeError:
+        raise click.ClickException(f"{host} is no host") from None
+    except OSError as error:
+        reason = f"cannot listen on {host}: {error.strerror}"
+        if error.errno == errno.EADDRINUSE:
+            reason = f"port {port} of {host} is in use"
+        raise click.ClickException(reason) from error
 
 
 def _listen_to_signals() -> asyncio.Event:

@@ -64,8 +64,11 @@ async def read_count(client: ClientSession) -> dict[str, int]:
 
 
 async def settled(client: ClientSession, least: int = 0) -> int:
-    """Return the count once no follow-up is pending, and some have been."""
-    async with asyncio.timeout(TIMEOUT):
+    """Return the count once no follow-up is pending, and some have been.
+
+    The jobs of a worker that was killed wait until another takes them over.
+    """
+    async with asyncio.timeout(6 * TIMEOUT):
         while True:
             answer = await read_count(client)
             if answer["count"] >= least and not answer["pending"]:

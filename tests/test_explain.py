@@ -1,10 +1,14 @@
 """Proofs for `python -m cookbook explain`, each in a process of its own."""
 
+import fcntl
 import os
 import pty
 import signal
 import subprocess
 import sys
+import termios
+import time
+from io import FileIO
 from pathlib import Path
 
 import pytest
@@ -131,6 +135,11 @@ def test_explain_has_colours_on_a_terminal_and_none_in_a_pipe(
     assert printed.startswith(b"\033[1mSession is closed\033[0m")
 
 
+def unread_bytes(pipe: FileIO) -> int:
+    count = fcntl.ioctl(pipe, termios.FIONREAD, bytes(4))
+    return int.from_bytes(count, sys.byteorder)
+
+
 def test_explain_ends_without_a_traceback_when_interrupted(
     tmp_path: Path,
 ) -> None:
@@ -145,8 +154,11 @@ def test_explain_ends_without_a_traceback_when_interrupted(
     )
     with (
         command as process,
-        pipe.open("w"),
-    ):  # It opens when the other side reads.
+        pipe.open("wb", buffering=0) as end,
+    ):
+        end.write(b"Session is closed")
+        while unread_bytes(end):
+            time.sleep(0.01)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=3 * TIMEOUT)
     assert process.returncode == 130

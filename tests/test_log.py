@@ -7,6 +7,7 @@ import asyncio
 import os
 import re
 import select
+import socket
 import subprocess
 import sys
 import time
@@ -265,6 +266,22 @@ async def test_uvloop_hangs_up_where_descriptors_are_wanting(
                     break
         assert await process.end() == 0
     assert len(process.log.read_text().splitlines()) == 1
+
+
+async def test_a_server_that_ends_while_descriptors_are_wanting_logs_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    loop = asyncio.SelectorEventLoop()
+    count_refused_connections(loop)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        pass
+    # What asyncio does a second after a connection that it could not accept.
+    loop.call_soon(loop._start_serving, asyncio.Protocol, listener)  # type: ignore[attr-defined]
+    try:
+        await asyncio.to_thread(loop.run_until_complete, asyncio.sleep(0))
+    finally:
+        loop.close()
+    assert not caplog.records
 
 
 async def test_other_errors_of_the_loop_are_logged_as_ever(

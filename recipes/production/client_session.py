@@ -399,8 +399,8 @@ async def fail(request: web.Request) -> web.Response:
         url = URL("http://[::1]:1")
     deadline = read_deadline(request)
     upstream = request.app[UPSTREAMS][how]
-    visit = await upstream.fetch_json(request.app[SESSION], url, deadline)
-    return web.json_response(visit)
+    session = request.app[SESSION]
+    return web.json_response(await upstream.fetch_json(session, url, deadline))
 
 
 def read_how(request: web.Request) -> str:
