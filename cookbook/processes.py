@@ -48,18 +48,22 @@ async def process_group(
         reading, _ = await loop.connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(output), process.stdout
         )
-        writing, _ = await loop.connect_write_pipe(
-            asyncio.BaseProtocol, process.stdin
-        )
-        # Their transports close them.
-        process.stdin = process.stdout = None
+        # Its transport closes it.
+        process.stdout = None
+        # A cancellation may come between the two.
         try:
-            yield Process(process.pid, writing, output)
+            writing, _ = await loop.connect_write_pipe(
+                asyncio.BaseProtocol, process.stdin
+            )
+            process.stdin = None
+            try:
+                yield Process(process.pid, writing, output)
+            finally:
+                # asyncio fails where the leader has closed it first.
+                if not writing.is_closing():
+                    writing.abort()
         finally:
             reading.close()
-            # asyncio fails where the leader has closed it first.
-            if not writing.is_closing():
-                writing.abort()
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
@@ -53,6 +54,10 @@ for name in list(os.environ):
     # libpq reads those that begin with PG.
     if name.startswith(("COOKBOOK_", "PG")):
         del os.environ[name]
+
+# A shell that starts the tests in the background has it ignored, and so would
+# what the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 NO_POSTGRES = "postgresql:///cookbook?host=/nonexistent"
 """Where nobody listens, whatever runs on a reader's machine."""
