@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import psycopg
 
-from cookbook.processes import kill_group
+from cookbook.processes import stop_server
 from cookbook.temporary import temporary_folder
 
 INIT_TIMEOUT = 60.0
@@ -23,9 +23,6 @@ INIT_TIMEOUT = 60.0
 
 START_TIMEOUT = 20.0
 """Seconds in which a server has to answer; it takes some tenths of one."""
-
-STOP_TIMEOUT = 5.0
-"""Seconds after which a server that was told to end is killed."""
 
 LAST_LINES = 5
 """Lines of its log that tell why a server has not started."""
@@ -84,7 +81,7 @@ def postgres_server() -> Iterator[str]:
         try:
             yield url_of(folder)
         finally:
-            stop_postgres(process)
+            stop_server(process)
 
 
 def find_postgres() -> Path | None:
@@ -195,25 +192,11 @@ def start_postgres(
     while not postgres_answers(folder):
         has_ended = process.poll() is not None
         if has_ended or time.monotonic() > deadline:
-            stop_postgres(process)
+            stop_server(process)
             how = "has ended" if has_ended else "does not answer"
             raise _error(f"{programs / 'postgres'} {how}", log)
         time.sleep(0.02)
     return process
-
-
-def stop_postgres(
-    process: subprocess.Popen[bytes], timeout: float = STOP_TIMEOUT
-) -> None:
-    """End a server that `start_postgres` started, also one that is frozen.
-
-    What it had started ends as soon as it is gone.
-    """
-    try:
-        process.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired:
-        kill_group(process.pid)
-        process.wait()
 
 
 def postgres_answers(folder: Path) -> bool:

@@ -19,6 +19,9 @@ from typing import NamedTuple, TypeVar
 
 T = TypeVar("T")
 
+STOP_TIMEOUT = 5.0
+"""Seconds after which a server that was told to end is killed."""
+
 
 class Process(NamedTuple):
     """The leader of a group; `output` is what both its streams are written."""
@@ -104,3 +107,17 @@ def kill_group(leader: int) -> None:
     """Kill the group of a process; it may have ended by itself."""
     with suppress(ProcessLookupError):
         os.killpg(leader, signal.SIGKILL)
+
+
+def stop_server(
+    process: subprocess.Popen[bytes], timeout: float = STOP_TIMEOUT
+) -> None:
+    """End a server that ends with its standard input, also one that is frozen.
+
+    It leads a group. What else is in that ends as soon as it is gone.
+    """
+    try:
+        process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        kill_group(process.pid)
+        process.wait()

@@ -10,14 +10,11 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-from cookbook.processes import kill_group
+from cookbook.processes import stop_server
 from cookbook.temporary import temporary_folder
 
 START_TIMEOUT = 10.0
 """Seconds in which a server has to answer; it takes some hundredths of one."""
-
-STOP_TIMEOUT = 5.0
-"""Seconds after which a server that was told to end is killed."""
 
 LAST_LINES = 5
 """Lines of its log that tell why a server has not started."""
@@ -59,7 +56,7 @@ def redis_server() -> Iterator[str]:
         try:
             yield url
         finally:
-            stop_redis(process)
+            stop_server(process)
 
 
 def find_redis() -> str | None:
@@ -125,7 +122,7 @@ def start_redis(
     while not redis_answers(unix_socket):
         has_ended = process.poll() is not None
         if has_ended or time.monotonic() > deadline:
-            stop_redis(process)
+            stop_server(process)
             how = "has ended" if has_ended else "does not answer"
             lines = log.read_text(errors="replace").splitlines()
             raise RuntimeError(
@@ -133,17 +130,6 @@ def start_redis(
             )
         time.sleep(0.01)
     return process
-
-
-def stop_redis(
-    process: subprocess.Popen[bytes], timeout: float = STOP_TIMEOUT
-) -> None:
-    """End a server that `start_redis` started, also one that is frozen."""
-    try:
-        process.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired:
-        kill_group(process.pid)
-        process.wait()
 
 
 def redis_answers(unix_socket: Path) -> bool:

@@ -26,14 +26,13 @@ from cookbook.postgres_server import (
     make_cluster,
     postgres_server,
     start_postgres,
-    stop_postgres,
     url_of,
 )
+from cookbook.processes import stop_server
 from cookbook.redis_server import (
     find_redis,
     redis_server,
     start_redis,
-    stop_redis,
 )
 from tests.programs import Programs, running_programs
 from tests.servers import (
@@ -327,7 +326,7 @@ class KillableRedis:
         self.process = start_redis(self._executable, self._unix_socket)
 
     def stop(self) -> None:
-        stop_redis(self.process)
+        stop_server(self.process)
 
 
 @pytest.fixture
@@ -413,7 +412,7 @@ class KillablePostgres:
 
     def stop(self) -> None:
         """End it in order: what runs is rolled back, clients are told."""
-        stop_postgres(self.process)
+        stop_server(self.process)
 
     def kill(self) -> None:
         """End it as a crash does; it recovers when it is started."""
@@ -422,7 +421,7 @@ class KillablePostgres:
             process.kill()
         # A new server refuses to start beside what is left of the old one.
         psutil.wait_procs(processes, timeout=TIMEOUT)
-        stop_postgres(self.process)
+        stop_server(self.process)
 
     def freeze(self) -> None:
         """Stop it where it is: connections stay open, nothing answers."""

