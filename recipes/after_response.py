@@ -16,7 +16,7 @@ Try it::
     {"message": "PONG"}
     $ curl localhost:8080/count
     {"count": ..., "pending": 1}
-    $ sleep 2
+    $ sleep 3
     $ curl localhost:8080/count
     {"count": ..., "pending": 0}
 

@@ -277,7 +277,7 @@ async def test_a_slow_line_shows_that_it_runs_and_can_be_given_up(
 ) -> None:
     await page.goto("/recipes/after_response")
     step = page.locator("#step-3")
-    await expect(step.locator(".line").first).to_have_text("$ sleep 2")
+    await expect(step.locator(".line").first).to_have_text("$ sleep 3")
     button = step.get_by_role("button", name="Run")
     result = step.locator(".result")
     await button.click()

@@ -14,9 +14,12 @@ A worker runs the jobs: each at least once, its effect once.
 
 Try it::
 
-    $ curl -X POST 'localhost:8080/ping?work=1.5'; curl localhost:8080/count
-    {"message": "PONG"}{"count": ..., "pending": 1}
-    $ sleep 2; curl localhost:8080/count
+    $ curl -X POST "localhost:8080/ping?work=1.5"
+    {"message": "PONG"}
+    $ curl localhost:8080/count
+    {"count": ..., "pending": 1}
+    $ sleep 4
+    $ curl localhost:8080/count
     {"count": ..., "pending": 0}
     $ curl localhost:8080/ping
     {"error": "Method Not Allowed"}
