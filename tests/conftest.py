@@ -136,6 +136,11 @@ class Uvloop:
         return {"uvloop": uvloop.new_event_loop}
 
 
+def at_length(value: object) -> object:
+    """A parameter, say of rounds, with which `make check-full` alone runs."""
+    return pytest.param(value, marks=pytest.mark.full("the same at length"))
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what repeats a proof; unmark what has none of the parameters named.

@@ -18,7 +18,7 @@ from psycopg.errors import SerializationFailure, UniqueViolation
 from yarl import URL
 
 from recipes.production import database
-from tests.conftest import KillablePostgres, Serve
+from tests.conftest import KillablePostgres, Serve, at_length
 from tests.faults import PIECE, Network
 from tests.servers import ROOT, TIMEOUT, Server, forked, run_to_its_end
 from tests.test_database import Slow
@@ -638,21 +638,22 @@ async def test_a_transaction_that_is_tried_again_may_be_refused_for_good(
 # Clients that leave
 
 
+@pytest.mark.parametrize("step", [4, at_length(1)])
 async def test_a_client_may_leave_at_any_moment(
-    postgres_url: str, cancelling: Server
+    postgres_url: str, cancelling: Server, step: int
 ) -> None:
     async with (
         asyncio.timeout(TIMEOUT),
         ClientSession(cancelling.url) as client,
     ):
-        for turns in range(80):
+        for turns in range(0, 80, step):
             pair = {"notes": [{"text": f"{turns}"}, {"text": f"{turns}b"}]}
             moment = asyncio.create_task(pass_turns(turns))
             await leave(cancelling, "notes/batch", pair, when=moment)
             assert await add(client, f"{turns} stays") == 201
     await cancelling.stop()
     rows = set(stored(postgres_url))
-    for turns in range(80):
+    for turns in range(0, 80, step):
         assert f"{turns} stays" in rows
         assert (f"{turns}" in rows) == (f"{turns}b" in rows)
 
@@ -691,8 +692,9 @@ async def locked(
 WRITERS_ONLY: LiteralString = "LOCK TABLE notes IN EXCLUSIVE MODE"
 
 
+@pytest.mark.parametrize("writers", [16, at_length(64)])
 async def test_what_is_confirmed_is_stored_and_what_is_refused_is_not(
-    slow: Slow, postgres_url: str, cancelling: Server
+    slow: Slow, postgres_url: str, cancelling: Server, writers: int
 ) -> None:
     confirmed, refused, left = set[str](), set[str](), set[str]()
     slow.refuse = True
@@ -725,7 +727,7 @@ async def test_what_is_confirmed_is_stored_and_what_is_refused_is_not(
         asyncio.timeout(6 * TIMEOUT),
         asyncio.TaskGroup() as tasks,
     ):
-        for number in range(64):
+        for number in range(writers):
             tasks.create_task(write(client, str(number)))
     await cancelling.stop()
     rows = stored(postgres_url)
@@ -964,8 +966,9 @@ async def test_a_server_that_freezes_in_a_transaction_stores_nothing_refused(
 
 @pytest.mark.slow("it starts a server")
 @pytest.mark.parametrize("how", ["stop", "kill"])
+@pytest.mark.parametrize("restarts", [1, at_length(3)])
 async def test_a_restart_under_load_loses_nothing_and_stores_nothing_refused(
-    serve: Serve, killable_postgres: KillablePostgres, how: str
+    serve: Serve, killable_postgres: KillablePostgres, how: str, restarts: int
 ) -> None:
     url = killable_postgres.url
     servers = [
@@ -994,7 +997,7 @@ async def test_a_restart_under_load_loses_nothing_and_stores_nothing_refused(
         for number in range(8):
             tasks.create_task(write(one, f"{number}a"))
             tasks.create_task(write(other, f"{number}b"))
-        for _ in range(3):
+        for _ in range(restarts):
             enough = len(confirmed) + 100
             while len(confirmed) < enough:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)

@@ -21,7 +21,7 @@ from redis.asyncio import Redis
 from yarl import URL
 
 from recipes.production import parallel_events
-from tests.conftest import KillableRedis, Serve
+from tests.conftest import KillableRedis, Serve, at_length
 from tests.faults import faulty_network
 from tests.servers import ROOT, TIMEOUT, Server, forked
 from tests.test_parallel_events import (
@@ -709,10 +709,14 @@ async def test_an_idempotency_key_that_is_none_is_refused(
 
 @pytest.mark.slow("it starts Redis again and again")
 @pytest.mark.parametrize("is_saved", [False, True])
+@pytest.mark.parametrize("total", [100, at_length(400)])
 async def test_each_number_comes_once_in_order_or_a_gap_is_told(
-    killable_redis: KillableRedis, serve: Serve, channel: str, is_saved: bool
+    killable_redis: KillableRedis,
+    serve: Serve,
+    channel: str,
+    is_saved: bool,
+    total: int,
 ) -> None:
-    total = 400
     followers = [Follower(channel) for _ in range(4)]
     async with (
         two_workers(serve, killable_redis.url) as workers,
