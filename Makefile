@@ -10,7 +10,7 @@ JOBS := recipes/production/after_response.py
 # The tests start hundreds of processes: each would compile what it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run cluster test quick check check-full check-cluster mutations verdicts bench readme pictures clean
+.PHONY: help run cluster test quick check check-full check-cluster mutations verdicts bench site transcripts readme pictures clean
 .PHONY: same-python
 
 help:  ## this list
@@ -53,6 +53,13 @@ bench: .venv/bench  ## measure what the house and the pages cost
 	$(BIN)/python -m benchmarks.pages
 	$(BIN)/python -m benchmarks.growth
 
+site: .venv/site  ## write the public edition to site/; ARGS=--base=ADDRESS
+	rm -rf site
+	$(BIN)/python -m edition build site $(ARGS)
+
+transcripts: .venv/site  ## record what the public edition shows
+	$(BIN)/python -m edition record
+
 readme: .venv/test  ## write the table of the README
 	$(BIN)/python -m tests.readme
 
@@ -87,6 +94,10 @@ endif
 
 .venv/engines: .venv/run
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[engines]'
+	@touch $@
+
+.venv/site: .venv/run
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[site]'
 	@touch $@
 
 .venv/test: .venv/run

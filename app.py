@@ -14,7 +14,7 @@ from cookbook.connection import Runner
 from cookbook.guard import LOOPBACK, protect
 from cookbook.health import add_health
 from cookbook.mount import mount
-from cookbook.pages import add_pages
+from cookbook.pages import Edition, add_pages
 from cookbook.recipe import Options, Recipe, Settings
 from cookbook.server import DRAIN_TIMEOUT, SHUTDOWN_TIMEOUT, command
 
@@ -123,8 +123,9 @@ def create_app(
     trust_proxy: bool = False,
     proxies: Iterable[str] = LOOPBACK,
     work_here: bool = True,
+    edition: Edition | None = None,
 ) -> web.Application:
-    """Mount all recipes.
+    """Mount all recipes; the pages may be those of a public edition.
 
     An outside server sets REDIS_URL, POSTGRES_URL, DATA_DIR and SESSION_KEY
     instead. Without a key, the recipes that need one answer 503.
@@ -148,7 +149,7 @@ def create_app(
     add_health(
         app, redis_url=settings.redis_url, postgres_url=settings.postgres_url
     )
-    add_pages(app, COOKBOOK)
+    add_pages(app, COOKBOOK, edition)
     return app
 
 

@@ -12,6 +12,7 @@ from aiohttp import hdrs, web
 from cookbook.messages import read_messages
 from cookbook.pages.content import Content
 from cookbook.pages.documents import POLICY, Document, Negotiated
+from cookbook.pages.edition import Edition
 from cookbook.pages.rendering import render
 from cookbook.search import Result, Search, read_topic
 
@@ -32,10 +33,15 @@ class IndexPage:
     """
 
     def __init__(
-        self, contents: Sequence[Content], messages: Path, markdown: Document
+        self,
+        contents: Sequence[Content],
+        messages: Path,
+        markdown: Document,
+        edition: Edition | None,
     ) -> None:
         self._contents = contents
         self._messages = messages
+        self._edition = edition
         page = Document(
             lambda: self._render(""),
             state=lambda: [content.broken for content in contents],
@@ -108,6 +114,7 @@ class IndexPage:
             nearest=[contents[topic.name] for topic in result.nearest],
             query=query,
             is_unknown=is_unknown,
+            edition=self._edition,
         )
 
 

@@ -11,6 +11,7 @@ from aiohttp import hdrs, web
 from cookbook.guard import SITES
 from cookbook.pages.content import Content, Play
 from cookbook.pages.documents import Document, DocumentByHost
+from cookbook.pages.edition import Edition
 from cookbook.pages.programs import MarkdownPages
 from cookbook.pages.rendering import render
 from cookbook.pages.shows import Shows
@@ -33,6 +34,7 @@ class RecipePage:
         read_verdicts: Callable[[], Verdicts],
         x_ray: XRay,
         shows: Shows,
+        edition: Edition | None,
     ) -> None:
         self._content = contents[number - 1]
         self._contents = contents
@@ -40,6 +42,7 @@ class RecipePage:
         self._read_verdicts = read_verdicts
         self._x_ray = x_ray
         self._shows = shows
+        self._edition = edition
         self._markdown = MarkdownPages(self._content, read_verdicts)
         self._page = DocumentByHost(
             self._render, state=lambda: self._content.broken
@@ -92,6 +95,7 @@ class RecipePage:
             "recipe.html",
             content=content,
             host=host,
+            edition=self._edition,
             total=len(self._contents),
             verdicts=verdicts,
             claims=verdicts.of_question(content.number),

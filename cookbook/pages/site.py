@@ -13,6 +13,7 @@ from cookbook.pages.assets import asset_routes
 from cookbook.pages.board import Board
 from cookbook.pages.content import Content
 from cookbook.pages.documents import RENDERING
+from cookbook.pages.edition import Edition
 from cookbook.pages.errors import ErrorsPages
 from cookbook.pages.index import IndexPage, UnknownPages
 from cookbook.pages.production import ProductionPage
@@ -29,11 +30,15 @@ VERDICTS = ROOT / "verdicts"
 BENCHMARKS = ROOT / "benchmarks" / "results.json"
 
 
-def add_pages(app: web.Application, recipes: Sequence[Recipe]) -> None:
+def add_pages(
+    app: web.Application,
+    recipes: Sequence[Recipe],
+    edition: Edition | None = None,
+) -> None:
     """Serve the index at `/`, and a page for each recipe, all mounted before.
 
     A page is rendered when it is first asked for. It shows which recipe is not
-    served.
+    served. Those of an `edition` are to be read without a server.
     """
     app[RENDERING] = asyncio.Lock()
     mounted = _mounted_on(app)
@@ -48,12 +53,12 @@ def add_pages(app: web.Application, recipes: Sequence[Recipe]) -> None:
         contents, verdicts, lambda: len(read_messages(messages))
     )
     app.add_routes(programs.routes())
-    index = IndexPage(contents, messages, programs.index)
+    index = IndexPage(contents, messages, programs.index, edition)
     app.add_routes(index.routes())
     errors = ErrorsPages(messages, index.respond_to_unknown)
     app.add_routes(errors.routes())
     for number in range(1, len(recipes) + 1):
-        page = RecipePage(number, contents, verdicts, x_ray, shows)
+        page = RecipePage(number, contents, verdicts, x_ray, shows, edition)
         app.add_routes(page.routes())
     app.add_routes(Board(recipes, verdicts).routes())
     parts = recipes[0].file.with_name("cluster.toml")

@@ -1,0 +1,1 @@
+"""The public edition: the pages as plain files, for any static host."""
