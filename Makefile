@@ -10,7 +10,7 @@ JOBS := recipes/production/after_response.py
 # The tests start hundreds of processes: each would compile what it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run cluster test quick check check-full check-cluster mutations verdicts bench site transcripts readme pictures clean
+.PHONY: help run cluster test quick check check-full check-cluster mutations verdicts bench attack site transcripts readme pictures clean
 .PHONY: same-python
 
 help:  ## this list
@@ -52,6 +52,9 @@ bench: .venv/bench  ## measure what the house and the pages cost
 	$(BIN)/python -m benchmarks.house
 	$(BIN)/python -m benchmarks.pages
 	$(BIN)/python -m benchmarks.growth
+
+attack: .venv/test .venv/bench  ## break what is promised; ARGS=NAME for one
+	$(BIN)/python -m benchmarks.attacks $(ARGS)
 
 site: .venv/site  ## write the public edition to site/; ARGS=--base=ADDRESS
 	rm -rf site

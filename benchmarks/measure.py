@@ -224,13 +224,19 @@ def ratio(ours: Iterable[float], theirs: Iterable[float]) -> Ratio:
 def record(name: str, figures: dict[str, Any]) -> None:
     """Write figures to `results.json`, with what they were measured on."""
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    results[name] = {**provenance(PACKAGES), **figures}
+    RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+
+
+def provenance(packages: Iterable[str]) -> dict[str, Any]:
+    """Return what figures depend on: commit, date, machine and versions."""
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty", "--exclude=*"],  # noqa: S607
         cwd=ROOT,
         capture_output=True,
         text=True,
     )
-    results[name] = {
+    return {
         "commit": commit.stdout.strip(),
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "machine": {
@@ -239,10 +245,8 @@ def record(name: str, figures: dict[str, Any]) -> None:
             "system": platform.system(),
             "python": platform.python_version(),
         },
-        "versions": {package: version(package) for package in PACKAGES},
-        **figures,
+        "versions": {package: version(package) for package in packages},
     }
-    RESULTS.write_text(json.dumps(results, indent=2) + "\n")
 
 
 def _cpu() -> str:

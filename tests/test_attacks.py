@@ -1,0 +1,151 @@
+"""Proofs for the attacks: they find nothing here, and find what is wrong."""
+
+import json
+import shutil
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+import pytest
+from click.testing import CliRunner
+
+from benchmarks.attacks import Advance, Attack, Found
+from benchmarks.attacks import __main__ as attacks
+from benchmarks.attacks._ledger import Ledger
+from tests.servers import ROOT
+
+ATTACKS = dict(attacks.find_attacks())
+SEED = 1
+
+
+class Mistake(NamedTuple):
+    """What is changed in a copy of the project, for an attack to find."""
+
+    file: str
+    right: str
+    wrong: str
+
+
+MISTAKES = {
+    # The answer is sent before the notes are stored.
+    "kill_database": Mistake(
+        "recipes/database.py",
+        'await app[WRITER].execute("COMMIT")\n',
+        "asyncio.get_running_loop().call_later(\n"
+        "                0.05, lambda: asyncio.ensure_future(\n"
+        '                    app[WRITER].execute("COMMIT")))\n'
+        "            await asyncio.sleep(0)\n",
+    ),
+}
+"""One for each attack, which it has to find at its small size."""
+
+
+def test_each_attack_has_a_mistake_to_find() -> None:
+    assert MISTAKES.keys() == ATTACKS.keys()
+
+
+@pytest.mark.full("it attacks")
+@pytest.mark.parametrize("name", ATTACKS)
+async def test_an_attack_finds_nothing(name: str) -> None:
+    attack: Attack = ATTACKS[name].ATTACK
+    done = []
+    found = await attacks.bounded(
+        attack, ROOT, attack.small, SEED, lambda: done.append(1)
+    )
+    assert not found.faults
+    assert len(done) == attack.small
+
+
+@pytest.mark.full("it attacks")
+@pytest.mark.parametrize("name", MISTAKES)
+async def test_an_attack_finds_a_mistake(name: str, tmp_path: Path) -> None:
+    attack: Attack = ATTACKS[name].ATTACK
+    mistake = MISTAKES[name]
+    copy = tmp_path / "copy"
+    ignore = shutil.ignore_patterns(".*", "docs", "__pycache__")
+    shutil.copytree(ROOT, copy, ignore=ignore)
+    path = copy / mistake.file
+    text = path.read_text()
+    assert text.count(mistake.right) == 1
+    path.write_text(text.replace(mistake.right, mistake.wrong))
+    found = await attacks.bounded(
+        attack, copy, attack.small, SEED, lambda: None
+    )
+    assert found.faults
+
+
+def test_a_ledger_finds_what_differs_from_what_is_stored() -> None:
+    ledger = Ledger({"lost": 1, "half": 2, "there": 2}, {"refused"}, {"cut": 2})
+    ledger.unexpected[500] += 3
+    stored = ["half:0", "there:0", "there:1", "refused:0", "cut:1", "other:0"]
+    assert ledger.faults(stored) == [
+        "acknowledged, and 0 of 1 notes are stored",
+        "acknowledged, and 1 of 2 notes are stored",
+        "refused, and 1 notes are stored",
+        "not answered, and 1 of 2 notes are stored",
+        "stored, and never sent: other",
+        "3 answers of status 500",
+    ]
+
+
+@pytest.fixture
+def trial(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[int]]:
+    """An attack that does nothing, alone; returns the calls of it."""
+    calls = list[list[int]]()
+
+    async def run(root: Path, size: int, seed: int, advance: Advance) -> Found:
+        calls.append([size, seed])
+        return Found({"tries": size}, ["broken"] if seed == 13 else [])
+
+    module = ModuleType("trial", "A trial.\n\nMore of it.")
+    module.__file__ = __file__
+    module.__dict__["ATTACK"] = Attack(
+        run, ("X1",), ("app.py", "recipes"), "tries", 100, 2, 1.0
+    )
+    monkeypatch.setattr(attacks, "find_attacks", lambda: [("trial", module)])
+    monkeypatch.setattr(attacks, "RESULTS", tmp_path / "attacks.json")
+    return calls
+
+
+def test_what_is_recorded_is_not_done_again(trial: list[list[int]]) -> None:
+    def run(*arguments: str) -> str:
+        result = CliRunner().invoke(attacks.main, arguments)
+        assert result.exit_code == 0
+        return result.output
+
+    assert "trial: 100 tries, seed 1, no faults" in run()
+    assert "trial: 100 tries, seed 1, no faults" in run("trial")
+    assert trial == [[100, 1]]
+    run("--again")
+    run("--seed", "2")
+    run("--size", "7", "--seed", "2")
+    assert trial == [[100, 1], [100, 1], [100, 2], [7, 2]]
+    run("--small")
+    recorded = json.loads(attacks.RESULTS.read_text())["trial"]
+    assert (recorded["size"], recorded["seed"]) == (7, 2)
+    assert (recorded["title"], recorded["unit"]) == ("A trial.", "tries")
+    assert recorded["found"] == {"tries": 7}
+
+
+def test_what_is_found_is_said_and_fails(trial: list[list[int]]) -> None:
+    result = CliRunner().invoke(attacks.main, ["--seed", "13"])
+    assert result.exit_code == 1
+    assert "trial: 100 tries, seed 13, 1 faults" in result.output
+    assert "FAULT broken" in result.output
+
+
+def test_an_attack_that_is_unknown_is_a_line(trial: list[list[int]]) -> None:
+    result = CliRunner().invoke(attacks.main, ["trail"])
+    assert result.exit_code == 2
+    assert "no attack is called trail; there are trial" in result.output
+
+
+async def test_an_attack_that_hangs_is_a_fault(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def hang(root: Path, size: int, seed: int, advance: Advance) -> Found:
+        raise TimeoutError
+
+    attack = Attack(hang, (), (), "tries", 2, 1, 10.0)
+    found = await attacks.bounded(attack, ROOT, 2, SEED, lambda: None)
+    assert found.faults == ["it did not end within 140 s"]
