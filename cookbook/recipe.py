@@ -10,7 +10,7 @@ from cookbook.docs import Docs
 from cookbook.traps import Trap, read_traps
 
 if TYPE_CHECKING:
-    # `python -m cookbook explain` starts in half the time without it.
+    # `aiohttp-cookbook explain` starts in half the time without it.
     from aiohttp import web
 
 

@@ -1,4 +1,4 @@
-"""Proofs for `python -m cookbook explain`, each in a process of its own."""
+"""Proofs for `explain`, each in a process of its own."""
 
 import fcntl
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cookbook.__main__ import describe
+from cookbook.commands.explain import describe
 from cookbook.messages import Message
 from tests.servers import MEASURED, ROOT, TIMEOUT
 
@@ -109,7 +109,7 @@ def test_the_command_line_tells_how_to_use_it() -> None:
     assert "explain" in explain("--help").stdout
     outcome = explain("explain", "--help")
     assert outcome.returncode == 0
-    assert "python app.py 2>&1 | python -m cookbook explain" in outcome.stdout
+    assert "python app.py 2>&1 | aiohttp-cookbook explain" in outcome.stdout
 
 
 def test_explain_has_colours_on_a_terminal_and_none_in_a_pipe(

@@ -1,0 +1,213 @@
+"""Proofs for the wheel: it is installed, and run beside files of our names."""
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+import tomllib
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+from aiohttp import ClientSession
+
+import app
+from tests.servers import ROOT, TIMEOUT, UNMEASURED, Process, listening
+
+pytestmark = pytest.mark.full("it builds a wheel")
+
+TOOLS = ["cat", "nice", "rm", "sh"]
+"""What an installed cookbook may need of a system: curl is not among them."""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of the project, as it is on disk now."""
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"),
+            *("--no-build-isolation", "--wheel-dir", str(folder), str(ROOT)),
+        ],
+        check=True,
+        timeout=100,
+    )
+    [wheel] = folder.glob("*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The programs of an environment that has the wheel, and no `app`.
+
+    The packages that it needs are those of this environment, and come last.
+    """
+    folder = tmp_path_factory.mktemp("environment")
+    subprocess.run(
+        [sys.executable, "-m", "venv", "--without-pip", folder], check=True
+    )
+    programs = folder / "bin"
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "pip", "--quiet"),
+            *("--python", programs / "python"),
+            *("install", "--no-deps", "--no-index", wheel),
+        ],
+        check=True,
+        timeout=100,
+    )
+    [packages] = folder.glob("lib/python*/site-packages")
+    # Its own .pth files are not read: the repository is not on the path.
+    (packages / "needed.pth").write_text(sysconfig.get_path("purelib"))
+    return programs
+
+
+@pytest.fixture
+def folder_of_traps(tmp_path: Path) -> Path:
+    """A reader's folder, which has our names for other things."""
+    text = "raise SystemExit('a file of the reader was run')\n"
+    for name in ("app", "cookbook", "recipes", "tests", "verdicts"):
+        (tmp_path / f"{name}.py").write_text(text)
+    for name in ("cookbook", "recipes"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(text)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def path_without_curl(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("bin")
+    for name in TOOLS:
+        (folder / name).symlink_to(f"/bin/{name}")
+    return str(folder)
+
+
+def files_of(folder: Path) -> dict[Path, int]:
+    """Return what lies in a folder, and when it was last written."""
+    return {
+        file: file.stat().st_mtime_ns
+        for file in folder.rglob("*")
+        if "__pycache__" not in file.parts and file.is_file()
+    }
+
+
+def tracked(*places: str) -> Iterator[str]:
+    """Yield the files of the repository at these places."""
+    for place in places:
+        for path in [ROOT / place, *(ROOT / place).rglob("*")]:
+            if path.is_file() and "__pycache__" not in path.parts:
+                yield path.relative_to(ROOT).as_posix()
+
+
+@asynccontextmanager
+async def started(
+    *command: str, cwd: Path, **environment: str
+) -> AsyncIterator[Process]:
+    log = cwd / "log"
+    variables = {"HOME": str(cwd), "COOKBOOK_PORT": "0", **UNMEASURED}
+    with log.open("wb") as errors:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            cwd=cwd,
+            env=variables | environment,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=errors,
+        )
+    async with listening(process, log) as server:
+        yield server
+
+
+def test_the_wheel_has_one_top_level_package_and_all_content(
+    wheel: Path,
+) -> None:
+    with ZipFile(wheel) as archive:
+        names = archive.namelist()
+        metadata = next(each for each in names if each.endswith("/METADATA"))
+        readme = archive.read(metadata).decode()
+    tops = {name.partition("/")[0] for name in names}
+    assert {top for top in tops if not top.endswith("dist-info")} == {
+        "aiohttp_cookbook"
+    }
+    content = {
+        name.removeprefix("aiohttp_cookbook/")
+        for name in names
+        if name.startswith("aiohttp_cookbook/")
+    }
+    places = ("app.py", "cookbook", "recipes", "deploy", "tests/production")
+    assert set(tracked(*places)) <= content
+    assert {"verdicts/results.json", "benchmarks/results.json"} <= content
+    for recipe in app.COOKBOOK:
+        assert f"tests/test_{recipe.name}.py" in content
+    # Whoever reads it elsewhere has no docs/ beside it.
+    for picture in re.findall(r"!\[[^\]]*\]\(([^)]*)\)", readme):
+        assert picture.startswith("https://")
+        assert (ROOT / "docs" / Path(picture).name).exists()
+
+
+@pytest.mark.parametrize(
+    "command", [["aiohttp-cookbook"], ["python", "-m", "aiohttp_cookbook"]]
+)
+async def test_the_installed_cookbook_serves_beside_files_of_its_names(
+    installed: Path,
+    folder_of_traps: Path,
+    path_without_curl: str,
+    command: list[str],
+) -> None:
+    before = files_of(installed.parent)
+    program, *arguments = command
+    async with started(
+        str(installed / program),
+        *arguments,
+        cwd=folder_of_traps,
+        PATH=path_without_curl,
+    ) as process:
+        url = f"http://localhost:{process.port}"
+        async with ClientSession(url, raise_for_status=True) as client:
+            for recipe in app.COOKBOOK:
+                async with client.get(recipe.page) as response:
+                    assert 'id="proved-by"' in await response.text()
+                for path in (f"{recipe.page}.py", f"{recipe.page}/tests"):
+                    async with client.get(path):
+                        pass
+            for path in ("/", "/errors", "/verdicts", "/recipes.json"):
+                async with client.get(path):
+                    pass
+            # What the benchmarks have measured is there.
+            async with client.get("/production") as response:
+                assert 'id="growth"' in await response.text()
+            async with client.post("/route-table/post", data="x") as response:
+                assert await response.json() == {"method": "POST", "body": "x"}
+        assert await process.end() == 0
+    assert "Traceback" not in process.log.read_text()
+    assert files_of(installed.parent) == before
+
+
+def test_the_installed_command_explains_an_error(
+    installed: Path, folder_of_traps: Path
+) -> None:
+    outcome = subprocess.run(
+        [installed / "aiohttp-cookbook", "explain"],
+        input="RuntimeError: Session is closed",
+        cwd=folder_of_traps,
+        env={**os.environ, **UNMEASURED},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+    )
+    assert outcome.returncode == 0, outcome.stderr
+    assert outcome.stdout.startswith("Session is closed\n")
+
+
+def test_the_installed_command_tells_its_version(installed: Path) -> None:
+    outcome = subprocess.run(
+        [installed / "aiohttp-cookbook", "--version"],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+    )
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert outcome.stdout == f"{project['version']}\n"
