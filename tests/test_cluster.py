@@ -8,16 +8,12 @@ import secrets
 import shutil
 import signal
 import socket
-import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import (
     AsyncExitStack,
-    asynccontextmanager,
     closing,
-    suppress,
 )
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -31,93 +27,26 @@ from app import COOKBOOK, PRODUCTION
 from cookbook import cluster
 from cookbook.recipe import Recipe
 from cookbook.runner import dialogue_runner
+from tests.clusters import (
+    END_TIMEOUT,
+    JOBS,
+    START_TIMEOUT,
+    Cluster,
+    running_cluster,
+    workers_of,
+)
 from tests.servers import (
     MEASURED,
-    ROOT,
     TIMEOUT,
     UNMEASURED,
     serving_in_thread,
     until_it_is_empty,
 )
 
-START_TIMEOUT = 60.0
-"""Seconds in which a cluster is ready; alone it takes four."""
-
-END_TIMEOUT = 45.0
-"""Seconds in which it has ended; alone it takes five."""
-
-JOBS = ("--jobs", "recipes/production/after_response.py")
-
 LONGEST_ANSWER = 30.0
 """Seconds that a request waits until new workers listen; alone, about two."""
 
 pytestmark = pytest.mark.slow("it starts a cluster")
-
-
-@dataclass
-class Cluster:
-    """A running `make cluster`."""
-
-    process: asyncio.subprocess.Process
-    port: int
-    folder: Path
-    """Its own, within one that is empty at the end."""
-
-    @property
-    def url(self) -> str:
-        return f"http://localhost:{self.port}"
-
-    def log_of(self, part: str) -> str:
-        return (self.folder / "log" / f"{part}.log").read_text()
-
-    def processes(self) -> list[psutil.Process]:
-        """Return all that it has started, the supervisor's group too."""
-        return psutil.Process(self.process.pid).children(recursive=True)
-
-    async def pid_of(self, part: str) -> int:
-        """Return the process of a part, as its supervisor knows it."""
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "supervisor.supervisorctl"),
-            *("-c", str(self.folder / "supervisord.conf"), "pid", part),
-            stdout=asyncio.subprocess.PIPE,
-        )
-        output, _ = await process.communicate()
-        return int(output)
-
-    async def end(self, number: signal.Signals) -> int:
-        self.process.send_signal(number)
-        async with asyncio.timeout(END_TIMEOUT):
-            return await self.process.wait()
-
-
-@asynccontextmanager
-async def running_cluster(
-    folder: Path, *arguments: str, **environment: str
-) -> AsyncIterator[Cluster]:
-    """Run a cluster on a free port, and wait until it says that it is there."""
-    # PostgreSQL is another user where we are root.
-    folder.chmod(0o711)
-    port = cluster.free_port()
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "cookbook.cluster"),
-        *("--port", str(port), *arguments),
-        cwd=ROOT,
-        env={**os.environ, "TMPDIR": str(folder), **environment},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    assert process.stdout is not None
-    try:
-        async with asyncio.timeout(START_TIMEOUT):
-            line = (await process.stdout.readline()).decode()
-            assert line == f"The cluster is at http://localhost:{port}/\n"
-            line = (await process.stdout.readline()).decode()
-        yield Cluster(process, port, Path(line.split()[-1]).parent)
-    finally:
-        with suppress(ProcessLookupError):
-            process.send_signal(signal.SIGINT)
-        async with asyncio.timeout(END_TIMEOUT):
-            await process.communicate()
 
 
 async def until_they_are_gone(processes: list[psutil.Process]) -> None:
@@ -481,14 +410,3 @@ async def test_nginx_chooses_the_id_of_a_request(shared: Cluster) -> None:
     log = shared.log_of("gunicorn")
     assert chosen in log
     assert "forged" not in log
-
-
-def workers_of(gunicorn: psutil.Process) -> list[psutil.Process]:
-    """Return its workers; the shell that waits for its end is none."""
-    workers = []
-    for child in gunicorn.children():
-        # It may have ended since.
-        with suppress(psutil.NoSuchProcess):
-            if child.name() != "sh":
-                workers.append(child)
-    return workers

@@ -1,0 +1,111 @@
+"""A `make cluster` for tests, on a free port."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import (
+    AbstractAsyncContextManager,
+    asynccontextmanager,
+    suppress,
+)
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from cookbook import cluster
+from tests.servers import ROOT
+
+START_TIMEOUT = 60.0
+"""Seconds in which a cluster is ready; alone it takes four."""
+
+END_TIMEOUT = 45.0
+"""Seconds in which it has ended; alone it takes five."""
+
+JOBS = ("--jobs", "recipes/production/after_response.py")
+
+
+@dataclass
+class Cluster:
+    """A running `make cluster`."""
+
+    process: asyncio.subprocess.Process
+    port: int
+    folder: Path
+    """Its own, within one that is empty at the end."""
+
+    @property
+    def url(self) -> str:
+        return f"http://localhost:{self.port}"
+
+    def log_of(self, part: str) -> str:
+        return (self.folder / "log" / f"{part}.log").read_text()
+
+    def processes(self) -> list[psutil.Process]:
+        """Return all that it has started, the supervisor's group too."""
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    async def pid_of(self, part: str) -> int:
+        """Return the process of a part, as its supervisor knows it."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "supervisor.supervisorctl"),
+            *("-c", str(self.folder / "supervisord.conf"), "pid", part),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        output, _ = await process.communicate()
+        return int(output)
+
+    async def end(self, number: signal.Signals) -> int:
+        self.process.send_signal(number)
+        async with asyncio.timeout(END_TIMEOUT):
+            return await self.process.wait()
+
+
+def running_cluster(
+    folder: Path, *arguments: str, **environment: str
+) -> AbstractAsyncContextManager[Cluster]:
+    """Run a cluster on a free port, and wait until it says that it is there."""
+    return cluster_of(ROOT, folder, *arguments, **environment)
+
+
+@asynccontextmanager
+async def cluster_of(
+    root: Path, folder: Path, *arguments: str, **environment: str
+) -> AsyncIterator[Cluster]:
+    """Do the same with the project in `root`, which may be a copy."""
+    # PostgreSQL is another user where we are root.
+    folder.chmod(0o711)
+    port = cluster.free_port()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "cookbook.cluster"),
+        *("--port", str(port), *arguments),
+        cwd=root,
+        env={**os.environ, "TMPDIR": str(folder), **environment},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(START_TIMEOUT):
+            line = (await process.stdout.readline()).decode()
+            assert line == f"The cluster is at http://localhost:{port}/\n"
+            line = (await process.stdout.readline()).decode()
+        yield Cluster(process, port, Path(line.split()[-1]).parent)
+    finally:
+        with suppress(ProcessLookupError):
+            process.send_signal(signal.SIGINT)
+        async with asyncio.timeout(END_TIMEOUT):
+            await process.communicate()
+
+
+def workers_of(gunicorn: psutil.Process) -> list[psutil.Process]:
+    """Return its workers; the shell that waits for its end is none."""
+    workers = []
+    for child in gunicorn.children():
+        # It may have ended since.
+        with suppress(psutil.NoSuchProcess):
+            if child.name() != "sh":
+                workers.append(child)
+    return workers

@@ -1,0 +1,68 @@
+"""Engines that one can kill, freeze, and bring back at the same address."""
+
+from pathlib import Path
+
+import psutil
+
+from cookbook.postgres_server import find_postgres, start_postgres, url_of
+from cookbook.processes import stop_server
+from cookbook.redis_server import start_redis
+from tests.servers import TIMEOUT
+
+
+class KillableRedis:
+    """A real Redis that a test can end and bring back at the same URL."""
+
+    def __init__(self, executable: str, folder: Path) -> None:
+        self._executable = executable
+        self._unix_socket = folder / "redis.sock"
+        self.url = f"unix://{self._unix_socket}"
+        self.start()
+
+    def start(self) -> None:
+        self.process = start_redis(self._executable, self._unix_socket)
+
+    def stop(self) -> None:
+        stop_server(self.process)
+
+
+class KillablePostgres:
+    """A real PostgreSQL that a test can end and bring back at the same URL."""
+
+    def __init__(self, folder: Path) -> None:
+        programs = find_postgres()
+        assert programs
+        self._programs = programs
+        self.folder = folder
+        self.url = url_of(folder)
+        self.start()
+
+    def start(self) -> None:
+        self.process = start_postgres(self._programs, self.folder)
+
+    def stop(self) -> None:
+        """End it in order: what runs is rolled back, clients are told."""
+        stop_server(self.process)
+
+    def kill(self) -> None:
+        """End it as a crash does; it recovers when it is started."""
+        processes = self._processes()
+        for process in processes:
+            process.kill()
+        # A new server refuses to start beside what is left of the old one.
+        psutil.wait_procs(processes, timeout=TIMEOUT)
+        stop_server(self.process)
+
+    def freeze(self) -> None:
+        """Stop it where it is: connections stay open, nothing answers."""
+        for process in self._processes():
+            process.suspend()
+
+    def thaw(self) -> None:
+        for process in self._processes():
+            process.resume()
+
+    def _processes(self) -> list[psutil.Process]:
+        """Return the server, then one process for each connection, and more."""
+        server = psutil.Process(self.process.pid)
+        return [server, *server.children(recursive=True)]
