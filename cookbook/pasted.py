@@ -55,11 +55,13 @@ COMPLAINT = re.compile(
     r"(?i)^(?:\w+ ){0,2}(?:error|fatal|failed|uncaught|warning)\b.{0,9}:"
     r"|\[Errno |^E: |: No such file or directory$|: Permission denied$"
     r"|^[a-z][a-z ]+(?: \(.*\))?: /\S*$|\b[A-Z]\w+::[A-Z]\w+|\(\d+: \w"
-    r"|^(?-i:[a-z][\w.-]*: [A-Z])"
     r"|\b(?:aborted|already in use|corrupted|denied|exceeded|refused|timed out"
     r"|unreachable)\b|^[\w./-]+\.\w{1,4}:\d+(?::\d+)?: "
 )
 """The line of an error, whoever prints it."""
+
+SAID_BY_A_PROGRAM = re.compile(r"^[a-z][\w.-]*: [A-Z]")
+"""The line of a program that tells its name, and then what it has to say."""
 
 FRAME = re.compile(
     r'^(?:File "|File ~|File /|Cell In|at |[~^.]+$|/\S+\.py:\d+ in )'
@@ -198,9 +200,8 @@ def read(text: str) -> Pasted:
         if name:
             start = at + 1
     is_error = last >= 0 or of_other_language or "Traceback (" in text
-    complains = any(
-        OTHER_PROGRAM.search(row) or COMPLAINT.search(row) for row in rows
-    )
+    complaints = (OTHER_PROGRAM, COMPLAINT, SAID_BY_A_PROGRAM)
+    complains = any(each.search(row) for row in rows for each in complaints)
     return Pasted(lines[::-1], is_error or complains)
 
 

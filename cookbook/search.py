@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 from cookbook.docs import Docs
 from cookbook.messages import Message
@@ -260,6 +260,10 @@ class Search:
             return Result(found[:MAX_HITS], topics[:MAX_HITS])
         return Result(nearest=nearest)
 
+    def count(self) -> dict[str, "Counted"]:
+        """Return what the indexes hold, for a search without SQLite."""
+        return {"pages": self._pages.count(), "texts": self._texts.count()}
+
     def _find_messages(self, pasted: Pasted) -> list[Message]:
         """Return the messages that were pasted, the most telling first."""
         scores: dict[str, float] = {}
@@ -330,6 +334,22 @@ class _Rank(NamedTuple):
     share: float
 
 
+class Counted(TypedDict):
+    """What an index holds, and what bm25 needs to know of it.
+
+    `counts` has, for each stem, the number of a text and how often it stands
+    in each of its parts. `lengths` are in words, and `mean` is that of all
+    rows. `words` are those that a misspelled one is compared with.
+    """
+
+    size: int
+    rows: int
+    mean: float
+    lengths: list[int]
+    words: list[str]
+    counts: dict[str, list[list[int]]]
+
+
 class _Index:
     """Texts, ranked by the words that they hold."""
 
@@ -352,6 +372,37 @@ class _Index:
         )
         found = {word for row in rows for text in row for word in _words(text)}
         self._words = sorted(word for word in found if len(word) > 3)
+
+    def count(self) -> Counted:
+        """Return what SQLite has counted."""
+        self._database.execute(
+            "CREATE VIRTUAL TABLE IF NOT EXISTS temp.counted "
+            "USING fts5vocab(main, texts, instance)"
+        )
+        found = self._database.execute(
+            "SELECT term, doc - 1, col, count(*) FROM temp.counted "
+            "GROUP BY term, doc, col ORDER BY term, doc"
+        )
+        parts = list(WEIGHTS)
+        counts: dict[str, dict[int, list[int]]] = {}
+        lengths: dict[int, int] = {}
+        for stem, at, part, number in found:
+            lengths[at] = lengths.get(at, 0) + number
+            if at < self._size:
+                row = counts.setdefault(stem, {}).setdefault(at, [0, 0, 0, 0])
+                row[parts.index(part)] = number
+        rows = self._size + PADDING
+        return {
+            "size": self._size,
+            "rows": rows,
+            "mean": sum(lengths.values()) / rows,
+            "lengths": [lengths.get(at, 0) for at in range(self._size)],
+            "words": self._words,
+            "counts": {
+                stem: [[at, *row] for at, row in of_rows.items()]
+                for stem, of_rows in counts.items()
+            },
+        }
 
     def rank(self, words: list[str]) -> list[_Rank]:
         """Return the texts that hold some of the words, the best first."""

@@ -24,6 +24,7 @@ from app import COOKBOOK, create_app
 from cookbook.messages import read_messages
 from cookbook.pages import Edition
 from cookbook.pages.assets import assets_path, read_assets
+from edition.search_data import make_search_data
 
 STATIC = Path(__file__).with_name("static")
 
@@ -55,6 +56,9 @@ cannot say who may frame it."""
 
 LINK = re.compile(r'(?<=\s)(href|src|action)="(/[^"]*)"')
 """A link to a page of ours; in a text, a quote is an entity."""
+
+POSTED = 'method="post"'
+"""How a server is asked by the search box of a page."""
 
 MARKDOWN_LINK = re.compile(r"(?<=\]\()(/[^)\s]*)(?=\))")
 
@@ -175,6 +179,10 @@ class Publication:
         for file in sorted(STATIC.iterdir()):
             name = f"{assets_path()}/{file.name}".removeprefix("/")
             files[name] = file.read_bytes()
+        index = self._pages["/"]
+        data = make_search_data(lambda html: self._convert_links(html, index))
+        text = json.dumps(data, ensure_ascii=False)
+        files[f"{assets_path()}/search.json".removeprefix("/")] = text.encode()
         files["sitemap.xml"] = self._list_addresses().encode()
         files["objects.inv"] = self._make_inventory()
         # Or GitHub Pages would leave out what begins with an underscore.
@@ -196,13 +204,9 @@ class Publication:
         return page.body
 
     def _convert_html(self, page: Page) -> str:
-        def convert(link: re.Match[str]) -> str:
-            # That page stands in for any other, at any depth.
-            is_anywhere = page.address == UNKNOWN
-            to = self._whole if is_anywhere else self._relative
-            return f'{link[1]}="{to(link[2], page)}"'
-
-        text = LINK.sub(convert, page.text)
+        text = self._convert_links(page.text, page)
+        # A static host takes no POST.
+        text = text.replace(POSTED, 'method="get"', 1)
         head = (
             f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         )
@@ -210,6 +214,15 @@ class Publication:
             address = urljoin(self._base, page.public_path)
             head += f'<link rel="canonical" href="{address}">\n'
         return text.replace("<head>\n", f"<head>\n{head}", 1)
+
+    def _convert_links(self, html: str, page: Page) -> str:
+        def convert(link: re.Match[str]) -> str:
+            # That page stands in for any other, at any depth.
+            is_anywhere = page.address == UNKNOWN
+            to = self._whole if is_anywhere else self._relative
+            return f'{link[1]}="{to(link[2], page)}"'
+
+        return LINK.sub(convert, html)
 
     def _relative(self, link: str, page: Page) -> str:
         """Return a link that holds wherever the folder lies."""

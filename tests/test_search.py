@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import app
-from cookbook.search import MAX_QUERY, Search, Topic, read_topic
+from cookbook.search import MAX_QUERY, PADDING, Search, Topic, read_topic
 from tests.servers import ROOT
 from tests.test_messages import MESSAGES
 from tests.test_pages import make_recipe
@@ -760,3 +760,13 @@ def test_every_message_finds_itself() -> None:
     for message in MESSAGES:
         found = SEARCH.find(message.text).messages
         assert found[0].name == message.name
+
+
+def test_the_counts_of_an_index_are_those_of_its_texts() -> None:
+    topic = Topic("one", "Closing closes", "close", "A closed door", "doors")
+    counted = Search([topic], []).count()["pages"]
+    assert counted["size"] == 1
+    assert counted["counts"]["close"] == [[0, 2, 1, 1, 0]]
+    assert counted["counts"]["door"] == [[0, 0, 0, 1, 1]]
+    assert counted["lengths"] == [7]
+    assert counted["rows"] == 1 + PADDING

@@ -77,7 +77,9 @@ class IndexPage:
 
     async def respond_to_unknown(self, request: web.Request) -> web.Response:
         """Send a 404 with what the words of the path find."""
-        words = re.findall(r"[^\W_]+", request.path)
+        # The files of an edition have one page for all that is not there.
+        path = "" if self._edition else request.path
+        words = re.findall(r"[^\W_]+", path)
         query = " ".join(word for word in words if word not in FOLDERS)
         return await self._found(query[:MAX_ADDRESS], web.HTTPNotFound)
 

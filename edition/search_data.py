@@ -1,0 +1,114 @@
+"""What the search of the public edition knows: the same as that of a server.
+
+It is a program for a browser, `static/finding.js`, and has no constant of its
+own: the texts, the expressions and the scores are those of `cookbook/search.py`
+and `cookbook/pasted.py`.
+"""
+
+import builtins
+import re
+from collections.abc import Callable
+from typing import Any
+
+from app import COOKBOOK
+from cookbook import pasted, search
+from cookbook.messages import Message, read_messages
+from cookbook.pages.rendering import render
+
+EXPRESSIONS = {
+    "colour": pasted.COLOUR,
+    "common": search.COMMON,
+    "complaint": pasted.COMPLAINT,
+    "decoration": pasted.DECORATION,
+    "entity": pasted.ENTITY,
+    "frame": pasted.FRAME,
+    "goesOn": search.GOES_ON,
+    "log": pasted.LOG,
+    "named": pasted.NAMED,
+    "number": search.NUMBER,
+    "otherLanguage": pasted.OTHER_LANGUAGE,
+    "otherModule": pasted.OTHER_MODULE,
+    "otherProgram": pasted.OTHER_PROGRAM,
+    "ownComplaint": pasted.SAID_BY_A_PROGRAM,
+    "package": pasted.PACKAGE,
+    "represented": pasted.REPRESENTED,
+    "said": search.SAID,
+}
+
+RULES = {
+    "builtins": sorted(dir(builtins)),
+    "close": search.CLOSE,
+    "foreign": sorted(pasted.FOREIGN),
+    "guesses": search.MAX_GUESSES,
+    "inJson": pasted.IN_JSON,
+    "long": search.LONG,
+    "maxHits": search.MAX_HITS,
+    "maxLine": pasted.MAX_LINE,
+    "maxLines": pasted.MAX_LINES,
+    "maxNearest": search.MAX_NEAREST,
+    "maxQuery": search.MAX_QUERY,
+    "maxWords": search.MAX_WORDS,
+    "minPart": search.MIN_PART,
+    "minRelative": search.MIN_RELATIVE,
+    "minScore": search.MIN_SCORE,
+    "minShare": search.MIN_SHARE,
+    "minShareOfMessage": search.MIN_SHARE_OF_MESSAGE,
+    "ofABeginning": search.OF_A_BEGINNING,
+    "ofAGap": search.OF_A_GAP,
+    "ofAName": search.OF_A_NAME,
+    "ofAText": search.OF_A_TEXT,
+    "osErrors": sorted(
+        name
+        for name, kind in vars(builtins).items()
+        if isinstance(kind, type) and issubclass(kind, OSError)
+    ),
+    "ours": sorted(pasted.OURS),
+    "parts": list(search.WEIGHTS),
+    "quotes": {chr(of): chr(to) for of, to in search.QUOTES.items()},
+    "short": search.SHORT,
+    "stopWords": sorted(search.STOP_WORDS),
+    "synonyms": search.SYNONYMS,
+    "unknown": search.UNKNOWN,
+    "weights": list(search.WEIGHTS.values()),
+}
+
+
+def make_search_data(convert: Callable[[str], str]) -> dict[str, Any]:
+    """Return what the program reads; `convert` makes links public."""
+    file = COOKBOOK[0].file.with_name("messages.toml")
+    messages = read_messages(file)
+    topics = [search.read_topic(recipe) for recipe in COOKBOOK]
+    return {
+        "topics": [topic.name for topic in topics],
+        "messages": [_values_of(message, convert) for message in messages],
+        **search.Search(topics, messages).count(),
+        "rules": RULES,
+        "expressions": {
+            name: _for_javascript(expression)
+            for name, expression in EXPRESSIONS.items()
+        },
+    }
+
+
+def _values_of(
+    message: Message, convert: Callable[[str], str]
+) -> dict[str, object]:
+    return {
+        "name": message.name,
+        "text": message.text,
+        "also": message.also,
+        "kind": message.kind,
+        "exceptions": message.exceptions,
+        "html": convert(render("hit.html", message=message)),
+    }
+
+
+def _for_javascript(expression: re.Pattern[str]) -> list[str]:
+    """Return an expression and its flags, as JavaScript has them."""
+    source = re.sub(r"^\(\?[im]+\)", "", expression.pattern)
+    flags = "".join(
+        flag
+        for flag, value in {"i": re.IGNORECASE, "m": re.MULTILINE}.items()
+        if expression.flags & value
+    )
+    return [source.replace("(?P<", "(?<"), flags]

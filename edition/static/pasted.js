@@ -1,0 +1,134 @@
+// @ts-check
+// What somebody pastes: its lines, and the exceptions that they name. The same
+// as cookbook/pasted.py, by the same expressions.
+
+const SOURCE = "\0"; // begins a row that belongs to a frame
+const WHITE = /^[ \t|│E]/;
+const NEW_LINE = /\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]/;
+
+/**
+ * @typedef {{ name: string, said: string, start: number }} Named
+ * @typedef {{ text: string, name: string, said: string, weight: number, traceback: string, isForeign: boolean }} Line
+ * @typedef {Record<"colour" | "decoration" | "entity" | "frame" | "log" | "named" | "complaint" | "otherLanguage" |
+ *   "otherModule" | "otherProgram" | "ownComplaint" | "package" | "represented", RegExp>} Expressions
+ * @typedef {{ ours: Set<string>, foreign: Set<string>, inJson: string, maxLines: number, maxLine: number }} Packages
+ */
+
+/** Return the package of a dotted name; `web` is that of aiohttp. @param {string} name */
+export function packageOf(name) {
+  const [head, ...rest] = name.split(".");
+  if (head === "web") return "aiohttp";
+  return rest.length ? head : "";
+}
+
+/** Return words with single spaces between them. @param {string} text */
+export const squeezed = (text) => text.split(/\s+/).filter(Boolean).join(" ");
+
+/** @param {RegExp} expression @param {string} text */
+const findAll = (expression, text) => [...text.matchAll(new RegExp(expression, `${expression.flags}g`))];
+/** @param {RegExp} expression @param {string} text */
+const removed = (expression, text, by = "") => text.replaceAll(new RegExp(expression, `${expression.flags}g`), by);
+
+export class Reader {
+  /** @param {Expressions} expressions @param {Packages} packages */
+  constructor(expressions, packages) {
+    this.expressions = expressions;
+    this.packages = packages;
+  }
+
+  /** Read what somebody pastes, of which the end counts. @param {string} pasted */
+  read(pasted) {
+    const { otherLanguage, otherProgram, complaint, ownComplaint } = this.expressions;
+    const text = this.plain(pasted);
+    const ofOtherLanguage = otherLanguage.test(text);
+    const rows = this.rows(text);
+    const names = rows.map((row) => this.named(row));
+    let last = -1;
+    for (const [at, name] of names.entries()) {
+      if (name && (last < 0 || !name.name.endsWith("Warning"))) last = at;
+    }
+    const named = last < 0 ? null : names[last];
+    const isOfOthers = ofOtherLanguage || this.isOfOthers(named, text) || (!named && this.namesOthers(text));
+    /** @type {Line[]} */ const lines = [];
+    let start = 0;
+    for (const [at, row] of rows.entries()) {
+      if (row.startsWith(SOURCE)) continue;
+      const name = names[at];
+      const isOurs = name !== null && this.packages.ours.has(packageOf(name.name));
+      lines.push({
+        text: row,
+        name: name?.name ?? "",
+        said: name?.said ?? "",
+        weight: name ? (at === last ? 1 : 0.7) : 0.5,
+        traceback: rows.slice(start, at).join("\n"),
+        isForeign: (isOfOthers && !isOurs) || this.isOfAStranger(row),
+      });
+      if (name) start = at + 1;
+    }
+    const complains = rows.some((row) => [otherProgram, complaint, ownComplaint].some((each) => each.test(row)));
+    const isError = last >= 0 || ofOtherLanguage || text.includes("Traceback (") || complains;
+    return { lines: lines.reverse(), isError };
+  }
+
+  /** @param {string} pasted */
+  plain(pasted) {
+    let text = removed(this.expressions.colour, pasted);
+    if (this.expressions.entity.test(text)) {
+      const area = document.createElement("textarea");
+      area.innerHTML = text.replaceAll("<", "&lt;");
+      text = area.value;
+    }
+    if (text.includes("\n") && !text.includes(this.packages.inJson)) return text;
+    return text.replaceAll("\\n", "\n").replaceAll('\\"', '"');
+  }
+
+  /** Return the last lines without indentation, a frame's marked as such. @param {string} text */
+  rows(text) {
+    const { maxLines, maxLine } = this.packages;
+    const { decoration, frame, named } = this.expressions;
+    /** @type {string[]} */ const rows = [];
+    let isInFrame = false;
+    const lines = text.split(NEW_LINE);
+    if (lines.at(-1) === "") lines.pop();
+    for (let line of lines.slice(-maxLines)) {
+      if (line.length > maxLine) line = `${line.slice(0, maxLine / 2)} ${line.slice(-maxLine / 2)}`;
+      const row = squeezed(line.replace(decoration, ""));
+      isInFrame = frame.test(row) || (isInFrame && WHITE.test(line) && named.exec(row)?.index !== 0);
+      if (rows.at(-1)?.endsWith("message:") && row) rows.push(`${rows.pop()} ${row}`);
+      else if (row) rows.push(isInFrame ? SOURCE + row : row);
+    }
+    return rows;
+  }
+
+  /** Find the exception that a line names. @param {string} row @returns {Named | null} */
+  named(row) {
+    if (row.startsWith(SOURCE)) return null;
+    const found = this.expressions.named.exec(row);
+    if (!found?.groups) return null;
+    const { name, said = "" } = found.groups;
+    if (!said && found.index > 0 && !/[:\-|]$/.test(row.slice(0, found.index).trimEnd())) return null;
+    return { name, said, start: found.index };
+  }
+
+  /** Tell whether an exception, or its traceback, is another package's. @param {Named | null} named @param {string} text */
+  isOfOthers(named, text) {
+    const { ours, foreign } = this.packages;
+    const name = named ? packageOf(named.name) : "";
+    if (ours.has(name)) return false;
+    const found = findAll(this.expressions.package, text).map(([, each]) => each.toLowerCase());
+    const isInOthers = found.some((each) => foreign.has(each)) || this.expressions.otherModule.test(text);
+    return foreign.has(name.toLowerCase()) || (isInOthers && !found.some((each) => ours.has(each)));
+  }
+
+  /** @param {string} row */
+  isOfAStranger(row) {
+    return this.namesOthers(removed(this.expressions.represented, row)) || this.expressions.otherProgram.test(row);
+  }
+
+  /** Tell whether a text names others' packages, and none of ours. @param {string} text */
+  namesOthers(text) {
+    const words = text.toLowerCase().match(/[a-z_][\p{L}\p{N}_]+/gu) ?? [];
+    const { ours, foreign } = this.packages;
+    return words.some((word) => foreign.has(word)) && !words.some((word) => ours.has(word));
+  }
+}
