@@ -10,7 +10,7 @@ JOBS := recipes/production/after_response.py
 # The tests start hundreds of processes: each would compile what it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run cluster test quick check check-full check-cluster mutations verdicts bench attack site transcripts readme pictures clean
+.PHONY: help run cluster test quick check check-full check-cluster mutations verdicts bench bench-house attack site transcripts readme pictures clean
 .PHONY: same-python
 
 help:  ## this list
@@ -48,7 +48,11 @@ verdicts: .venv/test  ## measure the FAQ's claims on seven releases of aiohttp
 	$(BIN)/python -m verdicts
 	$(BIN)/python -m verdicts.messages
 
-bench: .venv/bench  ## measure what the house and the pages cost
+bench: .venv/bench  ## measure the recipes beside their peers; RECIPE=... one
+	$(BIN)/python -m benchmarks.recipes $(RECIPE) $(ARGS)
+	$(BIN)/python -m benchmarks.pictures
+
+bench-house: .venv/bench  ## measure what the house and the pages cost
 	$(BIN)/python -m benchmarks.house
 	$(BIN)/python -m benchmarks.pages
 	$(BIN)/python -m benchmarks.growth

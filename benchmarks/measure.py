@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -30,6 +30,9 @@ PACKAGES = ("aiohttp", "uvloop", "starlette", "uvicorn", "httptools")
 
 CLIENTS = 64
 """Connections that send a request each as soon as the last is answered."""
+
+LAST_CHUNK = b"\r\n0\r\n\r\n"
+"""The end of an answer in chunks (RFC 9112, 7.1)."""
 
 TIMEOUT = 60.0
 """Seconds for a server's start, its end, or a load."""
@@ -136,12 +139,20 @@ async def load(
     status: int = 200,
     encoding: str = "identity",
     clients: int = CLIENTS,
+    method: str = "GET",
+    headers: Sequence[tuple[str, str]] = (),
+    body: str = "",
 ) -> list[float]:
     """Send requests on a few connections; return the seconds each has taken."""
-    request = (
-        f"GET {url.raw_path_qs} HTTP/1.1\r\nHost: {url.authority}\r\n"
-        f"Accept-Encoding: {encoding}\r\n\r\n"
-    )
+    lines = [
+        f"{method} {url.raw_path_qs} HTTP/1.1",
+        f"Host: {url.authority}",
+        *(f"{name}: {value}" for name, value in headers),
+        f"Accept-Encoding: {encoding}",
+    ]
+    if body:
+        lines.append(f"Content-Length: {len(body.encode())}")
+    request = "\r\n".join([*lines, "", body])
     count, latencies = iter(range(requests)), list[float]()
     start = f"HTTP/1.1 {status} ".encode()
     async with asyncio.timeout(TIMEOUT), asyncio.TaskGroup() as group:
@@ -164,7 +175,8 @@ class _Client(asyncio.Protocol):
         self._request, self._start = request, start
         self._count, self._latencies = count, latencies
         self._size = 0
-        self._buffer = b""
+        self._is_chunked = False
+        self._buffer = bytearray()
 
     async def run(self, host: str, port: int) -> None:
         loop = asyncio.get_running_loop()
@@ -189,20 +201,31 @@ class _Client(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
-        # The answers to one request are of one size.
-        if not self._size and b"\r\n\r\n" in self._buffer:
-            head, _, _ = self._buffer.partition(b"\r\n\r\n")
-            length = re.search(rb"(?i)\r\ncontent-length: (\d+)", head)
-            assert length, head
-            self._size = len(head) + 4 + int(length[1])
+        if not (self._size or self._is_chunked):
+            self._read_size()
         if not self._buffer.startswith(self._start[: len(self._buffer)]):
             error = RuntimeError(f"it answers {self._buffer[:100]!r}")
             self._ended.set_exception(error)
             self._transport.abort()
+        elif self._is_chunked and self._buffer.endswith(LAST_CHUNK):
+            self._take(len(self._buffer))
         elif self._size and len(self._buffer) >= self._size:
-            self._latencies.append(time.perf_counter() - self._sent)
-            self._buffer = self._buffer[self._size :]
-            self._send()
+            self._take(self._size)
+
+    def _read_size(self) -> None:
+        """Read how long an answer is, once: they are all of one size."""
+        head, end, _ = self._buffer.partition(b"\r\n\r\n")
+        if not end:
+            return
+        length = re.search(rb"(?i)\r\ncontent-length: (\d+)", head)
+        self._is_chunked = length is None
+        if length:
+            self._size = len(head) + len(end) + int(length[1])
+
+    def _take(self, size: int) -> None:
+        self._latencies.append(time.perf_counter() - self._sent)
+        del self._buffer[:size]
+        self._send()
 
     def connection_lost(self, error: Exception | None) -> None:
         if not self._ended.done():
@@ -221,11 +244,22 @@ def ratio(ours: Iterable[float], theirs: Iterable[float]) -> Ratio:
     return Ratio(statistics.median(ratios), min(ratios), max(ratios))
 
 
-def record(name: str, figures: dict[str, Any]) -> None:
-    """Write figures to `results.json`, with what they were measured on."""
+def record(name: str, figures: dict[str, Any], *, part: str = "") -> None:
+    """Write figures to `results.json`, with what they were measured on.
+
+    A `part` of what has this name is written without the others.
+    """
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    results[name] = {**provenance(PACKAGES), **figures}
-    RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+    place = results.setdefault(name, {}) if part else results
+    place[part or name] = {**provenance(PACKAGES), **figures}
+    text = json.dumps(results, indent=2)
+    # The values of some rounds stand on one line.
+    text = re.sub(r"\[[-\d.e,\s]+\]", lambda each: _joined(each[0]), text)
+    RESULTS.write_text(text + "\n")
+
+
+def _joined(values: str) -> str:
+    return "[" + ", ".join(re.findall(r"[^\[\],\s]+", values)) + "]"
 
 
 def provenance(packages: Iterable[str]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from cookbook.docs import Docs
 from cookbook.pages.content import Content
 from cookbook.pages.documents import Document, DocumentByHost, Negotiated
 from cookbook.pages.rendering import render
+from cookbook.pages.speed import Speed
 from cookbook.verdicts import Verdicts
 
 
@@ -19,10 +20,14 @@ class MarkdownPages:
     """The page of a recipe, and that of its production file, as Markdown."""
 
     def __init__(
-        self, content: Content, read_verdicts: Callable[[], Verdicts]
+        self,
+        content: Content,
+        read_verdicts: Callable[[], Verdicts],
+        read_speed: Callable[[], Speed | None],
     ) -> None:
         self._content = content
         self._read_verdicts = read_verdicts
+        self._read_speed = read_speed
 
     def routes(self, page: DocumentByHost) -> list[web.RouteDef]:
         """Return the routes of the page as well, which is the same in HTML."""
@@ -42,8 +47,10 @@ class MarkdownPages:
 
     def _render(self, host: str) -> str:
         verdicts = self._read_verdicts()
+        speed = self._read_speed()
         return render(
             "recipe.md",
+            cost=speed.sentence(self._content.module) if speed else "",
             host=host,
             content=self._content,
             verdicts=verdicts,

@@ -15,6 +15,7 @@ from cookbook.pages.edition import Edition
 from cookbook.pages.programs import MarkdownPages
 from cookbook.pages.rendering import render
 from cookbook.pages.shows import Shows
+from cookbook.pages.speed import Speed
 from cookbook.recipe import Recipe
 from cookbook.verdicts import Verdicts
 from cookbook.xray import XRay
@@ -35,6 +36,7 @@ class RecipePage:
         x_ray: XRay,
         shows: Shows,
         edition: Edition | None,
+        read_speed: Callable[[], Speed | None],
     ) -> None:
         self._content = contents[number - 1]
         self._contents = contents
@@ -43,7 +45,8 @@ class RecipePage:
         self._x_ray = x_ray
         self._shows = shows
         self._edition = edition
-        self._markdown = MarkdownPages(self._content, read_verdicts)
+        self._read_speed = read_speed
+        self._markdown = MarkdownPages(self._content, read_verdicts, read_speed)
         self._page = DocumentByHost(
             self._render, state=lambda: self._content.broken
         )
@@ -90,9 +93,11 @@ class RecipePage:
 
     def _render(self, host: str) -> str:
         content, verdicts = self._content, self._read_verdicts()
+        speed = self._read_speed()
         at = content.number - 1
         return render(
             "recipe.html",
+            cost=speed.sentence(content.module) if speed else "",
             content=content,
             host=host,
             edition=self._edition,

@@ -21,6 +21,7 @@ from cookbook.pages.programs import Programs
 from cookbook.pages.recipe_page import RecipePage
 from cookbook.pages.redirects import redirects
 from cookbook.pages.shows import Shows
+from cookbook.pages.speed import SpeedPage, read_speed
 from cookbook.recipe import Recipe
 from cookbook.verdicts import read_verdicts
 from cookbook.xray import XRay
@@ -57,12 +58,17 @@ def add_pages(
     app.add_routes(index.routes())
     errors = ErrorsPages(messages, index.respond_to_unknown)
     app.add_routes(errors.routes())
+    said = recipes[0].file.with_name("speed.toml")
+    speed = cache(partial(read_speed, BENCHMARKS, said))
     for number in range(1, len(recipes) + 1):
-        page = RecipePage(number, contents, verdicts, x_ray, shows, edition)
+        page = RecipePage(
+            number, contents, verdicts, x_ray, shows, edition, speed
+        )
         app.add_routes(page.routes())
     app.add_routes(Board(recipes, verdicts).routes())
     parts = recipes[0].file.with_name("cluster.toml")
     app.add_routes(ProductionPage(parts, BENCHMARKS).routes())
+    app.add_routes(SpeedPage(BENCHMARKS, said).routes())
     app.add_routes(asset_routes())
     app.add_routes(redirects(recipes))
     # The last: what comes first is asked first.

@@ -1,0 +1,1 @@
+"""What else compresses an answer."""

@@ -1,0 +1,37 @@
+"""Compression: aiohttp by its libraries, Starlette, and nginx at level 1."""
+
+from benchmarks.compare import Requests, Subject, peer
+from benchmarks.wrk import Request
+
+COUNTS = {10_000: 1000, 100_000: 300, 1_000_000: 40}
+"""Bytes of a text, and how often it is asked for in a round.
+
+In a second, wrk would cut off many answers of the longest.
+"""
+
+APP = "global_gzip.aiohttp_app"
+
+
+def subjects(size: int) -> list[Subject]:
+    """Return what sends a text of this size."""
+    return [
+        peer("the answer", APP, "answer", "zlib"),
+        peer("the answer, isal", APP, "answer", "isal.isal_zlib"),
+        peer("aiohttp's default", APP, "everything", "zlib"),
+        peer("uncompressed", APP, "nothing", "zlib"),
+        peer("Starlette", "global_gzip.starlette_app"),
+        peer("nginx", "global_gzip.nginx", "{folder}", str(size)),
+    ]
+
+
+COMPARISONS = {
+    f"{size // 1000} kB": Requests(
+        f"A text of {size // 1000} kB, sent to who takes gzip",
+        subjects(size),
+        Request(f"/text?size={size}", encoding="gzip"),
+        size=size,
+        clients=8,
+        count=count,
+    )
+    for size, count in COUNTS.items()
+}
