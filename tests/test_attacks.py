@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 import pytest
+from blockbuster import BlockBuster
 from click.testing import CliRunner
 
 from benchmarks.attacks import Advance, Attack, Found
@@ -36,8 +37,42 @@ MISTAKES = {
         '                    app[WRITER].execute("COMMIT")))\n'
         "            await asyncio.sleep(0)\n",
     ),
+    # Each statement is stored by itself, also where its request is refused.
+    "kill_production_database": Mistake(
+        "recipes/production/database.py",
+        'await connection.execute("BEGIN")',
+        "pass",
+    ),
+    "production_transactions": Mistake(
+        "recipes/production/database.py",
+        "        yield connection\n        await commit(connection)\n",
+        "        try:\n"
+        "            yield connection\n"
+        "        finally:\n"
+        "            await commit(connection)\n",
+    ),
+    # What is confirmed is not on the disk yet.
+    "restart_postgres": Mistake(
+        "recipes/production/database.py",
+        '"options": "-c lock_timeout=1500 ',
+        '"options": "-c synchronous_commit=off -c lock_timeout=1500 ',
+    ),
+    # A note that is refused takes back nothing.
+    "transactions": Mistake(
+        "recipes/database.py",
+        "        except BaseException:\n"
+        "            await app[WRITER].rollback()\n",
+        "        except BaseException:\n"
+        "            await app[WRITER].commit()\n",
+    ),
 }
 """One for each attack, which it has to find at its small size."""
+
+
+@pytest.fixture
+def may_block(blockbuster: BlockBuster) -> None:
+    """Let an attack wait: what it attacks is another process."""
+    blockbuster.deactivate()
 
 
 def test_each_attack_has_a_mistake_to_find() -> None:
@@ -45,6 +80,7 @@ def test_each_attack_has_a_mistake_to_find() -> None:
 
 
 @pytest.mark.full("it attacks")
+@pytest.mark.usefixtures("may_block")
 @pytest.mark.parametrize("name", ATTACKS)
 async def test_an_attack_finds_nothing(name: str) -> None:
     attack: Attack = ATTACKS[name].ATTACK
@@ -57,6 +93,7 @@ async def test_an_attack_finds_nothing(name: str) -> None:
 
 
 @pytest.mark.full("it attacks")
+@pytest.mark.usefixtures("may_block")
 @pytest.mark.parametrize("name", MISTAKES)
 async def test_an_attack_finds_a_mistake(name: str, tmp_path: Path) -> None:
     attack: Attack = ATTACKS[name].ATTACK

@@ -8,19 +8,27 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from aiohttp import ClientConnectionError, ClientSession
 
-LARGEST_BATCH = 5
-BAD_SHARE = 0.3
-"""Of the batches, those whose last note is refused: nothing is stored."""
+from tests.servers import forked
 
+WORKERS = 2
+"""Processes of the production file, which share a PostgreSQL."""
+
+LARGEST_BATCH = 5
 PAUSE = 0.02
 """Seconds after a refusal: an outage is not answered by a flood."""
 
-UNKNOWN = {504}
+LONGEST_PATIENCE = 0.02
+"""Seconds after which a client has left that does not wait."""
+
+UNKNOWN = 504
 """What says that nobody knows."""
 
 
@@ -33,6 +41,8 @@ class Ledger:
     refused: set[str] = field(default_factory=set)
     unknown: dict[str, int] = field(default_factory=dict)
     """Without an answer: stored or not, but not in part."""
+    failed: int = 0
+    """How many of the refused were so by a fault of ours."""
     unexpected: Counter[int] = field(default_factory=Counter)
     """Statuses that no client should see."""
 
@@ -68,37 +78,102 @@ class Ledger:
         return {
             "batches acknowledged": len(self.acknowledged),
             "batches refused": len(self.refused),
+            "of them by a fault": self.failed,
             "batches without an answer": len(self.unknown),
         }
 
 
-async def write(
-    client: ClientSession, ledger: Ledger, name: str, chooser: random.Random
-) -> None:
-    """Write batches until the server is gone, and enter what it says."""
-    for number in count():
-        batch = f"{name}.{number}"
-        notes: list[dict[str, object]] = [
-            {"text": f"{batch}:{each}"}
-            for each in range(chooser.randint(1, LARGEST_BATCH))
+@dataclass
+class Writer:
+    """A client that writes batch after batch, and enters what it is told."""
+
+    client: ClientSession
+    ledger: Ledger
+    name: str
+    """Its batches have it in front; no other writer has it."""
+    chooser: random.Random
+    refused: float = 0.3
+    """The share of its batches that break a rule: nothing is stored."""
+    leaving: float = 0.0
+    """The share of its batches on whose answer it does not wait."""
+    late: bool = False
+    """Whether a batch is refused after a note of it is in the transaction.
+
+    Where the interface has an `Idempotency-Key`: that of another batch.
+    """
+    failing: tuple[int, ...] = (503,)
+    """Statuses that name a fault which is ours: nothing is stored."""
+
+    async def write(self, number: int) -> None:
+        """Write a batch. Raises ClientConnectionError without an answer."""
+        batch = f"{self.name}.{number}"
+        texts = [
+            f"{batch}:{each}"
+            for each in range(self.chooser.randint(1, LARGEST_BATCH))
         ]
-        is_bad = chooser.random() < BAD_SHARE
-        body = {"notes": [*notes, {"text": ""}] if is_bad else notes}
+        key, notes, refusal = batch, texts, 0
+        if self.chooser.random() < self.refused:
+            key, notes, refusal = self._spoil(batch, texts)
+        leaves = self.chooser.random() < self.leaving
+        patience = self.chooser.uniform(0, LONGEST_PATIENCE) if leaves else None
         # As long as nothing is answered, nobody knows.
-        ledger.unknown[batch] = len(notes)
+        self.ledger.unknown[batch] = len(texts)
         try:
-            async with client.post("notes/batch", json=body) as response:
-                await response.read()
-        except ClientConnectionError:
+            async with asyncio.timeout(patience):
+                status = await self._send(key, notes)
+        except TimeoutError:
             return
-        if response.status in UNKNOWN:
-            continue
-        del ledger.unknown[batch]
-        if response.status == 201:
-            ledger.acknowledged[batch] = len(notes)
-            continue
-        ledger.refused.add(batch)
-        if response.status not in ({400} if is_bad else {503}):
-            ledger.unexpected[response.status] += 1
-        if not is_bad:
+        if status == UNKNOWN:
+            return
+        del self.ledger.unknown[batch]
+        if status == 201:
+            self.ledger.acknowledged[batch] = len(texts)
+            return
+        self.ledger.refused.add(batch)
+        if status in self.failing:
+            self.ledger.failed += 1
+            # An outage is not to be answered by a flood.
             await asyncio.sleep(PAUSE)
+        elif status != refusal:
+            self.ledger.unexpected[status] += 1
+
+    def _spoil(
+        self, batch: str, texts: list[str]
+    ) -> tuple[str, list[str], int]:
+        """Return a key and notes that are refused, and how."""
+        if self.late and self.ledger.acknowledged:
+            other = next(reversed(self.ledger.acknowledged))
+            notes = range(self.ledger.acknowledged[other])
+            return other, [f"{other}:{each}" for each in notes] + texts, 422
+        return batch, [*texts, ""], 400
+
+    async def _send(self, key: str, texts: list[str]) -> int:
+        body = {"notes": [{"text": text} for text in texts]}
+        async with self.client.post(
+            "notes/batch", json=body, headers={"Idempotency-Key": key}
+        ) as response:
+            await response.read()
+            return response.status
+
+
+async def write_until_it_is_gone(writer: Writer) -> None:
+    """Write for as long as there is a server."""
+    with suppress(ClientConnectionError):
+        for number in count():
+            await writer.write(number)
+
+
+async def start_workers(
+    root: Path, postgres_url: str, stack: AsyncExitStack
+) -> list[ClientSession]:
+    """Start the production file in processes; return a client of each."""
+    script = root / "recipes" / "production" / "database.py"
+    clients = []
+    for _ in range(WORKERS):
+        folder = Path(stack.enter_context(TemporaryDirectory()))
+        server = await stack.enter_async_context(
+            forked(script, cwd=folder, POSTGRES_URL=postgres_url)
+        )
+        client = ClientSession(f"http://127.0.0.1:{server.port}/")
+        clients.append(await stack.enter_async_context(client))
+    return clients

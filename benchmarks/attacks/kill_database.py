@@ -14,7 +14,11 @@ from tempfile import TemporaryDirectory
 from aiohttp import ClientSession
 
 from benchmarks.attacks import Advance, Attack, Found
-from benchmarks.attacks._ledger import Ledger, write
+from benchmarks.attacks._ledger import (
+    Ledger,
+    Writer,
+    write_until_it_is_gone,
+)
 from tests.servers import forked
 
 WRITERS = 16
@@ -54,9 +58,8 @@ async def live(
         asyncio.TaskGroup() as writers,
     ):
         for number in range(WRITERS):
-            choices = random.Random(chooser.random())  # noqa: S311
-            writing = write(client, ledger, f"{name}.{number}", choices)
-            writers.create_task(writing)
+            writer = Writer(client, ledger, f"{name}.{number}", chooser)
+            writers.create_task(write_until_it_is_gone(writer))
         await asyncio.sleep(chooser.uniform(0, LONGEST_LIFE))
         server.process.kill()
 
