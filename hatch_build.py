@@ -12,7 +12,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 CONTENT = [
     "app.py",
-    "benchmarks/results.json",
+    "benchmarks/*.json",
     "cookbook",
     "deploy",
     "docs/*.md",

@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Protocol
 import click
 
 from cookbook.commands.explain import explain
+from cookbook.commands.listing import list_
+from cookbook.commands.run import run
 from cookbook.commands.serve import serve
+from cookbook.commands.show import show
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -39,8 +42,11 @@ class _Group(click.Group):
     """A group whose options, and the lack of a command, are for `serve`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        is_option = bool(args) and args[0].startswith("-")
-        if not args or (is_option and args[0] not in OF_THE_GROUP):
+        is_for_serve = not args or (
+            args[0].startswith("-") and args[0] not in OF_THE_GROUP
+        )
+        # A shell that completes is told of all commands.
+        if is_for_serve and not ctx.resilient_parsing:
             args = ["serve", *args]
         return super().parse_args(ctx, args)
 
@@ -68,7 +74,7 @@ def group() -> None:
     """
 
 
-for command in (serve, explain):
+for command in (serve, list_, show, run, explain):
     group.add_command(command)
 
 

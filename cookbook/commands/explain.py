@@ -2,15 +2,13 @@
 
 import re
 import sys
-from pathlib import Path
 from typing import IO
 
 import click
 
+from cookbook.commands.names import MESSAGES
 from cookbook.messages import Message, read_messages
 from cookbook.search import MAX_QUERY, Search
-
-MESSAGES = Path(__file__).parents[2] / "recipes" / "messages.toml"
 
 UNREADABLE = 2
 """The exit code where there is nothing to explain: 1 is for the unknown."""

@@ -11,7 +11,14 @@ import click
 @click.argument("options", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
 def serve(context: click.Context, options: tuple[str, ...]) -> None:
-    """Serve all recipes. This is what no command at all does."""
+    """Serve all recipes: so does `aiohttp-cookbook` without a command.
+
+    `serve --help` lists the options.
+
+    \b
+    Examples:
+      $ aiohttp-cookbook serve --port 8081
+    """
     from cookbook.server import command
 
     app = context.obj()

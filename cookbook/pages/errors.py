@@ -80,11 +80,14 @@ class ErrorsPages:
 def _page_of(message: Message) -> Negotiated:
     return Negotiated(
         Document(partial(_render_message, "error.html", message)),
-        Document(
-            partial(_render_message, "error.md", message), "text/markdown"
-        ),
+        Document(partial(message_in_markdown, message), "text/markdown"),
         f"/errors/{message.name}.md",
     )
+
+
+def message_in_markdown(message: Message) -> str:
+    """Return the page of a message."""
+    return _render_message("error.md", message)
 
 
 def _render_message(template: str, message: Message) -> str:

@@ -10,6 +10,7 @@ from aiohttp import web
 from cookbook.differences import Hunk
 from cookbook.docs import Docs
 from cookbook.pages.content import Content
+from cookbook.pages.curl import HOST
 from cookbook.pages.documents import Document, DocumentByHost, Negotiated
 from cookbook.pages.rendering import render
 from cookbook.pages.speed import Speed
@@ -46,19 +47,34 @@ class MarkdownPages:
         return routes
 
     def _render(self, host: str) -> str:
-        verdicts = self._read_verdicts()
-        speed = self._read_speed()
-        return render(
-            "recipe.md",
-            cost=speed.sentence(self._content.module) if speed else "",
-            host=host,
-            content=self._content,
-            verdicts=verdicts,
-            claims=verdicts.of_question(self._content.number),
+        return recipe_in_markdown(
+            self._content, self._read_verdicts(), self._read_speed(), host
         )
 
     def _render_production(self, host: str) -> str:
-        return render("production.md", host=host, content=self._content)
+        return production_in_markdown(self._content, host)
+
+
+def recipe_in_markdown(
+    content: Content,
+    verdicts: Verdicts,
+    speed: Speed | None,
+    host: str = HOST,
+) -> str:
+    """Return the page of a recipe, for a reader who asks `host`."""
+    return render(
+        "recipe.md",
+        cost=speed.sentence(content.module) if speed else "",
+        host=host,
+        content=content,
+        verdicts=verdicts,
+        claims=verdicts.of_question(content.number),
+    )
+
+
+def production_in_markdown(content: Content, host: str = HOST) -> str:
+    """Return the page of a recipe's production file."""
+    return render("production.md", host=host, content=content)
 
 
 class Programs:

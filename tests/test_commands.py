@@ -1,0 +1,371 @@
+"""Proofs for the commands, of which each example in `--help` is run."""
+
+import json
+import os
+import pty
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from click.shell_completion import ShellComplete
+from click.testing import CliRunner, Result
+
+import app
+from aiohttp_cookbook.__main__ import load
+from cookbook.commands import group
+from tests.servers import MEASURED, ROOT, TIMEOUT, UNMEASURED
+
+SERVING = ("serve", "run")
+"""Commands that run until they are ended."""
+
+COMMAND = [sys.executable, "-m", "aiohttp_cookbook"]
+
+VARIABLE = "_AIOHTTP_COOKBOOK_COMPLETE"
+
+
+def invoke(*arguments: str) -> Result:
+    """Run a command in this process."""
+    return CliRunner().invoke(
+        group, arguments, obj=load, prog_name="aiohttp-cookbook"
+    )
+
+
+def examples() -> Iterator[tuple[str, str]]:
+    """Yield the shell lines in the help of each command."""
+    for name, command in [("serve", group), *group.commands.items()]:
+        text = command.help or ""
+        for line in re.findall(r"^ *\$ (.+)$", text, re.MULTILINE):
+            yield name, line
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> dict[str, str]:
+    """The environment of a shell that finds the command, in an odd folder."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    script = programs / "aiohttp-cookbook"
+    script.write_text(
+        f'#!/bin/sh\nexec "{sys.executable}" -m aiohttp_cookbook "$@"\n'
+    )
+    script.chmod(0o755)
+    (programs / "python").symlink_to(sys.executable)
+    (tmp_path / "app.py").write_text(
+        "raise RuntimeError('Session is closed')\n"
+    )
+    (tmp_path / "app.log").write_text("RuntimeError: Session is closed\n")
+    return {
+        **os.environ,
+        **UNMEASURED,
+        "PATH": f"{programs}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "PYTHONUNBUFFERED": "1",
+        "COOKBOOK_PORT": "0",
+    }
+
+
+@pytest.mark.full("it starts a program for each example")
+@pytest.mark.parametrize(("command", "line"), list(examples()))
+def test_an_example_in_the_help_does_what_it_says(
+    command: str, line: str, shell: dict[str, str], tmp_path: Path
+) -> None:
+    assert "aiohttp-cookbook" in line
+    # A reader's port may be taken here.
+    line = re.sub(r"--port \d+", "--port 0", line)
+    if command in SERVING:
+        line = f"exec {line}"
+    with subprocess.Popen(
+        ["/bin/sh", "-c", line],
+        cwd=tmp_path,
+        env=shell,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        if command in SERVING:
+            assert process.stdout is not None
+            assert "http://" in process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=3 * TIMEOUT)
+    assert process.returncode == 0, errors
+    assert "Traceback" not in errors
+
+
+def test_every_command_has_examples_in_its_help() -> None:
+    with_examples = {name for name, _ in examples()}
+    assert with_examples == set(group.commands)
+
+
+def test_the_help_names_every_command_and_the_three_shells() -> None:
+    text = invoke("--help").output
+    for name in [*group.commands, "bash_source", "zsh_source", "fish_source"]:
+        assert name in text
+
+
+@pytest.mark.parametrize(
+    ("typed", "incomplete", "completed"),
+    [
+        ([], "sh", ["show"]),
+        (["show"], "prefix_s", ["prefix_sink"]),
+        (["show"], "session_is_c", ["session_is_closed"]),
+        (["run"], "prefix_s", ["prefix_sink"]),
+        (["run"], "session_is_c", []),
+        (["run", "database", "--trap"], "never", ["never_closed"]),
+    ],
+)
+def test_a_shell_completes_commands_recipes_traps_and_messages(
+    typed: list[str], incomplete: str, completed: list[str]
+) -> None:
+    shell = ShellComplete(group, {}, "aiohttp-cookbook", VARIABLE)
+    found = shell.get_completions(typed, incomplete)
+    assert [item.value for item in found] == completed
+
+
+@pytest.mark.parametrize("name", ["bash", "zsh", "fish"])
+def test_completion_is_written_for_each_shell(name: str) -> None:
+    outcome = subprocess.run(
+        COMMAND,
+        env={**os.environ, **UNMEASURED, VARIABLE: f"{name}_source"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=3 * TIMEOUT,
+    )
+    assert outcome.stdout.strip()
+    assert VARIABLE in outcome.stdout
+
+
+# list
+
+
+def test_list_names_all_that_there_is_for_readers_and_for_programs() -> None:
+    text = invoke("list").output
+    entries = json.loads(invoke("list", "--json").output)
+    names = [entry["name"] for entry in entries if entry["kind"] == "question"]
+    assert names == [recipe.name for recipe in app.COOKBOOK]
+    kinds = {entry["kind"] for entry in entries}
+    assert kinds == {"question", "production", "trap", "message"}
+    for entry in entries:
+        assert f"  {entry['name']} " in text
+        assert entry["title"] in text
+    assert "\033[" not in text
+
+
+def test_what_list_prints_is_a_command() -> None:
+    entries = json.loads(invoke("list", "--json").output)
+    for entry in entries:
+        name, *arguments = entry["command"].split()
+        command = group.commands[name]
+        assert command.make_context(name, arguments).params["name"]
+
+
+# show
+
+
+def test_show_prints_the_page_of_a_recipe_as_markdown_into_a_pipe() -> None:
+    outcome = invoke("show", "prefix-sink")
+    assert outcome.exit_code == 0
+    recipe = next(each for each in app.COOKBOOK if each.name == "prefix_sink")
+    assert outcome.output.startswith(f"# {recipe.docs.title}\n")
+    assert recipe.source in outcome.output
+    assert "- `POST /prefix-sink/path/to" not in outcome.output
+    assert "/prefix-sink/path/to/exact`" in outcome.output
+
+
+def test_show_prints_the_production_file_of_a_recipe() -> None:
+    outcome = invoke("show", "database", "--production")
+    recipe = next(each for each in app.PRODUCTION if each.name == "database")
+    assert recipe.source in outcome.output
+
+
+def test_show_prints_what_an_error_message_means() -> None:
+    outcome = invoke("show", "session_is_closed")
+    assert outcome.output.startswith("# `Session is closed`\n")
+
+
+@pytest.mark.slow("it starts a program")
+def test_show_is_set_for_a_terminal() -> None:
+    ours, theirs = pty.openpty()
+    try:
+        subprocess.run(
+            [*COMMAND, "show", "no_such_column"],
+            stdout=theirs,
+            cwd=ROOT,
+            env={**os.environ, **MEASURED, "TERM": "xterm"},
+            timeout=3 * TIMEOUT,
+            check=True,
+        )
+        printed = os.read(ours, 10_000)
+    finally:
+        os.close(theirs)
+        os.close(ours)
+    assert b"\033[" in printed
+    assert b"# `" not in printed
+
+
+@pytest.mark.slow("it starts a program")
+def test_a_reader_who_leaves_a_pipe_gets_no_traceback() -> None:
+    command = f"'{sys.executable}' -m aiohttp_cookbook list | head -n 1"
+    outcome = subprocess.run(
+        ["/bin/sh", "-c", command],
+        cwd=ROOT,
+        env={**os.environ, **UNMEASURED},
+        capture_output=True,
+        text=True,
+        timeout=3 * TIMEOUT,
+    )
+    assert outcome.stdout == "Questions\n"
+    assert outcome.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["show", "no_such"], "there is no page no_such: see `list`"),
+        (["run", "no_such"], "there is no recipe no_such: see `list`"),
+        (["show", "route_table", "--production"], "its answer is whole"),
+        (["show", "no_such_column", "--production"], "has no second file"),
+        (["run", "route_table", "--production"], "its answer is whole"),
+        (["run", "database", "--trap", "no_such"], "It has never_closed, "),
+        (
+            ["run", "database", "--trap", "never_closed", "--production"],
+            "a trap has a file of its own",
+        ),
+        (["run", "database", "--port", "70000"], "70000 is not in the range"),
+    ],
+)
+def test_what_is_not_there_is_said(arguments: list[str], reason: str) -> None:
+    outcome = invoke(*arguments)
+    assert outcome.exit_code == click.UsageError.exit_code
+    assert reason in outcome.output
+
+
+# run
+
+
+def run(
+    *arguments: str, cwd: Path, **environment: str
+) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [*COMMAND, "run", *arguments],
+        cwd=cwd,
+        env={
+            **os.environ,
+            **MEASURED,
+            "PYTHONPATH": str(ROOT),
+            "PYTHONUNBUFFERED": "1",
+            "COOKBOOK_PORT": "0",
+            **environment,
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def port_of(process: "subprocess.Popen[str]") -> int:
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    match = re.search(r"Running on http://127.0.0.1:(\d+) ", line)
+    assert match, line
+    return int(match[1])
+
+
+def ask(port: int, request: str) -> str:
+    with socket.create_connection(("127.0.0.1", port), TIMEOUT) as peer:
+        head = f"{request} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
+        peer.sendall(f"{head}\r\n".encode())
+        return peer.makefile().read()
+
+
+@pytest.mark.slow("it starts a recipe and a Redis")
+@pytest.mark.parametrize("options", [[], ["--production"]])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_run_starts_a_file_with_a_redis_of_its_own_and_ends_both(
+    options: list[str], number: signal.Signals, tmp_path: Path
+) -> None:
+    with run("parallel_events", *options, cwd=tmp_path) as process:
+        answer = ask(port_of(process), "POST /channels/a")
+        assert " 503 " not in answer.splitlines()[0]
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=3 * TIMEOUT)
+    assert process.returncode == 0
+    assert errors.strip() == ""
+
+
+@pytest.mark.slow("it starts a recipe")
+def test_run_leaves_no_database_behind_in_the_reader_s_folder(
+    tmp_path: Path,
+) -> None:
+    with run("database", cwd=tmp_path) as process:
+        assert '"answer": 42' in ask(port_of(process), "GET /answer")
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=3 * TIMEOUT)
+    assert process.returncode == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow("it starts a recipe")
+def test_run_takes_the_engines_that_are_named(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    options = ["--production", "--postgres-url", postgres_url]
+    with run("database", *options, cwd=tmp_path) as process:
+        # A 200 needs the schema, which is made at the start.
+        assert '"notes": []' in ask(port_of(process), "GET /notes")
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=3 * TIMEOUT)
+    assert process.returncode == 0
+
+
+@pytest.mark.slow("it starts a trap")
+def test_run_starts_a_trap_and_returns_its_exit_code(tmp_path: Path) -> None:
+    with run("event_loop", "--trap", "made_on_import", cwd=tmp_path) as process:
+        _, errors = process.communicate(timeout=3 * TIMEOUT)
+    assert process.returncode == 1
+    assert "RuntimeError: no running event loop" in errors
+
+
+@pytest.mark.slow("it starts a recipe")
+def test_run_says_in_one_line_that_no_service_can_be_started(
+    tmp_path: Path,
+) -> None:
+    program = tmp_path / "valkey-server"
+    program.write_text("#!/bin/sh\nexit 1\n")
+    program.chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    with run("parallel_events", cwd=tmp_path, PATH=path) as process:
+        _, errors = process.communicate(timeout=3 * TIMEOUT)
+    assert process.returncode == 1
+    assert errors.startswith(f"{program} has ended")
+    assert "Traceback" not in errors
+
+
+@pytest.mark.slow("it starts a recipe")
+def test_run_outlives_the_terminal_under_nohup(tmp_path: Path) -> None:
+    command = f"nohup '{sys.executable}' -m aiohttp_cookbook run route_table"
+    with subprocess.Popen(
+        ["/bin/sh", "-c", f"exec {command}"],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            **MEASURED,
+            "PYTHONPATH": str(ROOT),
+            "PYTHONUNBUFFERED": "1",
+            "COOKBOOK_PORT": "0",
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        port = port_of(process)
+        process.send_signal(signal.SIGHUP)
+        assert " 200 " in ask(port, "GET /method").splitlines()[0]
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=3 * TIMEOUT)
+    assert process.returncode == 0
