@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import click
 
+from cookbook.commands.doctor import doctor
 from cookbook.commands.explain import explain
 from cookbook.commands.listing import list_
 from cookbook.commands.run import run
@@ -74,7 +75,7 @@ def group() -> None:
     """
 
 
-for command in (serve, list_, show, run, explain):
+for command in (serve, list_, show, run, explain, doctor):
     group.add_command(command)
 
 
