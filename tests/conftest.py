@@ -4,7 +4,8 @@ import asyncio
 import os
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
+import sys
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from importlib import import_module
 from itertools import count
@@ -74,7 +75,7 @@ MAY_BLOCK = {
     # coverage.py notes a file that a thread has just entered, under a lock.
     "coverage/collector.py": {"lock_data"},
     # A test has nobody else to keep waiting.
-    "tests/conftest.py": {"start", "stop"},
+    "tests/engines.py": {"start", "stop"},
     "tests/production/test_after_response.py": {"write"},
 }
 """Functions, by the ends of their files, that may keep a loop waiting."""
@@ -118,6 +119,11 @@ def pytest_configure(config: pytest.Config) -> None:
         "full(reason, **parameters): run by `make check-full` alone, for its "
         "reason; where parameters are named, only the test that has these",
     )
+    config.addinivalue_line(
+        "markers",
+        "unmeasured(reason): run with no measure of its coverage, which more "
+        "than doubles its time, as other tests run the same lines",
+    )
     if config.getoption("loop") == "uvloop":
         config.pluginmanager.register(Uvloop())
 
@@ -154,11 +160,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if not mark.kwargs.items() <= parameters.items():
                 item.own_markers.remove(mark)
         has_table = any(item.iter_markers("parametrize"))
-        if has_table and parameters.get("server") == "mounted":
-            item.add_marker(pytest.mark.full("it was tried alone"))
+        if parameters.get("server") == "mounted":
+            item.add_marker(pytest.mark.unmeasured("it was alone"))
+            if has_table:
+                item.add_marker(pytest.mark.full("it was tried alone"))
         is_answer = parameters.get("recipe") in WITH_PRODUCTION
         if is_answer and parameters.get("handler_cancellation"):
             item.add_marker(pytest.mark.full("its production file is tried"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """Let no tracer see a test that has the mark; its threads are seen."""
+    if item.get_closest_marker("unmeasured") is None:
+        return (yield)
+    tracer = sys.gettrace()
+    sys.settrace(None)
+    try:
+        return (yield)
+    finally:
+        sys.settrace(tracer)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

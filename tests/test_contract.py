@@ -383,11 +383,12 @@ def engines(request: pytest.FixtureRequest, recipe: Recipe) -> dict[str, str]:
 async def test_the_dialogue_is_true_where_the_recipe_runs_alone(
     recipe: Recipe, tmp_path: Path, engines: dict[str, str]
 ) -> None:
-    async with forked(recipe.file, cwd=tmp_path, **engines) as process:
+    copy = Path(shutil.copy(recipe.file, tmp_path))
+    async with forked(copy, cwd=tmp_path, **engines) as process:
         await play_alone(recipe, process, tmp_path, signal.SIGTERM)
 
 
-@pytest.mark.slow("it starts an interpreter")
+@pytest.mark.full("it starts an interpreter of its own")
 @every_file
 async def test_the_dialogue_is_true_of_a_copy_in_an_empty_folder(
     recipe: Recipe, tmp_path: Path, engines: dict[str, str]
@@ -418,6 +419,7 @@ async def cookbook(
         environment = {
             "COOKBOOK_REDIS_URL": redis_url,
             "COOKBOOK_POSTGRES_URL": postgres_url,
+            **UNMEASURED,
         }
         async with running(script, cwd=folder, **environment) as process:
             yield process
@@ -435,7 +437,7 @@ async def test_the_dialogue_is_true_where_the_recipe_is_mounted(
 async def test_sigterm_ends_the_cookbook_within_2_s_whoever_is_connected(
     tmp_path: Path, redis_url: str
 ) -> None:
-    environment = {"COOKBOOK_REDIS_URL": redis_url}
+    environment = {"COOKBOOK_REDIS_URL": redis_url, **UNMEASURED}
     script = ROOT / "app.py"
     async with (
         running(script, cwd=tmp_path, **environment) as process,

@@ -15,7 +15,7 @@ import pytest
 
 from cookbook.commands.explain import describe
 from cookbook.messages import Message
-from tests.servers import MEASURED, ROOT, TIMEOUT
+from tests.servers import MEASURED, ROOT, TIMEOUT, UNMEASURED
 
 pytestmark = pytest.mark.slow("each test starts a program")
 
@@ -24,7 +24,7 @@ ERROR = "RuntimeError: Session is closed"
 
 
 def explain(
-    *arguments: str, text: str = ""
+    *arguments: str, text: str = "", variables: dict[str, str] = MEASURED
 ) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [*COMMAND, *arguments],
@@ -32,7 +32,7 @@ def explain(
         capture_output=True,
         text=True,
         cwd=ROOT,
-        env={**os.environ, **MEASURED},
+        env={**os.environ, **variables},
         timeout=3 * TIMEOUT,
     )
 
@@ -56,7 +56,8 @@ def test_explain_reads_a_file_whatever_its_bytes(tmp_path: Path) -> None:
 
 
 def test_explain_reads_the_end_of_a_long_log() -> None:
-    outcome = explain("explain", text="INFO all is well\n" * 50_000 + ERROR)
+    log = "INFO all is well\n" * 50_000 + ERROR
+    outcome = explain("explain", text=log, variables=UNMEASURED)
     assert outcome.stdout.startswith("Session is closed\n")
 
 

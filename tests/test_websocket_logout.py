@@ -24,7 +24,7 @@ from aiohttp import (
 from aiohttp.typedefs import Handler
 from yarl import URL
 
-from tests.conftest import Serve, Tier
+from tests.conftest import Serve, Tier, at_length
 from tests.servers import TIMEOUT, Server, exchange, forked
 
 UPGRADE = (
@@ -573,11 +573,13 @@ async def test_after_a_logout_nothing_is_echoed(
     assert "late" not in received
 
 
+@pytest.mark.unmeasured("it repeats")
+@pytest.mark.parametrize("rounds", [20, at_length(100)])
 async def test_opening_and_logging_out_at_once_leaves_nothing(
-    cancelling: Server,
+    cancelling: Server, rounds: int
 ) -> None:
     async with user(cancelling.url, "bob") as observer:
-        for _ in range(100):
+        for _ in range(rounds):
             async with user(cancelling.url, "ann") as ann:
                 opening = asyncio.create_task(ann.ws_connect("echo"))
                 closed = await log_out(ann)

@@ -638,6 +638,7 @@ async def test_a_transaction_that_is_tried_again_may_be_refused_for_good(
 # Clients that leave
 
 
+@pytest.mark.unmeasured("it repeats")
 @pytest.mark.parametrize("step", [4, at_length(1)])
 async def test_a_client_may_leave_at_any_moment(
     postgres_url: str, cancelling: Server, step: int
@@ -692,6 +693,7 @@ async def locked(
 WRITERS_ONLY: LiteralString = "LOCK TABLE notes IN EXCLUSIVE MODE"
 
 
+@pytest.mark.unmeasured("it repeats")
 @pytest.mark.parametrize("writers", [16, at_length(64)])
 async def test_what_is_confirmed_is_stored_and_what_is_refused_is_not(
     slow: Slow, postgres_url: str, cancelling: Server, writers: int
@@ -964,6 +966,7 @@ async def test_a_server_that_freezes_in_a_transaction_stores_nothing_refused(
         await recovered(client)
 
 
+@pytest.mark.unmeasured("it repeats")
 @pytest.mark.slow("it starts a server")
 @pytest.mark.parametrize("how", ["stop", "kill"])
 @pytest.mark.parametrize("restarts", [1, at_length(3)])

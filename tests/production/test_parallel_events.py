@@ -598,6 +598,7 @@ async def fill(redis: Redis, channel: str, numbers: range, limit: int) -> None:
         await pipe.execute()
 
 
+@pytest.mark.unmeasured("it repeats")
 async def test_what_lies_before_a_trimmed_history_is_a_gap(
     killable_redis: KillableRedis, serve: Serve, channel: str
 ) -> None:
@@ -707,6 +708,7 @@ async def test_an_idempotency_key_that_is_none_is_refused(
     assert "Idempotency-Key" in answer["error"]
 
 
+@pytest.mark.unmeasured("it repeats")
 @pytest.mark.slow("it starts Redis again and again")
 @pytest.mark.parametrize("is_saved", [False, True])
 @pytest.mark.parametrize("total", [100, at_length(400)])

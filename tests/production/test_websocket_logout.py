@@ -300,6 +300,7 @@ async def test_a_login_that_redis_has_no_room_for_ends_no_session(
         await log_in(eve, "eve")
 
 
+@pytest.mark.unmeasured("it repeats")
 @pytest.mark.slow("hundreds of logins")
 @pytest.mark.parametrize("logins", [100, at_length(1000)])
 async def test_logins_that_have_ended_leave_nothing(
@@ -806,6 +807,7 @@ async def test_places_are_kept_as_long_as_their_sockets_are_open(
             assert await log_out(ann) == 3
 
 
+@pytest.mark.unmeasured("it repeats")
 @pytest.mark.slow("hundreds of rounds")
 @pytest.mark.parametrize("rounds", [80, at_length(1000)])
 async def test_of_many_sockets_opened_during_a_logout_none_stays_open(
