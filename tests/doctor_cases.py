@@ -214,6 +214,7 @@ class Client:
         self.text = text
     async def close(self, number: 3):
         self.session.close()  # found
+        self.session.post("http://a")  # found
         self.other.close()  # found
         self.third.close()  # found
         self.runner.cleanup()  # found
@@ -287,6 +288,8 @@ async def close(app: web.Application):
         await each.close()
     for each in app[NAMES]:
         await each.close()
+    for each in app[NAMES]:  # found
+        await each.send_json({})
     for each in list(clients):
         await each.close()
     for each in clients:
@@ -549,6 +552,9 @@ async def two(request): ...
 async def three(request): ...
 @login_required
 async def four(request): ...
+@login_required  # found
+@routes.view("/4")
+class View(web.View): ...
 @login_required
 @other.get("/5")
 async def five(request): ...
@@ -567,9 +573,12 @@ async def sink(request): ...
 @routes.get("/a/{other}/more")  # found
 async def third(request): ...
 @routes.post("/a/{other}")
+@routes.get("/a/{other}")  # found
 async def fourth(request): ...
 @routes.view("/b/{tail:.+}")
 class View(web.View): ...
+@routes.post("/b/{tail}")  # found
+async def posted(request): ...
 @routes.route("*", "/c/{tail:(?s:.*)}")
 async def all(request): ...
 @routes.view("/c/{name}")  # found
@@ -638,10 +647,10 @@ def test_deprecation():
     "deprecated": """
 import aiohttp
 from aiohttp import web
-def main(app: web.Application, session: aiohttp.ClientSession):
+async def main(app: web.Application, session: aiohttp.ClientSession):
     app.make_handler()  # found
     aiohttp.BasicAuth("a", "b")  # found
-    session.get("http://a", verify_ssl=False, timeout=1)  # found
+    await session.get("http://a", verify_ssl=False, timeout=1)  # found
     aiohttp.TCPConnector(ssl_context=1)  # found
     print(app.loop)  # found
     print(app.router, app2.loop)

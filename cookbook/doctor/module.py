@@ -372,6 +372,12 @@ class Module:
         """Return whether the file has a function or method of a name."""
         return name in self._by_name
 
+    @cached_property
+    def decorated(self) -> list[Function | ast.ClassDef]:
+        """What may have decorators, in the order of the file."""
+        found = [*self.functions, *self.all(ast.ClassDef)]
+        return sorted(found, key=lambda each: each.lineno)
+
     def is_route(self, decorator: ast.AST) -> bool:
         """Return whether a decorator is a route of a `RouteTableDef`."""
         match decorator:

@@ -34,9 +34,9 @@ def decorator_above_the_route(module: Module) -> Iterator[Found]:
 
     Put the decorator of the route at the top.
     """
-    for function in module.functions:
+    for decorated in module.decorated:
         above: list[ast.expr] = []
-        for decorator in function.decorator_list:
+        for decorator in decorated.decorator_list:
             if not module.is_route(decorator):
                 above.append(decorator)
                 continue
@@ -74,8 +74,8 @@ def route_behind_a_sink(module: Module) -> Iterator[Found]:
     Register it before the sink.
     """
     sinks: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for function in sorted(module.functions, key=lambda each: each.lineno):
-        for decorator in function.decorator_list:
+    for decorated in module.decorated:
+        for decorator in decorated.decorator_list:
             route = _route(decorator) if module.is_route(decorator) else None
             if route is None:
                 continue

@@ -4,6 +4,7 @@ import ast
 import re
 from collections.abc import Iterator
 
+from cookbook.doctor.client import REQUESTS
 from cookbook.doctor.module import (
     APPLICATION,
     REQUEST,
@@ -25,7 +26,7 @@ COROUTINES = {
         *SEND,
         *RECEIVE,
     },
-    SESSION: {"close"},
+    SESSION: {"close", *REQUESTS},
     "aiohttp.web.StreamResponse": {"prepare", "write", "write_eof"},
     "aiohttp.web.AppRunner": {"setup", "cleanup"},
     "aiohttp.web.TCPSite": {"start", "stop"},
@@ -120,21 +121,28 @@ def live_collection(module: Module) -> Iterator[Found]:
     copy.
     """
     for loop in module.all(ast.For):
-        function = module.function(loop)
         live = _live(module, loop.iter)
-        if (
-            live
-            and any(isinstance(node, ast.Await) for node in ast.walk(loop))
-            and any(
-                _changes(module, node, live)
-                for handler in module.handlers - {function}
-                for node in module.within(handler)
-            )
+        if not live or not any(
+            isinstance(node, ast.Await) for node in ast.walk(loop)
+        ):
+            continue
+        if _holds_websockets(loop) or any(
+            _changes(module, node, live)
+            for handler in module.handlers
+            for node in module.within(handler)
         ):
             target = ast.unparse(loop.target)
             copied = f"list({ast.unparse(loop.iter)})"
             fix = f"for {target} in {copied}:"
             yield Found(loop, "closing_the_live_set", fix)
+
+
+def _holds_websockets(loop: ast.For) -> bool:
+    """Return whether a loop sends to each: such a collection changes."""
+    return any(
+        isinstance(node, ast.Attribute) and node.attr in SEND
+        for node in ast.walk(loop)
+    )
 
 
 def _live(module: Module, expression: ast.expr) -> str:
