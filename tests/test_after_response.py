@@ -119,6 +119,7 @@ async def test_the_answer_comes_before_the_follow_up_ends(
     assert await settled(client) == 1
 
 
+@pytest.mark.slow("it repeats")
 @pytest.mark.unmeasured("it repeats")
 @every_ping
 async def test_every_ping_counts_exactly_once(

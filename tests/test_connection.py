@@ -541,6 +541,7 @@ async def test_what_cannot_be_parsed_is_refused_without_its_bytes(
     assert b"Server: aiohttp-cookbook\r\n" in answer
 
 
+@pytest.mark.slow("it repeats")
 @pytest.mark.unmeasured("it repeats")
 @pytest.mark.parametrize("path", [b"read", b"echo", b"stream_much", b"file"])
 @pytest.mark.parametrize("how", ["reset", "close", "half-close"])

@@ -346,6 +346,7 @@ def test_create_app_makes_independent_applications(recipe: Recipe) -> None:
     assert one.router is not other.router
 
 
+@pytest.mark.slow("each runs a program")
 @every_file
 def test_importing_a_recipe_outside_a_loop_warns_of_nothing(
     recipe: Recipe, programs: Programs, tmp_path: Path

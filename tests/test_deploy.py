@@ -89,6 +89,7 @@ async def exchange(url: URL, request: bytes) -> bytes:
 # What nginx does
 
 
+@pytest.mark.slow("it starts nginx")
 @pytest.mark.parametrize(
     ("request_line", "more", "status"),
     [

@@ -270,6 +270,7 @@ def test_a_message_is_no_regular_expression() -> None:
     assert not message.pattern.search("close hang")
 
 
+@pytest.mark.slow("it asks hundreds of queries")
 async def test_every_message_finds_its_recipe_first(
     client: ClientSession,
 ) -> None:

@@ -264,6 +264,7 @@ def locked(path: Path) -> Iterator[sqlite3.Connection]:
         yield other
 
 
+@pytest.mark.slow("it waits for a lock")
 @pytest.mark.parametrize(
     ("recipe", "path"), [(database, "/x/answer"), (subapp_database, "/x/sub/")]
 )

@@ -423,6 +423,7 @@ async def test_no_endpoint_of_the_cookbook_takes_what_other_sites_send(
     assert not taken
 
 
+@pytest.mark.slow("it calls every endpoint")
 async def test_every_endpoint_of_a_recipe_takes_what_a_program_sends(
     serve: Serve, tmp_path: Path, redis_url: str, postgres_url: str
 ) -> None:

@@ -687,6 +687,7 @@ def test_no_foreign_message_is_explained(line: str) -> None:
     assert [topic.name for topic in result.topics] == []
 
 
+@pytest.mark.slow("it reads 500 KB")
 @pytest.mark.unmeasured("it reads 500 KB")
 def test_a_traceback_of_any_length_is_explained_by_its_end() -> None:
     error = deep("raise RuntimeError('Session is closed')")

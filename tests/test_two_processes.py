@@ -53,6 +53,7 @@ async def test_a_login_is_known_to_another_process_in_production_alone(
             assert response.status == status
 
 
+@pytest.mark.slow("it starts processes")
 @pytest.mark.parametrize(
     ("module", "counted"),
     [(recipes.after_response, 0), (recipes.production.after_response, 1)],

@@ -294,6 +294,7 @@ async def test_a_failed_answer_to_a_request_with_a_key_counts_all_the_same(
 # What fails
 
 
+@pytest.mark.slow("it waits for pauses")
 async def test_a_failed_job_is_tried_again_after_growing_pauses(
     client: ClientSession, database: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -357,6 +358,7 @@ async def worker(
             await process.wait()
 
 
+@pytest.mark.slow("it starts processes")
 async def test_the_jobs_of_a_killed_worker_are_taken_over(
     serve: Serve, idle: web.Application, database: str, tmp_path: Path
 ) -> None:
@@ -388,6 +390,7 @@ async def test_a_job_that_ends_its_workers_ends_among_the_dead(
     await until(database, JOBS, ("failed", last + 1))
 
 
+@pytest.mark.slow("it waits for a worker")
 @pytest.mark.usefixtures("quick")
 async def test_a_job_whose_end_a_living_worker_could_not_store_is_taken_over(
     serve: Serve,
@@ -461,6 +464,7 @@ async def test_a_job_that_is_too_slow_for_the_end_goes_back_to_the_queue(
         assert await settled(client) == 1
 
 
+@pytest.mark.slow("it starts processes")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_worker_process_ends_in_order_by_a_signal(
     serve: Serve,
@@ -585,6 +589,7 @@ async def test_it_starts_without_its_database_and_answers_503(
         await server.stop()
 
 
+@pytest.mark.slow("it restarts a PostgreSQL")
 @pytest.mark.usefixtures("quick")
 async def test_it_goes_on_when_its_database_has_come_or_come_back(
     serve: Serve, killable_postgres: KillablePostgres
@@ -630,6 +635,7 @@ async def test_restarts_of_the_database_lose_and_repeat_no_answered_ping(
     await check(serve, idle, url, clients)
 
 
+@pytest.mark.slow("it restarts a PostgreSQL")
 async def test_a_job_that_cannot_be_let_go_begins_by_itself(
     serve: Serve,
     killable_postgres: KillablePostgres,
@@ -655,6 +661,7 @@ async def test_a_job_that_cannot_be_let_go_begins_by_itself(
         assert await settled(client, least=2) == 2
 
 
+@pytest.mark.slow("it freezes a PostgreSQL")
 async def test_a_frozen_database_keeps_no_request_waiting_and_loses_nothing(
     serve: Serve, killable_postgres: KillablePostgres
 ) -> None:
@@ -677,6 +684,7 @@ async def test_a_frozen_database_keeps_no_request_waiting_and_loses_nothing(
         assert await settled(client, least=6) >= 6
 
 
+@pytest.mark.slow("it freezes a PostgreSQL")
 async def test_the_server_ends_in_time_while_its_database_is_frozen(
     serve: Serve, killable_postgres: KillablePostgres
 ) -> None:

@@ -293,6 +293,7 @@ async def test_two_requests_write_at_once_and_are_isolated(
     assert await texts(client) == ["milk"]
 
 
+@pytest.mark.slow("it waits for a limit")
 async def test_a_write_waits_for_a_connection_with_a_limit(
     slow: Slow, client: ClientSession
 ) -> None:
@@ -584,6 +585,7 @@ async def test_a_commit_whose_answer_is_lost_is_confirmed_and_stored_once(
     assert "attempt 1 of a transaction: CommitUnknownError" in caplog.text
 
 
+@pytest.mark.slow("an outage has to last")
 @pytest.mark.parametrize("arrives", [True, False], ids=["stored", "lost"])
 async def test_a_commit_of_which_nobody_knows_is_a_504_and_may_be_repeated(
     wired: ClientSession,
@@ -693,6 +695,7 @@ async def locked(
 WRITERS_ONLY: LiteralString = "LOCK TABLE notes IN EXCLUSIVE MODE"
 
 
+@pytest.mark.slow("it repeats")
 @pytest.mark.unmeasured("it repeats")
 @pytest.mark.parametrize("writers", [16, at_length(64)])
 async def test_what_is_confirmed_is_stored_and_what_is_refused_is_not(
@@ -746,6 +749,7 @@ async def test_what_is_confirmed_is_stored_and_what_is_refused_is_not(
 # Faults
 
 
+@pytest.mark.slow("it waits for a limit")
 async def test_reads_go_on_while_another_session_writes(
     client: ClientSession,
     postgres_url: str,
@@ -768,6 +772,7 @@ async def test_reads_go_on_while_another_session_writes(
     assert await texts(client) == ["after", "before"]
 
 
+@pytest.mark.slow("it waits for a limit")
 @pytest.mark.full("the same at length", server="mounted")
 async def test_no_writer_waits_for_all_the_others(
     client: ClientSession, postgres_url: str

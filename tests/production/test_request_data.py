@@ -711,6 +711,7 @@ async def test_a_request_does_not_bring_an_ended_session_back(
             assert not await redis.exists(key)
 
 
+@pytest.mark.slow("it logs in again and again")
 async def test_many_logins_end_the_oldest_session_of_that_user_alone(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
