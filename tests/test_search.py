@@ -680,11 +680,13 @@ def test_the_search_finds_95_percent_of_what_people_ask() -> None:
 
 
 @pytest.mark.unmeasured("it asks hundreds of queries")
-@pytest.mark.parametrize("line", FOREIGN_MESSAGES)
-def test_no_foreign_message_is_explained(line: str) -> None:
-    result = SEARCH.find(line.replace("\\n", "\n"))
-    assert [message.name for message in result.messages] == []
-    assert [topic.name for topic in result.topics] == []
+def test_no_foreign_message_is_explained() -> None:
+    explained = {}
+    for line in FOREIGN_MESSAGES:
+        result = SEARCH.find(line.replace("\\n", "\n"))
+        if not result.is_empty:
+            explained[line] = [*result.messages, *result.topics]
+    assert explained == {}
 
 
 @pytest.mark.slow("it reads 500 KB")
