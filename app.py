@@ -109,7 +109,7 @@ PRODUCTION = [
     Recipe.of_production(recipes.production.websocket_logout, with_redis),
     Recipe.of_production(recipes.production.client_session),
     Recipe.of_production(recipes.production.after_response, with_jobs),
-    Recipe.of_production(recipes.production.one_response),
+    Recipe.of_production(recipes.production.one_response, with_redis),
 ]
 
 

@@ -26,8 +26,9 @@ Good to know:
 - `copy.copy(response)` shares its headers with the copy.
 - A hit is a 200 with the body and the content type, and no other header of the
   handler's. Opt in only where the answer is the same for everybody.
-- What is kept belongs to one process. production/one_response.py adds an age, a
-  limit of size, and more headers.
+- What is kept belongs to one process, and stays. production/one_response.py
+  shares it among workers, through Redis: made once, with an age, and forgotten
+  when you say so.
 """
 
 import json

@@ -206,7 +206,6 @@ PER_PROCESS = {
     "recipes.after_response": "it counts what this process has pending",
     "recipes.one_response": "each process has a cache",
     "recipes.parallel_events": "it counts the sockets of one process",
-    "recipes.production.one_response": "each process has a cache",
     "recipes.production.parallel_events": "it counts likewise",
     "recipes.websocket_logout": "each process has its sessions and sockets",
 }

@@ -5,17 +5,35 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientSession, web
+from redis import Redis
+from yarl import URL
 
 from tests.conftest import Serve, Tier
 from tests.servers import TIMEOUT, Server, exchange
 
 
+def emptied(redis_url: str) -> str:
+    """Return the URL of a database that is empty, and no other test's."""
+    url = f"{redis_url}?db=1"
+    with Redis.from_url(url) as redis:
+        redis.flushdb()
+    return url
+
+
 @pytest.fixture
-def application(recipe: Tier) -> web.Application:
-    return recipe.create_app()
+def options(recipe: Tier, redis_url: str) -> dict[str, Any]:
+    """The production file has its answers in Redis."""
+    if ".production." in recipe.__name__:
+        return {"redis_url": emptied(redis_url)}
+    return {}
 
 
-async def was_reused(client: ClientSession, path: str) -> bool:
+@pytest.fixture
+def application(recipe: Tier, options: dict[str, Any]) -> web.Application:
+    return recipe.create_app(**options)
+
+
+async def was_reused(client: ClientSession, path: str | URL) -> bool:
     async with client.get(path) as response:
         await response.read()
     return response.headers["X-Cache"] == "hit"
@@ -210,18 +228,26 @@ async def test_an_error_of_aiohttp_is_json_each_time(
 
 
 async def test_the_oldest_answer_makes_room(
-    client: ClientSession, recipe: Any
+    serve: Serve,
+    recipe: Any,
+    options: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for number in range(recipe.MAX_ANSWERS):
-        assert not await was_reused(client, f"greeting?name={number}")
-    assert await was_reused(client, "greeting?name=0")
-    assert not await was_reused(client, "greeting?name=new")
-    assert await was_reused(client, "greeting?name=1")
-    assert not await was_reused(client, "greeting?name=0")
+    # In production it is an option.
+    monkeypatch.setattr(recipe, "MAX_ANSWERS", 10)
+    limit = {"max_answers": 10} if options else {}
+    server = await serve(recipe.create_app(**options, **limit))
+    async with ClientSession(server.url) as client:
+        for number in range(10):
+            assert not await was_reused(client, f"greeting?name={number}")
+        assert await was_reused(client, "greeting?name=0")
+        assert not await was_reused(client, "greeting?name=new")
+        assert await was_reused(client, "greeting?name=1")
+        assert not await was_reused(client, "greeting?name=0")
 
 
 async def test_an_answer_that_is_marked_as_not_reusable_is_not_kept(
-    serve: Serve, recipe: Any
+    serve: Serve, recipe: Any, options: dict[str, Any]
 ) -> None:
     numbers = iter("123")
 
@@ -230,7 +256,7 @@ async def test_an_answer_that_is_marked_as_not_reusable_is_not_kept(
         response[recipe.REUSABLE] = False
         return response
 
-    app = recipe.create_app()
+    app = recipe.create_app(**options)
     app.router.add_get("/number", handler)
     server = await serve(app)
     async with ClientSession(server.url) as client:
@@ -240,14 +266,14 @@ async def test_an_answer_that_is_marked_as_not_reusable_is_not_kept(
 
 
 async def test_bytes_without_a_content_type_are_kept(
-    serve: Serve, recipe: Any
+    serve: Serve, recipe: Any, options: dict[str, Any]
 ) -> None:
     async def handler(request: web.Request) -> web.Response:
         response = web.Response(body=b"bytes")
         response[recipe.REUSABLE] = True
         return response
 
-    app = recipe.create_app()
+    app = recipe.create_app(**options)
     app.router.add_get("/bytes", handler)
     server = await serve(app)
     async with ClientSession(server.url) as client:
@@ -259,7 +285,7 @@ async def test_bytes_without_a_content_type_are_kept(
 
 
 async def test_a_stream_is_neither_kept_nor_changed(
-    serve: Serve, recipe: Any
+    serve: Serve, recipe: Any, options: dict[str, Any]
 ) -> None:
     async def handler(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
@@ -268,7 +294,7 @@ async def test_a_stream_is_neither_kept_nor_changed(
         await response.write(b"piece")
         return response
 
-    app = recipe.create_app()
+    app = recipe.create_app(**options)
     app.router.add_get("/stream", handler)
     server = await serve(app)
     async with ClientSession(server.url) as client:
@@ -279,21 +305,24 @@ async def test_a_stream_is_neither_kept_nor_changed(
 
 
 async def test_two_applications_share_no_answers(
-    serve: Serve, recipe: Any
+    serve: Serve, recipe: Any, options: dict[str, Any]
 ) -> None:
     for _ in range(2):
-        server = await serve(recipe.create_app())
+        server = await serve(recipe.create_app(**options))
         async with ClientSession(server.url) as client:
             assert not await was_reused(client, "greeting?name=ann")
 
 
 async def test_a_handler_without_an_answer_is_a_server_error_each_time(
-    serve: Serve, recipe: Tier, caplog: pytest.LogCaptureFixture
+    serve: Serve,
+    recipe: Tier,
+    options: dict[str, Any],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def forget(request: web.Request) -> web.Response:
         return None  # type: ignore[return-value]
 
-    app = recipe.create_app()
+    app = recipe.create_app(**options)
     app.router.add_get("/forgetful", forget)
     server = await serve(app)
     async with ClientSession(server.url) as client:

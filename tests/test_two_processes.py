@@ -4,6 +4,7 @@ Two applications in one process share no more than two processes do.
 """
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,7 +13,9 @@ import pytest
 from aiohttp import ClientSession, CookieJar
 
 import recipes.after_response
+import recipes.one_response
 import recipes.production.after_response
+import recipes.production.one_response
 import recipes.production.websocket_logout
 import recipes.websocket_logout
 from tests.conftest import Serve
@@ -77,3 +80,21 @@ async def test_a_count_is_known_to_another_process_in_production_alone(
             while await count(first) != 1:
                 pass
         assert await count(second) == counted
+
+
+@pytest.mark.parametrize(
+    ("module", "cache"),
+    [(recipes.one_response, "miss"), (recipes.production.one_response, "hit")],
+    ids=["answer", "production"],
+)
+async def test_an_answer_is_kept_for_another_process_in_production_alone(
+    serve: Serve, redis_url: str, module: Any, cache: str
+) -> None:
+    options = {"redis_url": redis_url} if cache == "hit" else {}
+    # A proxy calls both by the name that the client calls.
+    headers = {"Host": f"{secrets.token_hex(8)}.example"}
+    async with two_processes(serve, module, **options) as (first, second):
+        async with first.get("greeting?name=ann", headers=headers) as response:
+            assert response.headers["X-Cache"] == "miss"
+        async with second.get("greeting?name=ann", headers=headers) as response:
+            assert response.headers["X-Cache"] == cache

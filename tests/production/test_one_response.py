@@ -2,40 +2,226 @@
 
 import asyncio
 import copy
-import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Protocol
 
 import pytest
-from aiohttp import ClientSession, web
+from aiohttp import ClientSession, ClientTimeout, web
 from aiohttp.typedefs import Handler, Middleware
+from redis import Redis
+from yarl import URL
 
 from recipes.production import one_response
-from recipes.production.one_response import REUSABLE
-from tests.conftest import Serve
-from tests.servers import TIMEOUT, Server, exchange
-from tests.test_one_response import was_reused
+from recipes.production.one_response import CACHE, REUSABLE, forget
+from tests.conftest import KillableRedis, Serve
+from tests.servers import ROOT, TIMEOUT, Server, exchange, forked
+from tests.test_one_response import emptied, was_reused
 
 
 @pytest.fixture
-def application() -> web.Application:
-    return one_response.create_app()
+def url(redis_url: str) -> str:
+    """A Redis without answers."""
+    return emptied(redis_url)
 
 
-async def test_the_oldest_answer_makes_room(serve: Serve) -> None:
-    server = await serve(one_response.create_app(max_answers=2))
+@pytest.fixture
+def application(url: str) -> web.Application:
+    return one_response.create_app(redis_url=url)
+
+
+class Browse(Protocol):
+    """The fixture `browse`."""
+
+    async def __call__(
+        self, server: Server, **headers: str
+    ) -> ClientSession: ...
+
+
+@pytest.fixture
+async def browse() -> AsyncIterator[Browse]:
+    """A function that makes a client of a worker, under the name of all.
+
+    In production, a proxy has this name, and chooses the worker.
+    """
+    async with AsyncExitStack() as stack:
+
+        async def browse(server: Server, **headers: str) -> ClientSession:
+            session = ClientSession(
+                server.url,
+                headers={"Host": "cook.example", **headers},
+                timeout=ClientTimeout(total=TIMEOUT),
+            )
+            return await stack.enter_async_context(session)
+
+        yield browse
+
+
+Make = Callable[[web.Request, str], Awaitable[web.StreamResponse]]
+
+
+class Counter:
+    """A handler that makes something of the number of its call.
+
+    It waits at its gate, where a test has closed it.
+    """
+
+    def __init__(self, make: Make) -> None:
+        self.make = make
+        self.arrived = 0
+        self.calls = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        self.calls += 1
+        text = str(self.calls)
+        await self.gate.wait()
+        response = await self.make(request, text)
+        response[REUSABLE] = True
+        return response
+
+    async def until(self, calls: int, arrived: int) -> None:
+        """Wait until so many were called, and so many requests have come."""
+        async with asyncio.timeout(TIMEOUT):
+            while self.calls < calls or self.arrived < arrived:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+
+    def create_app(
+        self, url: str, *middlewares: Middleware, **options: Any
+    ) -> web.Application:
+        """Make a worker that serves this handler at `/`."""
+
+        @web.middleware
+        async def count(
+            request: web.Request, handler: Handler
+        ) -> web.StreamResponse:
+            self.arrived += 1
+            return await handler(request)
+
+        app = create_app(self.handle, url, *middlewares, **options)
+        app.middlewares.insert(0, count)
+        return app
+
+
+def create_app(
+    handler: Handler, url: str, *middlewares: Middleware, **options: Any
+) -> web.Application:
+    """Serve a handler at `/`, behind middlewares and those of the recipe."""
+    app = one_response.create_app(redis_url=url, **options)
+    for middleware in reversed(middlewares):
+        app.middlewares.insert(0, middleware)
+    app.router.add_get("/", handler)
+    app.router.add_post("/", handler)
+    return app
+
+
+async def make_plain(request: web.Request, text: str) -> web.StreamResponse:
+    headers = {"ETag": f'"{text}"', "Content-Language": "en"}
+    return web.Response(text=text, headers=headers)
+
+
+async def read(client: ClientSession, path: str = "", **options: Any) -> str:
+    """Return the body of an answer."""
+    async with client.get(path, **options) as response:
+        return await response.text()
+
+
+def grow_older(url: str, seconds: float) -> None:
+    """Let time pass for all that is kept."""
+    with Redis.from_url(url) as redis:
+        for path in redis.scan_iter("one_response:path:*"):
+            kept: Any = redis.hgetall(path)
+            for name, value in kept.items():
+                if not name.startswith(b"lease:"):
+                    made, rest = value.split(b" ", 1)
+                    older = f"{float(made) - seconds} ".encode()
+                    redis.hset(path, name, older + rest)
+
+
+def fields(url: str) -> list[str]:
+    """Return the kinds of all that is in Redis: leases and answers."""
+    with Redis.from_url(url) as redis:
+        names: list[Any] = []
+        for path in redis.scan_iter("one_response:path:*"):
+            names += list(redis.hkeys(path))
+        return [
+            "lease" if name.startswith(b"lease:") else "answer"
+            for name in names
+        ]
+
+
+# What is kept
+
+
+async def test_the_oldest_answer_makes_room_on_all_workers_together(
+    serve: Serve, url: str, browse: Browse
+) -> None:
+    workers = [
+        await serve(one_response.create_app(redis_url=url, max_answers=2))
+        for _ in range(2)
+    ]
+    here, there = [await browse(worker) for worker in workers]
+    for name in ("ann", "bob"):
+        assert not await was_reused(here, f"greeting?name={name}")
+    assert not await was_reused(there, "greeting?name=eve")
+    assert await was_reused(here, "greeting?name=eve")
+    assert await was_reused(here, "greeting?name=bob")
+    assert fields(url) == ["answer"] * 2
+    assert not await was_reused(here, "greeting?name=ann")
+    assert fields(url) == ["answer"] * 2
+    with Redis.from_url(url) as redis:
+        assert redis.zcard(one_response.INDEX) == 2
+
+
+async def test_an_answer_has_its_age_and_is_sent_until_max_stale(
+    client: ClientSession, url: str
+) -> None:
+    ages = []
+    for seconds in (0, 0, 59.5, 600, 1):
+        grow_older(url, seconds)
+        async with client.get("greeting?name=ann") as response:
+            ages.append(response.headers.get("Age"))
+    # It was 659.5 seconds old, and so it was made again. Then it was too old.
+    assert ages[:3] == [None, "0", "59"]
+    assert ages[3] in {"659", "660"}
+
+
+async def test_an_answer_that_is_too_old_is_made_again(
+    client: ClientSession, url: str
+) -> None:
+    assert not await was_reused(client, "greeting?name=ann")
+    grow_older(url, 661)
+    assert not await was_reused(client, "greeting?name=ann")
+    assert await was_reused(client, "greeting?name=ann")
+
+
+async def test_redis_forgets_what_nobody_asks_for(
+    client: ClientSession, url: str
+) -> None:
+    await was_reused(client, "greeting?name=ann")
+    with Redis.from_url(url) as redis:
+        [path] = redis.scan_iter("one_response:path:*")
+        milliseconds: Any = redis.pttl(path)
+    assert 650_000 < milliseconds <= 660_001
+
+
+async def test_a_refreshed_answer_is_not_evicted_first(
+    serve: Serve, url: str
+) -> None:
+    app = one_response.create_app(redis_url=url, max_answers=2)
+    server = await serve(app)
     async with ClientSession(server.url) as client:
-        for name in ("ann", "bob", "eve"):
+        for name in ("ann", "bob"):
             assert not await was_reused(client, f"greeting?name={name}")
-        assert await was_reused(client, "greeting?name=eve")
-        assert await was_reused(client, "greeting?name=bob")
+        grow_older(url, 661)
         assert not await was_reused(client, "greeting?name=ann")
-
-
-async def test_an_old_answer_is_not_reused(serve: Serve) -> None:
-    server = await serve(one_response.create_app(max_age=0))
-    async with ClientSession(server.url) as client:
-        assert not await was_reused(client, "greeting?name=ann")
-        assert not await was_reused(client, "greeting?name=ann")
+        assert not await was_reused(client, "greeting?name=eve")
+        assert await was_reused(client, "greeting?name=ann")
 
 
 async def test_answers_to_one_host_are_not_sent_to_another(
@@ -52,14 +238,38 @@ async def test_answers_to_one_host_are_not_sent_to_another(
         assert b"Age: " not in answer
 
 
-# What the middleware does around other handlers than the recipe's own.
+async def test_a_compressed_answer_is_compressed_on_a_hit(
+    serve: Serve, url: str
+) -> None:
+    async def make(request: web.Request, text: str) -> web.StreamResponse:
+        response = web.Response(text=text * 1000, headers={"ETag": '"x"'})
+        response.enable_compression()
+        return response
 
-Make = Callable[[web.Request, str], Awaitable[web.StreamResponse]]
+    server = await serve(Counter(make).create_app(url))
+    async with ClientSession(server.url) as client:
+        for accepted in ("gzip", "gzip", "identity", "gzip"):
+            headers = {"Accept-Encoding": accepted}
+            async with client.get("", headers=headers) as response:
+                assert await response.text() == "1" * 1000
+                coding = response.headers.get("Content-Encoding", "identity")
+            assert coding == accepted
+            # A cache on the way has to know.
+            assert response.headers["Vary"] == "Accept-Encoding"
+            assert response.headers["ETag"] == 'W/"x"'
 
 
-async def make_plain(request: web.Request, text: str) -> web.StreamResponse:
-    headers = {"ETag": f'"{text}"', "Content-Language": "en"}
-    return web.Response(text=text, headers=headers)
+async def test_an_answer_is_kept_with_its_headers(
+    serve: Serve, url: str
+) -> None:
+    server = await serve(Counter(make_plain).create_app(url))
+    async with ClientSession(server.url) as client:
+        for _ in range(3):
+            async with client.get("") as response:
+                assert await response.text() == "1"
+                assert response.headers["ETag"] == '"1"'
+                assert response.headers["Content-Language"] == "en"
+                assert response.content_type == "text/plain"
 
 
 async def make_cookie(request: web.Request, text: str) -> web.StreamResponse:
@@ -81,7 +291,7 @@ async def make_own_header(
 
 
 async def make_vary(request: web.Request, text: str) -> web.StreamResponse:
-    return web.Response(text=text, headers={"Vary": "Accept-Language"})
+    return web.Response(text=text, headers={"Vary": "Accept, Cookie"})
 
 
 async def make_created(request: web.Request, text: str) -> web.StreamResponse:
@@ -117,93 +327,6 @@ async def make_sent(request: web.Request, text: str) -> web.StreamResponse:
     return response
 
 
-def numbered(make: Make, *middlewares: Middleware) -> web.Application:
-    """Serve what `make` makes of the number of the call, marked as reusable."""
-    numbers = itertools.count(1)
-
-    async def handler(request: web.Request) -> web.StreamResponse:
-        response = await make(request, str(next(numbers)))
-        response[REUSABLE] = True
-        return response
-
-    cache = one_response.cache(max_age=60, max_answers=10)
-    app = web.Application(middlewares=[*middlewares, cache])
-    app.router.add_get("/", handler)
-    app.router.add_post("/", handler)
-    return app
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> "Clock":
-    clock = Clock()
-    monkeypatch.setattr(one_response, "time", clock)
-    return clock
-
-
-class Clock:
-    """A clock that the test turns on: no test has to wait for an age."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-
-async def test_an_answer_has_its_age_and_is_made_again_at_max_age(
-    client: ClientSession, clock: Clock
-) -> None:
-    ages = []
-    for now in (1000.0, 1000.0, 1059.9, 1060.0, 1061.0):
-        clock.now = now
-        async with client.get("greeting?name=ann") as response:
-            ages.append(response.headers.get("Age"))
-    assert ages == [None, "0", "59", None, "1"]
-
-
-async def test_a_refreshed_answer_is_not_evicted_first(
-    serve: Serve, clock: Clock
-) -> None:
-    app = one_response.create_app(max_age=60, max_answers=2)
-    server = await serve(app)
-    async with ClientSession(server.url) as client:
-        for name in ("ann", "bob"):
-            assert not await was_reused(client, f"greeting?name={name}")
-        clock.now += 60
-        assert not await was_reused(client, "greeting?name=ann")
-        assert not await was_reused(client, "greeting?name=eve")
-        assert await was_reused(client, "greeting?name=ann")
-
-
-async def test_a_compressed_answer_is_compressed_on_a_hit(
-    serve: Serve,
-) -> None:
-    async def make(request: web.Request, text: str) -> web.StreamResponse:
-        response = web.Response(text=text * 1000)
-        response.enable_compression()
-        return response
-
-    server = await serve(numbered(make))
-    async with ClientSession(server.url) as client:
-        for accepted in ("gzip", "gzip", "identity", "gzip"):
-            headers = {"Accept-Encoding": accepted}
-            async with client.get("", headers=headers) as response:
-                assert await response.text() == "1" * 1000
-                coding = response.headers.get("Content-Encoding", "identity")
-            assert coding == accepted
-
-
-async def test_an_answer_is_kept_with_its_headers(serve: Serve) -> None:
-    server = await serve(numbered(make_plain))
-    async with ClientSession(server.url) as client:
-        for _ in range(3):
-            async with client.get("") as response:
-                assert await response.text() == "1"
-                assert response.headers["ETag"] == '"1"'
-                assert response.headers["Content-Language"] == "en"
-                assert response.content_type == "text/plain"
-
-
 @pytest.mark.parametrize(
     "make",
     [
@@ -220,29 +343,33 @@ async def test_an_answer_is_kept_with_its_headers(serve: Serve) -> None:
     ],
 )
 async def test_what_is_not_for_everybody_is_not_kept(
-    serve: Serve, make: Make
+    serve: Serve, url: str, make: Make
 ) -> None:
-    server = await serve(numbered(make))
+    server = await serve(Counter(make).create_app(url))
     async with ClientSession(server.url) as client:
         for number in ("1", "2"):
-            async with client.get("") as response:
-                assert (await response.text()).rstrip() == number
+            assert (await read(client)).rstrip() == number
+    assert fields(url) == []
 
 
-async def test_the_largest_body_is_kept(serve: Serve) -> None:
+async def test_the_largest_body_is_kept(serve: Serve, url: str) -> None:
     async def make(request: web.Request, text: str) -> web.StreamResponse:
-        return web.Response(text=text.ljust(one_response.MAX_BODY))
+        return web.Response(body=os.urandom(one_response.MAX_BODY))
 
-    server = await serve(numbered(make))
+    server = await serve(Counter(make).create_app(url))
     async with ClientSession(server.url) as client:
-        assert not await was_reused(client, "")
-        assert await was_reused(client, "")
+        bodies = set()
+        for cache in ("miss", "hit"):
+            async with client.get("") as response:
+                bodies.add(await response.read())
+            assert response.headers["X-Cache"] == cache
+        assert len(bodies) == 1
 
 
 async def test_a_post_is_neither_kept_nor_answered_from_the_cache(
-    serve: Serve,
+    serve: Serve, url: str
 ) -> None:
-    server = await serve(numbered(make_plain))
+    server = await serve(Counter(make_plain).create_app(url))
     answers = []
     async with ClientSession(server.url) as client:
         for method in ("POST", "GET", "POST", "GET"):
@@ -251,8 +378,17 @@ async def test_a_post_is_neither_kept_nor_answered_from_the_cache(
     assert answers == ["1", "2", "3", "2"]
 
 
+async def test_a_get_with_a_body_is_neither_kept_nor_answered_from_the_cache(
+    serve: Serve, url: str
+) -> None:
+    server = await serve(Counter(make_plain).create_app(url))
+    async with ClientSession(server.url) as client:
+        answers = [await read(client, data=body) for body in ("a", None, "a")]
+    assert answers == ["1", "2", "3"]
+
+
 async def test_a_header_set_further_out_is_in_one_response_only(
-    serve: Serve,
+    serve: Serve, url: str
 ) -> None:
     @web.middleware
     async def greet_user(
@@ -270,7 +406,8 @@ async def test_a_header_set_further_out_is_in_one_response_only(
     ) -> web.StreamResponse:
         return await handler(request.clone(rel_url="/"))
 
-    server = await serve(numbered(make_plain, greet_user, drop_query))
+    counter = Counter(make_plain)
+    server = await serve(counter.create_app(url, greet_user, drop_query))
     async with ClientSession(server.url) as client:
         for user in ("", "ann", "", "bob"):
             async with client.get("", params={"user": user}) as response:
@@ -279,19 +416,735 @@ async def test_a_header_set_further_out_is_in_one_response_only(
             assert ("Set-Cookie" in response.headers) == bool(user)
 
 
-async def test_a_websocket_passes(serve: Serve) -> None:
+async def test_websockets_do_not_wait_for_each_other(
+    serve: Serve, url: str
+) -> None:
     async def greet(request: web.Request, text: str) -> web.StreamResponse:
         socket = web.WebSocketResponse()
         await socket.prepare(request)
         await socket.send_str(text)
-        await socket.close()
+        await socket.receive()
         return socket
 
-    server = await serve(numbered(greet))
+    server = await serve(Counter(greet).create_app(url))
+    async with (
+        asyncio.timeout(one_response.LEASE / 2),
+        ClientSession(server.url) as client,
+        client.ws_connect("") as first,
+        client.ws_connect("") as second,
+    ):
+        assert await first.receive_str() == "1"
+        assert await second.receive_str() == "2"
+
+
+async def test_streams_do_not_wait_for_each_other(
+    serve: Serve, url: str
+) -> None:
+    ended = asyncio.Event()
+
+    async def stream(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"piece")
+        await ended.wait()
+        return response
+
+    server = await serve(create_app(stream, url))
+    async with (
+        asyncio.timeout(one_response.LEASE / 2),
+        ClientSession(server.url) as client,
+        client.get("") as first,
+        client.get("") as second,
+    ):
+        assert await first.content.readexactly(5) == b"piece"
+        assert await second.content.readexactly(5) == b"piece"
+        ended.set()
+
+
+async def test_what_was_never_for_others_is_not_looked_for(
+    serve: Serve, url: str
+) -> None:
+    app = one_response.create_app(redis_url=url)
+    server = await serve(app)
     async with ClientSession(server.url) as client:
-        for number in ("1", "2"):
-            async with client.ws_connect("") as socket:
-                assert await socket.receive_str(timeout=TIMEOUT) == number
+        await read(client, "fresh")
+        with Redis.from_url(url) as redis:
+            redis.config_resetstat()
+            await read(client, "fresh")
+            commands: Any = redis.info("commandstats")
+        assert "cmdstat_eval" not in commands
+
+
+async def test_a_handler_may_opt_in_now_and_then(
+    serve: Serve, url: str
+) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.Response(text="for all" if request.query else "for one")
+        response[REUSABLE] = bool(request.query)
+        return response
+
+    server = await serve(create_app(handler, url))
+    async with ClientSession(server.url) as client:
+        await read(client)
+        await read(client, "?all")
+        assert not await was_reused(client, "?all")
+        await read(client)
+        assert await was_reused(client, "?all")
+
+
+# Validators
+
+
+@pytest.mark.parametrize(
+    "known", ['"1"', 'W/"1"', '"0", "1"', "*", 'W/"0",W/"1"']
+)
+async def test_who_has_the_answer_gets_a_304(
+    serve: Serve, url: str, known: str
+) -> None:
+    server = await serve(Counter(make_plain).create_app(url))
+    headers = {"If-None-Match": known}
+    async with ClientSession(server.url) as client:
+        for method, cache in [("GET", "miss"), ("GET", "hit"), ("HEAD", "hit")]:
+            async with client.request(method, "", headers=headers) as response:
+                assert response.status == 304
+                assert await response.read() == b""
+            assert response.headers["ETag"] == '"1"'
+            assert response.headers["X-Cache"] == cache
+            assert "Content-Type" not in response.headers
+        assert await read(client) == "1"
+
+
+@pytest.mark.parametrize("known", ['"0"', "1", "", '"', "W/1", "\xff"])
+async def test_who_has_another_answer_gets_this_one(
+    serve: Serve, url: str, known: str
+) -> None:
+    server = await serve(Counter(make_plain).create_app(url))
+    async with ClientSession(server.url) as client:
+        for _ in range(2):
+            assert await read(client, headers={"If-None-Match": known}) == "1"
+
+
+async def test_an_answer_without_a_validator_gets_one(
+    client: ClientSession,
+) -> None:
+    tags = set()
+    for name in ("ann", "ann", "bob"):
+        async with client.get(f"greeting?name={name}") as response:
+            tags.add(response.headers["ETag"])
+    assert len(tags) == 2
+
+
+# Variants
+
+
+async def make_greeting(request: web.Request, text: str) -> web.StreamResponse:
+    language = request.headers["Accept-Language"]
+    headers = {"Vary": "accept-language, Accept-Encoding"}
+    return web.Response(text=f"{language} {text}", headers=headers)
+
+
+async def test_an_answer_that_varies_is_kept_for_each_language(
+    serve: Serve, url: str, browse: Browse
+) -> None:
+    counter = Counter(make_greeting)
+    here = await serve(counter.create_app(url))
+    there = await serve(counter.create_app(url))
+    answers = []
+    for worker in (here, there):
+        for language in ("de", "fr", "de"):
+            client = await browse(worker, **{"Accept-Language": language})
+            answers.append(await read(client))
+    assert answers == ["de 1", "fr 2", "de 1"] * 2
+
+
+async def test_a_stampede_in_two_languages_has_two_answers_made(
+    serve: Serve, url: str, browse: Browse
+) -> None:
+    counter = Counter(make_greeting)
+    counter.gate.clear()
+    server = await serve(counter.create_app(url))
+    german = await browse(server, **{"Accept-Language": "de"})
+    french = await browse(server, **{"Accept-Language": "fr"})
+    reading = [
+        asyncio.create_task(read(client)) for client in [german, french] * 20
+    ]
+    await counter.until(calls=1, arrived=40)
+    counter.gate.set()
+    answers = await asyncio.gather(*reading)
+    assert set(answers) == {"de 1", "fr 2"}
+
+
+async def test_an_answer_that_stops_to_vary_replaces_its_variants(
+    serve: Serve, url: str
+) -> None:
+    async def make(request: web.Request, text: str) -> web.StreamResponse:
+        vary = {"Vary": "Accept"} if text == "1" else {}
+        return web.Response(text=text, headers=vary)
+
+    counter = Counter(make)
+    server = await serve(counter.create_app(url, max_stale=0))
+    async with ClientSession(server.url) as client:
+        assert await read(client) == "1"
+        grow_older(url, 61)
+        assert [await read(client) for _ in range(2)] == ["2", "2"]
+        other = {"Accept": "text/plain"}
+        assert await read(client, headers=other) == "2"
+    assert fields(url) == ["answer"]
+
+
+# Who makes an answer
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+async def test_a_stampede_meets_the_handler_once(
+    serve: Serve, url: str, browse: Browse, count: int
+) -> None:
+    counter = Counter(make_plain)
+    counter.gate.clear()
+    workers = [await serve(counter.create_app(url)) for _ in range(count)]
+    browsers = [await browse(worker) for worker in workers]
+    reading = [asyncio.create_task(read(client)) for client in browsers * 30]
+    await counter.until(calls=1, arrived=30 * count)
+    counter.gate.set()
+    assert set(await asyncio.gather(*reading)) == {"1"}
+    assert counter.calls == 1
+    assert fields(url) == ["answer"]
+
+
+async def test_an_old_answer_is_sent_while_one_worker_makes_a_new_one(
+    serve: Serve, url: str, browse: Browse
+) -> None:
+    counter = Counter(make_plain)
+    workers = [await serve(counter.create_app(url)) for _ in range(2)]
+    browsers = [await browse(worker) for worker in workers]
+    assert await read(browsers[0]) == "1"
+    grow_older(url, 61)
+    counter.gate.clear()
+    for client in browsers * 5:
+        # The gate is closed, and nobody waits.
+        assert await read(client) == "1"
+    await counter.until(calls=2, arrived=11)
+    counter.gate.set()
+    async with asyncio.timeout(TIMEOUT):
+        while await read(browsers[1]) == "1":
+            pass
+    assert await read(browsers[0]) == "2"
+    assert counter.calls == 2
+
+
+@pytest.mark.parametrize("leaving", [1, 2])
+async def test_who_leaves_does_not_end_it_for_the_others(
+    serve: Serve, url: str, browse: Browse, leaving: int
+) -> None:
+    counter = Counter(make_plain)
+    counter.gate.clear()
+    app = counter.create_app(url)
+    client = await browse(await serve(app, handler_cancellation=True))
+    reading = []
+    for number in range(1, 4):
+        reading.append(asyncio.create_task(read(client)))
+        await counter.until(calls=1, arrived=number)
+    for task in reading[:leaving]:
+        task.cancel()
+    counter.gate.set()
+    assert await reading[2] == "1"
+    assert counter.calls == 1
+
+
+async def test_an_error_is_made_for_each_and_keeps_no_lease(
+    serve: Serve, url: str, browse: Browse
+) -> None:
+    async def fail(request: web.Request, text: str) -> web.StreamResponse:
+        raise web.HTTPServiceUnavailable(
+            text=text, content_type="application/json"
+        )
+
+    counter = Counter(fail)
+    counter.gate.clear()
+    workers = [await serve(counter.create_app(url)) for _ in range(2)]
+    browsers = [await browse(worker) for worker in workers]
+    reading = [asyncio.create_task(read(client)) for client in browsers * 5]
+    await counter.until(calls=1, arrived=10)
+    counter.gate.set()
+    async with asyncio.timeout(one_response.LEASE / 2):
+        assert len(set(await asyncio.gather(*reading))) == 10
+    assert fields(url) == []
+
+
+async def test_a_handler_that_hangs_keeps_others_for_the_lease_only(
+    serve: Serve, url: str, browse: Browse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(one_response, "LEASE", 0.3)
+    counter = Counter(make_plain)
+    counter.gate.clear()
+    workers = [await serve(counter.create_app(url)) for _ in range(2)]
+    browsers = [await browse(worker) for worker in workers]
+    hanging = asyncio.create_task(read(browsers[0]))
+    await counter.until(calls=1, arrived=1)
+    # Who is called now does not hang.
+    gate = counter.gate
+    counter.gate = asyncio.Event()
+    counter.gate.set()
+    reading = [asyncio.create_task(read(client)) for client in browsers * 5]
+    assert set(await asyncio.gather(*reading)) == {"2"}
+    assert counter.calls == 2
+    gate.set()
+    assert await hanging == "1"
+    # What comes too late replaces nothing.
+    assert await read(browsers[0]) == "2"
+
+
+PROGRAM = """
+import asyncio
+import sys
+
+sys.path.insert(0, sys.argv[2])
+
+from aiohttp import web
+
+from recipes.production import one_response
+
+
+async def handler(request):
+    print("entered", flush=True)
+    await asyncio.sleep(60)
+
+
+app = one_response.create_app(redis_url=sys.argv[1])
+app.router.add_get("/", handler)
+web.run_app(app, host="127.0.0.1", port=0)
+"""
+
+
+@pytest.mark.slow("it waits for the lease of a dead process")
+async def test_where_a_worker_is_killed_as_it_makes_an_answer_another_makes_it(
+    serve: Serve, url: str, browse: Browse, tmp_path: Path
+) -> None:
+    counter = Counter(make_plain)
+    worker = await serve(counter.create_app(url))
+    script = tmp_path / "worker.py"
+    script.write_text(PROGRAM)
+    async with (
+        asyncio.timeout(TIMEOUT),
+        forked(script, url, str(ROOT), cwd=tmp_path) as process,
+        ClientSession(headers={"Host": "cook.example"}) as client,
+    ):
+        port = process.port
+        dying = asyncio.create_task(client.get(f"http://127.0.0.1:{port}/"))
+        while not fields(url):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        browser = await browse(worker)
+        reading = [asyncio.create_task(read(browser)) for _ in range(10)]
+        await counter.until(calls=0, arrived=10)
+        assert await process.end(signal.SIGKILL) == -signal.SIGKILL
+        started = time.monotonic()
+        assert set(await asyncio.gather(*reading)) == {"1"}
+        assert time.monotonic() - started < one_response.LEASE + 1
+        assert counter.calls == 1
+        await asyncio.wait([dying])
+        assert dying.exception()
+
+
+# Making it again
+
+
+async def fail_later(request: web.Request, text: str) -> web.StreamResponse:
+    if text == "2":
+        raise RuntimeError("the second call fails")
+    return web.Response(text=text)
+
+
+async def until_done(app: web.Application) -> None:
+    async with asyncio.timeout(TIMEOUT):
+        while app[CACHE].tasks:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+
+
+async def test_an_old_answer_stays_where_the_handler_fails(
+    serve: Serve,
+    url: str,
+    browse: Browse,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(one_response, "LEASE", 0.3)
+    counter = Counter(fail_later)
+    app = counter.create_app(url)
+    client = await browse(await serve(app))
+    assert await read(client) == "1"
+    grow_older(url, 61)
+    assert await read(client) == "1"
+    await until_done(app)
+    assert "the second call fails" in caplog.text
+    # It is not called again at once.
+    assert await read(client) == "1"
+    assert counter.calls == 2
+    async with asyncio.timeout(TIMEOUT):
+        while await read(client) == "1":
+            pass
+    assert await read(client) == "3"
+
+
+@pytest.mark.parametrize("how", ["raises", "opts out"])
+async def test_an_answer_that_is_none_any_more_is_dropped(
+    serve: Serve,
+    url: str,
+    browse: Browse,
+    caplog: pytest.LogCaptureFixture,
+    how: str,
+) -> None:
+    is_over = False
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if is_over and how == "raises":
+            raise web.HTTPGone(text="gone", content_type="application/json")
+        response = web.Response(text="gone" if is_over else "there")
+        response[REUSABLE] = not is_over
+        return response
+
+    app = create_app(handler, url)
+    client = await browse(await serve(app))
+    assert await read(client) == "there"
+    grow_older(url, 61)
+    is_over = True
+    assert await read(client) == "there"
+    await until_done(app)
+    assert await read(client) == "gone"
+    assert fields(url) == []
+    assert not caplog.text
+
+
+async def test_what_is_made_again_cannot_be_a_stream(
+    serve: Serve,
+    url: str,
+    browse: Browse,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def make(request: web.Request, text: str) -> web.StreamResponse:
+        if text == "1":
+            return web.Response(text=text)
+        return await make_stream(request, text)
+
+    app = Counter(make).create_app(url)
+    client = await browse(await serve(app))
+    assert await read(client) == "1"
+    grow_older(url, 61)
+    assert await read(client) == "1"
+    await until_done(app)
+    assert "cannot be a stream" in caplog.text
+    assert await read(client) == "1"
+
+
+async def test_what_is_made_again_knows_its_application(
+    serve: Serve, url: str, browse: Browse
+) -> None:
+    name = web.AppKey("name", str)
+    names = []
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        names.append(request.app[name])
+        return await Counter(make_plain).handle(request)
+
+    gate = asyncio.Event()
+    gate.set()
+
+    @web.middleware
+    async def linger(
+        request: web.Request, handler: Handler
+    ) -> web.StreamResponse:
+        response = await handler(request)
+        await gate.wait()
+        return response
+
+    app = create_app(handler, url)
+    root = web.Application(middlewares=[linger])
+    app[name] = "recipe"
+    root[name] = "root"
+    root.add_subapp("/recipe/", app)
+    client = await browse(await serve(root))
+    await read(client, "recipe/")
+    grow_older(url, 61)
+    gate.clear()
+    reading = asyncio.create_task(read(client, "recipe/"))
+    while not app[CACHE].tasks:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    gate.set()
+    await reading
+    await until_done(app)
+    assert names == ["recipe", "recipe"]
+
+
+async def test_what_is_made_again_ends_with_the_application(
+    serve: Serve, url: str, browse: Browse
+) -> None:
+    counter = Counter(make_plain)
+    server = await serve(counter.create_app(url))
+    client = await browse(server)
+    await read(client)
+    grow_older(url, 61)
+    counter.gate.clear()
+    await read(client)
+    await counter.until(calls=2, arrived=2)
+    async with asyncio.timeout(2):
+        await server.stop()
+
+
+# Forgetting
+
+
+async def test_what_is_forgotten_is_forgotten_on_all_workers(
+    serve: Serve, url: str, browse: Browse
+) -> None:
+    workers = [
+        await serve(one_response.create_app(redis_url=url)) for _ in range(2)
+    ]
+    here, there = [await browse(worker) for worker in workers]
+    spellings = [
+        "greeting?name=ann",
+        "greeting?name=%61nn",
+        "%67reeting?name=ann",
+    ]
+    paths = [URL(spelling, encoded=True) for spelling in spellings]
+    for path in paths:
+        assert not await was_reused(here, path)
+        assert await was_reused(there, path)
+    async with here.post("forget") as response:
+        assert response.status == 204
+    for path in paths:
+        assert not await was_reused(there, path)
+        assert await was_reused(here, path)
+
+
+async def test_who_comes_after_a_change_gets_no_answer_from_before(
+    serve: Serve, url: str, browse: Browse
+) -> None:
+    counter = Counter(make_plain)
+    counter.gate.clear()
+    apps = [counter.create_app(url) for _ in range(2)]
+    browsers = [await browse(await serve(app)) for app in apps]
+    before = asyncio.create_task(read(browsers[0]))
+    await counter.until(calls=1, arrived=1)
+    await forget(apps[1], "/")
+    # On the worker that is making it, and on the other one.
+    after = [asyncio.create_task(read(client)) for client in browsers * 5]
+    await counter.until(calls=2, arrived=11)
+    counter.gate.set()
+    assert await before == "1"
+    assert set(await asyncio.gather(*after)) == {"2"}
+    assert counter.calls == 2
+    assert await read(browsers[1]) == "2"
+
+
+async def test_what_is_forgotten_while_it_is_made_again_stays_forgotten(
+    serve: Serve, url: str, browse: Browse
+) -> None:
+    counter = Counter(make_plain)
+    app = counter.create_app(url)
+    client = await browse(await serve(app))
+    await read(client)
+    grow_older(url, 61)
+    counter.gate.clear()
+    assert await read(client) == "1"
+    await counter.until(calls=2, arrived=2)
+    await forget(app, "/")
+    counter.gate.set()
+    await until_done(app)
+    assert await read(client) == "3"
+
+
+async def test_without_redis_nothing_can_be_forgotten_and_the_reason_is_said(
+    serve: Serve, killable_redis: KillableRedis
+) -> None:
+    app = one_response.create_app(redis_url=killable_redis.url)
+    server = await serve(app)
+    killable_redis.stop()
+    async with (
+        asyncio.timeout(2),
+        ClientSession(server.url) as client,
+        client.post("forget") as response,
+    ):
+        assert response.status == 503
+        assert response.headers["Retry-After"] == "1"
+        assert "make cluster" in (await response.json())["error"]
+
+
+# Redis is away, or has something else
+
+
+async def test_without_redis_it_starts_and_answers_and_recovers_by_itself(
+    serve: Serve,
+    killable_redis: KillableRedis,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(one_response, "REDIS_PAUSE", 0.1)
+    killable_redis.stop()
+    app = one_response.create_app(redis_url=killable_redis.url)
+    server = await serve(app)
+    async with ClientSession(server.url) as client:
+        for _ in range(3):
+            await asyncio.sleep(0.11)
+            assert not await was_reused(client, "greeting?name=ann")
+        assert caplog.text.count("no cache: ") == 1
+        killable_redis.start()
+        async with asyncio.timeout(TIMEOUT):
+            while not await was_reused(client, "greeting?name=ann"):
+                pass
+        # Its memory is lost, and each answer is made once more.
+        killable_redis.stop()
+        assert not await was_reused(client, "greeting?name=ann")
+        killable_redis.start()
+        async with asyncio.timeout(TIMEOUT):
+            while not await was_reused(client, "greeting?name=ann"):
+                pass
+    assert caplog.text.count("no cache: ") == 2
+
+
+async def test_without_redis_a_stampede_meets_the_handler_twice_on_a_worker(
+    serve: Serve, killable_redis: KillableRedis, browse: Browse
+) -> None:
+    killable_redis.stop()
+    counter = Counter(make_plain)
+    counter.gate.clear()
+    client = await browse(await serve(counter.create_app(killable_redis.url)))
+    reading = [asyncio.create_task(read(client)) for _ in range(50)]
+    await counter.until(calls=1, arrived=50)
+    counter.gate.set()
+    assert set(await asyncio.gather(*reading)) == {"1", "2"}
+
+
+@contextmanager
+def frozen(redis: KillableRedis) -> Iterator[None]:
+    os.killpg(redis.process.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.killpg(redis.process.pid, signal.SIGCONT)
+
+
+async def test_a_frozen_redis_holds_a_request_for_half_a_second_only(
+    serve: Serve, killable_redis: KillableRedis, browse: Browse
+) -> None:
+    app = one_response.create_app(redis_url=killable_redis.url)
+    client = await browse(await serve(app))
+    await was_reused(client, "greeting?name=ann")
+    with frozen(killable_redis):
+
+        async def ask(name: str) -> float:
+            started = time.monotonic()
+            assert not await was_reused(client, f"greeting?name={name}")
+            return time.monotonic() - started
+
+        names = [f"user{number}" for number in range(40)]
+        times = await asyncio.gather(*map(ask, names))
+        assert max(times) < one_response.REDIS_TIMEOUT + 1
+        # It is left alone for a second. Then one asks whether it is back.
+        started = time.monotonic()
+        slow = 0
+        while time.monotonic() < started + 2:
+            slow += await ask("bob") > one_response.REDIS_TIMEOUT / 2
+        assert 1 <= slow <= 2
+    async with asyncio.timeout(TIMEOUT):
+        while not await was_reused(client, "greeting?name=ann"):
+            pass
+
+
+async def test_a_redis_that_freezes_as_an_answer_is_made_loses_none(
+    serve: Serve, killable_redis: KillableRedis, browse: Browse
+) -> None:
+    counter = Counter(make_plain)
+    counter.gate.clear()
+    client = await browse(await serve(counter.create_app(killable_redis.url)))
+    reading = asyncio.create_task(read(client))
+    await counter.until(calls=1, arrived=1)
+    with frozen(killable_redis):
+        counter.gate.set()
+        async with asyncio.timeout(one_response.REDIS_TIMEOUT + 1):
+            assert await reading == "1"
+
+
+async def test_a_redis_that_is_full_is_read(
+    serve: Serve,
+    killable_redis: KillableRedis,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app = one_response.create_app(redis_url=killable_redis.url)
+    server = await serve(app)
+    async with ClientSession(server.url) as client:
+        assert not await was_reused(client, "greeting?name=ann")
+        with Redis.from_url(killable_redis.url) as redis:
+            redis.config_set("maxmemory", 1)
+            for _ in range(2):
+                assert not await was_reused(client, "greeting?name=bob")
+                assert await was_reused(client, "greeting?name=ann")
+            assert "OutOfMemory" in caplog.text
+            async with client.post("forget") as response:
+                assert response.status == 204
+            redis.config_set("maxmemory", 0)
+        assert not await was_reused(client, "greeting?name=bob")
+        assert await was_reused(client, "greeting?name=bob")
+
+
+GARBAGE = [
+    b"",
+    b"garbage",
+    b"9999999999",
+    b"9999999999 [\n",
+    b"9999999999 [true]\n",
+    b"9999999999 [true, [1]]\nbody",
+    b"9999999999 " + b"[" * 100_000 + b"\nbody",
+    b"9999999999 [true, {}, 1]\n\xff",
+]
+
+
+@pytest.mark.parametrize("garbage", GARBAGE, ids=range(len(GARBAGE)))
+async def test_garbage_in_place_of_an_answer_is_replaced(
+    serve: Serve, url: str, garbage: bytes
+) -> None:
+    server = await serve(Counter(make_plain).create_app(url))
+    async with ClientSession(server.url) as client:
+        await read(client)
+        with Redis.from_url(url) as redis:
+            [path] = redis.scan_iter("one_response:path:*")
+            names: Any = redis.hkeys(path)
+            redis.hset(path, names[0], garbage)
+        assert [await read(client) for _ in range(2)] == ["2", "2"]
+
+
+async def test_garbage_in_place_of_a_path_is_cured_by_forgetting(
+    serve: Serve, url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = Counter(make_plain).create_app(url)
+    server = await serve(app)
+    async with ClientSession(server.url) as client:
+        await read(client)
+        with Redis.from_url(url) as redis:
+            [path] = redis.scan_iter("one_response:path:*")
+            redis.set(path, "garbage")
+            redis.set(one_response.INDEX, "garbage")
+        assert [await read(client) for _ in range(2)] == ["2", "3"]
+        assert "WRONGTYPE" in caplog.text
+        await forget(app, "/")
+        # Nothing is kept that would not be counted.
+        assert [await read(client) for _ in range(2)] == ["4", "5"]
+        with Redis.from_url(url) as redis:
+            redis.delete(one_response.INDEX)
+        assert [await read(client) for _ in range(2)] == ["6", "6"]
+
+
+async def test_an_url_that_asks_for_text_changes_nothing(
+    serve: Serve, url: str
+) -> None:
+    async def make(request: web.Request, text: str) -> web.StreamResponse:
+        return web.Response(body=b"\xff\n")
+
+    url = f"{url}&decode_responses=True"
+    server = await serve(Counter(make).create_app(url))
+    async with ClientSession(server.url) as client:
+        for cache in ("miss", "hit"):
+            async with client.get("") as response:
+                assert await response.read() == b"\xff\n"
+            assert response.headers["X-Cache"] == cache
 
 
 # The wrong ways, which the docstrings describe.
