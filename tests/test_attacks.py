@@ -28,6 +28,12 @@ class Mistake(NamedTuple):
 
 
 MISTAKES = {
+    # What should be refused is taken for a mistake of the program.
+    "bad_http": Mistake(
+        "cookbook/guard.py",
+        "web.HTTPMisdirectedRequest,",
+        "web.HTTPInternalServerError,",
+    ),
     # The answer is sent before the notes are stored.
     "kill_database": Mistake(
         "recipes/database.py",
