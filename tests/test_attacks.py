@@ -28,6 +28,12 @@ class Mistake(NamedTuple):
 
 
 MISTAKES = {
+    # Text is passed on before it is known to be UTF-8.
+    "hostile_frames": Mistake(
+        "recipes/parallel_events.py",
+        "web.WebSocketResponse(heartbeat=20)",
+        "web.WebSocketResponse(heartbeat=20, decode_text=False)",
+    ),
     # What should be refused is taken for a mistake of the program.
     "bad_http": Mistake(
         "cookbook/guard.py",
