@@ -36,7 +36,8 @@ def application(
     if not engine:
         return recipe.create_app()
     # What fails is not tried again.
-    monkeypatch.setattr(recipe, "WAITS", ())
+    retry: Any = vars(recipe)["RETRY"]
+    monkeypatch.setattr(retry, "retry_exceptions", [LookupError])
     url = engine["POSTGRES_URL"]
     return recipe.create_app(postgres_url=url, work_here=True)
 
@@ -436,7 +437,7 @@ async def test_a_follow_up_too_slow_for_shutdown_is_cancelled_and_logged(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    # The production file has an option for it, and a test of its own.
+    # The production file has a test of its own.
     monkeypatch.setattr(after_response, "GRACE", 0.5)
     server = await serve(after_response.create_app())
     async with ClientSession(server.url) as client:

@@ -1,6 +1,7 @@
 """Proofs for recipes/production/after_response.py, beside the answer's."""
 
 import asyncio
+import logging
 import os
 import re
 import signal
@@ -13,9 +14,12 @@ from typing import Any
 import psycopg
 import pytest
 from aiohttp import ClientError, ClientSession, web
+from yarl import URL
 
 from recipes.production import after_response
 from tests.conftest import NO_POSTGRES, KillablePostgres, Serve, at_length
+from tests.production import test_database
+from tests.production.test_database import Wire
 from tests.servers import ROOT, TIMEOUT, running
 from tests.test_after_response import (
     PINGS,
@@ -26,6 +30,7 @@ from tests.test_after_response import (
     settled,
 )
 
+wire = test_database.wire
 SCRIPT = ROOT / "recipes" / "production" / "after_response.py"
 ABSENT = {"error": "PostgreSQL does not answer; `make cluster` starts one"}
 JOBS = "SELECT status::text, attempts FROM procrastinate_jobs ORDER BY id"
@@ -83,7 +88,12 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(after_response, name, value)
 
 
-QUICK = {"HEARTBEAT": 0.1, "DEAD_AFTER": 1.0, "POLL": 0.1, "TRY_AGAIN": 0.1}
+QUICK = {
+    "LOOK_FOR_LOST": 0.1,
+    "LOST_AFTER": 3.0,
+    "POLL": 0.1,
+    "TRY_AGAIN": 0.1,
+}
 
 
 # One transaction
@@ -255,7 +265,7 @@ async def test_work_in_order_is_held_until_the_answer_is_sent(
         tasks.create_task(ping(client, "ping-in-order?work=0"))
         await held.reached.wait()
         [(wait,)] = await query(database, WAIT)
-        assert after_response.HOLD - 5 < wait <= after_response.HOLD
+        assert 5 < wait <= 10
         held.go_on.set()
         assert await settled(client, least=1) == 1
 
@@ -265,7 +275,7 @@ async def test_work_in_order_begins_by_itself_when_nobody_lets_it(
     application: web.Application,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(after_response, "HOLD", 0.3)
+    monkeypatch.setattr(after_response, "HOLD", {"milliseconds": 300})
     held = Held(application)
     server = await serve(application)
     async with (
@@ -298,23 +308,27 @@ async def test_a_failed_answer_to_a_request_with_a_key_counts_all_the_same(
 async def test_a_failed_job_is_tried_again_after_growing_pauses(
     client: ClientSession, database: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, "procrastinate.worker")
     await ping(client, "ping?work=0&fail=1")
-    for attempt, longest in enumerate(after_response.WAITS, start=1):
+    attempts = after_response.RETRY.max_attempts
+    assert attempts == 4
+    for attempt in range(1, attempts + 1):
         await until(database, JOBS, ("todo", attempt))
         [(wait,)] = await query(database, WAIT)
-        assert longest / 2 - 1 < wait <= longest
+        assert 5**attempt - 2 < wait <= 5**attempt
         await query(
             database, "UPDATE procrastinate_jobs SET scheduled_at = now()"
         )
-    await until(database, JOBS, ("failed", len(after_response.WAITS) + 1))
+    await until(database, JOBS, ("failed", attempts + 1))
     assert await read_count(client) == {"count": 0, "pending": 0}
-    assert caplog.text.count("told to fail'), again in ") == 4
+    assert caplog.text.count("status: Error, to retry") == attempts
+    assert caplog.text.count("RuntimeError: this follow") == attempts + 1
 
 
 async def test_a_dead_job_is_listed_and_can_be_tried_again(
     client: ClientSession, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(after_response, "WAITS", ())
+    monkeypatch.setattr(after_response.RETRY, "retry_exceptions", [LookupError])
     await ping(client, "ping?work=0&fail=1")
     await until(database, JOBS, ("failed", 1))
     docstring = after_response.__doc__ or ""
@@ -383,7 +397,8 @@ async def test_a_job_that_ends_its_workers_ends_among_the_dead(
     server = await serve(idle)
     async with ClientSession(server.url) as client:
         await ping(client, "ping?work=0")
-    last = len(after_response.WAITS)
+    last = after_response.RETRY.max_attempts
+    assert last is not None
     ended = "UPDATE procrastinate_jobs SET status = 'doing', attempts = %s"
     await query(database, ended, last)
     await serve(application)
@@ -401,17 +416,16 @@ async def test_a_job_whose_end_a_living_worker_could_not_store_is_taken_over(
     await ping(client, "ping?work=0")
     assert await settled(client, least=1) == 1
     forgotten = """
-        INSERT INTO procrastinate_jobs (queue_name, task_name, status, args,
-            worker_id)
-        SELECT 'after_response', 'count_ping', 'doing',
-            '{"ping": 0, "work": 0, "fail": false}', id
-        FROM procrastinate_workers RETURNING id
+        WITH job AS (
+            INSERT INTO procrastinate_jobs (queue_name, task_name, status, args,
+                worker_id)
+            SELECT 'after_response', 'ping', 'doing',
+                '{"ping": 0, "work": 0, "fail": false}', id
+            FROM procrastinate_workers RETURNING id
+        ) INSERT INTO procrastinate_events (job_id, type, at)
+        SELECT id, 'started', now() - make_interval(secs => %s) FROM job
     """
-    [(job,)] = await query(database, forgotten)
-    started = "INSERT INTO procrastinate_events (job_id, type, at) VALUES "
-    started += "(%s, 'started', now() - interval '1 s' * %s)"
-    limit = after_response.MAX_JOB_TIME + after_response.DEAD_AFTER
-    await query(database, started, job, limit - 2)
+    await query(database, forgotten, after_response.LOST_AFTER - 2)
     await query(database, "SELECT pg_sleep(0.5)")
     assert await query(database, JOBS) == [("doing", 0)]
     await until(database, JOBS)
@@ -446,13 +460,15 @@ async def test_running_jobs_have_time_when_their_worker_ends(
 
 
 async def test_a_job_that_is_too_slow_for_the_end_goes_back_to_the_queue(
-    serve: Serve, idle: web.Application, database: str
+    serve: Serve,
+    idle: web.Application,
+    application: web.Application,
+    database: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(after_response, "GRACE", 0.1)
     server = await serve(idle)
-    ending = after_response.create_app(
-        postgres_url=database, work_here=True, grace=0.1
-    )
-    working = await serve(ending)
+    working = await serve(application)
     async with ClientSession(server.url) as client:
         await ping(client, "ping?work=1.5")
         await until(database, JOBS, ("doing", 0))
@@ -642,7 +658,7 @@ async def test_a_job_that_cannot_be_let_go_begins_by_itself(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(after_response, "HOLD", 5.0)
+    monkeypatch.setattr(after_response, "HOLD", {"seconds": 5})
     url = killable_postgres.url
     app = after_response.create_app(postgres_url=url, work_here=True)
     held = Held(app)
@@ -654,7 +670,7 @@ async def test_a_job_that_cannot_be_let_go_begins_by_itself(
             killable_postgres.kill()
             held.go_on.set()
         async with asyncio.timeout(TIMEOUT):
-            while "begins in 5.0 s" not in caplog.text:  # noqa: ASYNC110
+            while "begins late, by itself" not in caplog.text:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         killable_postgres.start()
         await until_answered(client)
@@ -707,26 +723,57 @@ async def until_answered(client: ClientSession) -> None:
     assert status == 200
 
 
-# Limits and refusals
-
-
-async def test_a_ping_beyond_the_limit_is_refused_and_logged(
+@pytest.mark.slow("it restarts a PostgreSQL")
+async def test_a_database_that_is_away_at_the_start_is_told_in_a_line(
     serve: Serve,
-    idle: web.Application,
-    monkeypatch: pytest.MonkeyPatch,
+    killable_postgres: KillablePostgres,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(after_response, "MAX_PENDING", 1)
-    server = await serve(idle)
+    caplog.set_level(logging.INFO)
+    killable_postgres.stop()
+    url = killable_postgres.url
+    app = after_response.create_app(postgres_url=url, work_here=True)
+    server = await serve(app)
+    # Meanwhile it has tried again, and has a worker that waits.
+    assert len(caplog.messages) == 1
+    assert "the database is not open yet: " in caplog.text
+    killable_postgres.start()
     async with ClientSession(server.url) as client:
-        await ping(client, "ping")
-        for target in PINGS:
-            async with client.post(target) as response:
-                assert response.status == 503
-                assert response.headers["Retry-After"] == "1"
-                assert await response.json() == {"error": "too much is pending"}
-        assert await read_count(client) == {"count": 0, "pending": 1}
-    assert caplog.messages.count("a ping is refused: too much is pending") == 2
+        await until_answered(client)
+        assert await settled(client, least=1) == 1
+
+
+@pytest.mark.parametrize("arrives", [True, False], ids=["stored", "lost"])
+@every_ping
+async def test_a_commit_whose_answer_is_lost_is_a_504_and_may_be_repeated(
+    serve: Serve,
+    database: str,
+    wire: Wire,
+    caplog: pytest.LogCaptureFixture,
+    target: str,
+    arrives: bool,
+) -> None:
+    url = URL(database).with_host("127.0.0.1").with_port(wire.port)
+    app = after_response.create_app(postgres_url=str(url.with_query(None)))
+    server = await serve(app)
+    wire.arrives = arrives
+    wire.cuts = 1
+    async with ClientSession(server.url) as client:
+        async with client.post(
+            target, headers={"Idempotency-Key": "a"}
+        ) as response:
+            assert response.status == 504
+            assert "Retry-After" not in response.headers
+            assert "not known" in (await response.json())["error"]
+        assert await query(database, "SELECT key FROM pings") == (
+            [("a",)] * arrives
+        )
+        assert "it is not known whether this is stored: " in caplog.text
+        assert (await post(client, target, "a"))[0] == 200
+        assert await query(database, JOBS) == [("todo", 0)]
+
+
+# Refusals
 
 
 @pytest.mark.parametrize(
