@@ -342,6 +342,11 @@ async def public(request) -> web.WebSocketResponse:
     return await make(request.text)
 async def helper(request: web.Request) -> web.WebSocketResponse:
     return await make(request.cookies)
+async def asked(request):
+    check(request)
+    return await helper(request)
+async def unknown(request) -> web.WebSocketResponse:  # found
+    return await make(request.cookies)
 """,
     "response-reused": """
 import copy

@@ -290,9 +290,13 @@ class Module:
             return self._kind_of_annotation(argument.annotation)
         if function in self._takes_application:
             return APPLICATION
-        if function in self.routed | self.middlewares:
-            return REQUEST if argument.arg == "request" else UNKNOWN
-        return UNKNOWN
+        return REQUEST if self._is_request(argument) else UNKNOWN
+
+    def _is_request(self, argument: ast.arg) -> bool:
+        """Return whether an argument is a request: its annotation, or name."""
+        if argument.annotation:
+            return self._kind_of_annotation(argument.annotation) == REQUEST
+        return argument.arg == "request" and self.imports("aiohttp.web")
 
     def _kind_of_target(self, target: ast.AST) -> str:
         match self.parents[target]:
@@ -413,7 +417,10 @@ class Module:
 
     @cached_property
     def routed(self) -> set[Function]:
-        """The functions that a route of this file names."""
+        """The functions that answer a request, as far as this file tells.
+
+        A route names them, or they take a request and nothing else.
+        """
         found = {
             function
             for function in self.functions
@@ -422,6 +429,7 @@ class Module:
                 function.name in METHODS
                 and self._is_view(self.parents[function])
             )
+            or self._takes_a_request_alone(function)
         }
         if not self.imports("aiohttp"):
             return found
@@ -430,6 +438,14 @@ class Module:
                 for argument in call.args:
                     found.update(self.named(argument))
         return found
+
+    def _takes_a_request_alone(self, function: Function) -> bool:
+        given = [each for each in arguments(function) if each.arg != "self"]
+        return (
+            isinstance(function, ast.AsyncFunctionDef)
+            and len(given) == 1
+            and self._is_request(given[0])
+        )
 
     def _text(self, func: ast.expr) -> str:
         """Return the full name of what is called, or the text `x.add_...`."""
@@ -440,16 +456,15 @@ class Module:
     @cached_property
     def handlers(self) -> set[Function]:
         """The coroutines that work for one request, middlewares too."""
-        annotated = {
+        given = {
             function
             for function in self.functions
             for argument in arguments(function)
-            if argument.annotation
-            and self._kind_of_annotation(argument.annotation) == REQUEST
+            if self._is_request(argument)
         }
         return {
             function
-            for function in annotated | self.routed | self.middlewares
+            for function in given | self.routed | self.middlewares
             if isinstance(function, ast.AsyncFunctionDef)
         }
 
@@ -467,6 +482,15 @@ class Module:
                 ) if signal in SIGNALS:
                     found.update(self.named(argument))
         return found
+
+    @cached_property
+    def helpers(self) -> set[Function]:
+        """The functions that this file calls."""
+        return {
+            function
+            for call in self.all(ast.Call)
+            for function in self.named(call.func)
+        }
 
     def reachable(self, start: set[Function]) -> set[Function]:
         """Return what a call of these functions may run, in this file."""

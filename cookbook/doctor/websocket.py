@@ -138,8 +138,8 @@ def live_collection(module: Module) -> Iterator[Found]:
 
 
 def _holds_websockets(loop: ast.For) -> bool:
-    """Return whether a loop sends to each: such a collection changes."""
-    return any(
+    """Return whether a loop is over WebSockets: such a collection changes."""
+    return NAME.search(ast.unparse(loop.target)) is not None or any(
         isinstance(node, ast.Attribute) and node.attr in SEND
         for node in ast.walk(loop)
     )
@@ -208,7 +208,8 @@ def no_origin_check(module: Module) -> Iterator[Found]:
 
     Compare `Origin` with `Host` before the upgrade.
     """
-    for function in _websockets(module) & module.routed:
+    # What calls a helper may have checked it.
+    for function in _websockets(module) & module.routed - module.helpers:
         nodes = [
             node
             for each in module.reachable({function} | module.middlewares)
