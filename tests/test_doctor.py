@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import time
 from pathlib import Path
 
@@ -359,3 +360,12 @@ def test_the_doctor_reads_a_hundred_thousand_lines_in_seconds(
     started = time.process_time()
     assert examine(tmp_path).lines == lines
     assert time.process_time() - started < 30
+
+
+def test_the_page_of_the_doctor_has_each_rule_as_it_is_printed() -> None:
+    page = (ROOT / "docs" / "doctor.md").read_text()
+    rows = re.findall(r"^\| `([a-z-]+)` \| (.+) \| \[(\w+)\]", page, re.M)
+    assert rows == [
+        (rule.name, rule.message.split(". ")[0].rstrip("."), rule.recipe)
+        for rule in RULES
+    ]
