@@ -128,6 +128,12 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Uvloop())
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Return one more than there are processors: half of a test is waiting."""
+    return (os.cpu_count() or 1) + 1
+
+
 class Uvloop:
     """A plugin with which each test, and what it serves, runs on uvloop."""
 
