@@ -66,7 +66,11 @@ async def home(request):
     return await fetch(request.app)
 async def fetch(app):
     async with ClientSession() as session:  # found
-        return await session.get("http://a")
+        await session.get("http://a")
+    await log_in()
+async def log_in():
+    async with ClientSession() as session:
+        await session.get("http://a")
 async def elsewhere():
     async with ClientSession() as session:
         await session.get("http://a")
@@ -191,6 +195,7 @@ async def opened():
     return db
 """,
     "not-awaited": """
+from asyncio import sleep
 from typing import Optional
 import aiohttp
 from aiohttp import web
@@ -226,6 +231,23 @@ class Client:
         self.ws.send_str("hi")  # found
         with self.ws as also:
             also.close()  # found
+    async def work(self, close):
+        self.open()  # found
+        await self.open()
+        broadcast()
+        count()  # found
+        steps()
+        marked()
+        close()
+        sleep()
+        unknown()
+async def count(): ...
+async def close(): ...
+async def sleep(): ...
+async def steps():
+    yield 1
+@asyncio.to_be_told
+async def marked(): ...
 def broadcast(sockets, names):
     for ws in sockets:
         ws.send_json({})  # found

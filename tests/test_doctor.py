@@ -275,8 +275,8 @@ def test_doctor_prints_place_rule_recipe_trap_and_fix(project: Path) -> None:
     code, output, errors = run(str(project))
     assert code == 1
     assert output.splitlines() == [
-        f"{project}/app.py:5:5: not-awaited: This makes a coroutine that"
-        " nothing runs: nothing is sent, or closed.",
+        f"{project}/app.py:5:5: not-awaited: This makes a coroutine, and"
+        " nothing runs it. Await it.",
         "  See: recipes/websocket_logout.py",
         "  The mistake: recipes/traps/websocket_logout/send_not_awaited.py",
         "  Fix: await ws.send_str('hi')",

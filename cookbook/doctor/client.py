@@ -118,7 +118,8 @@ def session_per_request(module: Module) -> Iterator[Found]:
 
     Open one session in a cleanup context, and share it.
     """
-    for function in module.reachable(module.handlers):
+    functions = module.handlers.union(*map(module.calls, module.handlers))
+    for function in functions:
         # A WebSocket takes a connection of its own anyway.
         if _uses(function, "ws_connect"):
             continue

@@ -492,6 +492,15 @@ class Module:
             for function in self.named(call.func)
         }
 
+    def calls(self, function: Function) -> set[Function]:
+        """Return the functions of this file that a function calls."""
+        return {
+            called
+            for node in self.within(function)
+            if isinstance(node, ast.Call)
+            for called in self.named(node.func)
+        }
+
     def reachable(self, start: set[Function]) -> set[Function]:
         """Return what a call of these functions may run, in this file."""
         found: set[Function] = set()
@@ -500,10 +509,24 @@ class Module:
             function = pending.pop()
             if function not in found:
                 found.add(function)
-                for node in self.within(function):
-                    if isinstance(node, ast.Call):
-                        pending += self.named(node.func)
+                pending += self.calls(function)
         return found
+
+    def is_coroutine(self, func: ast.expr) -> bool:
+        """Return whether a call makes a coroutine of this file, for sure."""
+        if isinstance(func, ast.Name) and (
+            func.id in self._imports or self.is_local(func)
+        ):
+            return False
+        functions = self.named(func)
+        return bool(functions) and all(
+            isinstance(function, ast.AsyncFunctionDef)
+            and not function.decorator_list
+            and not any(
+                isinstance(node, ast.Yield) for node in self.within(function)
+            )
+            for function in functions
+        )
 
 
 def arguments(function: Function) -> list[ast.arg]:

@@ -51,25 +51,28 @@ SESSIONS = {
 
 @rule("websocket_logout", tests=True)
 def not_awaited(module: Module) -> Iterator[Found]:
-    """This makes a coroutine that nothing runs: nothing is sent, or closed."""
+    """This makes a coroutine, and nothing runs it. Await it."""
     for statement in module.all(ast.Expr):
         match statement.value:
-            case ast.Call(func=ast.Attribute(value=owner, attr=method)) as call:
-                if _is_coroutine(module, owner, method):
-                    fix = ""
-                    if isinstance(module.function(call), ast.AsyncFunctionDef):
-                        fix = f"await {ast.unparse(call)}"
-                    yield Found(call, "send_not_awaited", fix)
+            case ast.Call(func=func) as call if _is_coroutine(module, func):
+                fix = ""
+                if isinstance(module.function(call), ast.AsyncFunctionDef):
+                    fix = f"await {ast.unparse(call)}"
+                yield Found(call, "send_not_awaited", fix)
 
 
-def _is_coroutine(module: Module, owner: ast.expr, method: str) -> bool:
-    if kind := module.kind(owner):
-        return method in COROUTINES.get(kind, set())
+def _is_coroutine(module: Module, func: ast.expr) -> bool:
+    if module.is_coroutine(func):
+        return True
+    if not isinstance(func, ast.Attribute):
+        return False
+    if kind := module.kind(func.value):
+        return func.attr in COROUTINES.get(kind, set())
     return (
-        method in SEND
+        func.attr in SEND
         and module.imports("aiohttp")
-        and not module.defines(method)
-        and NAME.search(ast.unparse(owner)) is not None
+        and not module.defines(func.attr)
+        and NAME.search(ast.unparse(func.value)) is not None
     )
 
 
