@@ -61,17 +61,21 @@ CONTRAST = VIOLATIONS | {"runOnly": ["color-contrast"]}
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-every_page = pytest.mark.parametrize("module", MODULES)
-
 KINDS = {"route_table", "database", "websocket_logout"}
 """A page of each kind: short, with a production file, with a console."""
 
-another = pytest.mark.full("made as the page of another recipe is")
-PAGES = [
-    pytest.param(name, marks=[] if name in KINDS else another)
-    for name in MODULES
-]
-page_of_each_kind = pytest.mark.parametrize("module", PAGES)
+
+def pages(*names: str) -> pytest.MarkDecorator:
+    """Give a test the named pages, and all of them in `make check-full`."""
+    another = pytest.mark.full("made as the page of another recipe is")
+    modules = [
+        pytest.param(name, marks=[] if name in names else another)
+        for name in MODULES
+    ]
+    return pytest.mark.parametrize("module", modules)
+
+
+page_of_each_kind = pages(*KINDS)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -192,7 +196,7 @@ async def run_all(page: Page) -> None:
     await expect(summary(page)).to_contain_text("promised", timeout=30_000)
 
 
-@every_page
+@pages(*KINDS, *CURL_ONLY)
 async def test_every_dialogue_is_played_with_no_difference(
     page: Page, module: str
 ) -> None:
