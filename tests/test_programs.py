@@ -271,6 +271,7 @@ async def test_an_address_answers_in_the_form_that_accept_prefers(
         ("/errors/session_is_closed", "/errors/session_is_closed.md"),
         ("/verdicts", "/verdicts.md"),
         ("/production", "/production.md"),
+        ("/promises", "/promises.md"),
         *((recipe.page, f"{recipe.page}.md") for recipe in app.COOKBOOK[:1]),
     ],
 )
@@ -375,7 +376,10 @@ def test_llms_txt_has_a_title_a_summary_and_lists_of_links(
     assert links[0] == [f"{each.page}.md" for each in app.COOKBOOK]
     names = {each.name for each in app.PRODUCTION}
     assert set(links[1]) == {f"/recipes/production/{name}.md" for name in names}
-    assert links[2] == ["/errors.md", "/production.md", "/verdicts.md"]
+    assert links[2] == [
+        *("/errors.md", "/production.md", "/speed.md", "/promises.md"),
+        "/verdicts.md",
+    ]
     assert sections[3].startswith("Optional\n")
     assert texts["/index.md"] == text
     for section in sections:

@@ -18,6 +18,7 @@ from cookbook.pages.errors import ErrorsPages
 from cookbook.pages.index import IndexPage, UnknownPages
 from cookbook.pages.production import ProductionPage
 from cookbook.pages.programs import Programs
+from cookbook.pages.promises import PromisesPage
 from cookbook.pages.recipe_page import RecipePage
 from cookbook.pages.redirects import redirects
 from cookbook.pages.shows import Shows
@@ -28,6 +29,7 @@ from cookbook.xray import XRay
 
 ROOT = Path(__file__).parents[2]
 VERDICTS = ROOT / "verdicts"
+ATTACKS = ROOT / "benchmarks" / "attacks.json"
 BENCHMARKS = ROOT / "benchmarks" / "results.json"
 
 
@@ -69,6 +71,8 @@ def add_pages(
     parts = recipes[0].file.with_name("cluster.toml")
     app.add_routes(ProductionPage(parts, BENCHMARKS).routes())
     app.add_routes(SpeedPage(BENCHMARKS, said).routes())
+    promises = recipes[0].file.with_name("promises.toml")
+    app.add_routes(PromisesPage(promises, ATTACKS).routes())
     app.add_routes(asset_routes())
     app.add_routes(redirects(recipes))
     # The last: what comes first is asked first.
