@@ -28,6 +28,12 @@ class Mistake(NamedTuple):
 
 
 MISTAKES = {
+    # As long as aiohttp waits for the headers of a request by itself.
+    "slow_peers": Mistake(
+        "cookbook/connection.py",
+        "HEADERS_TIMEOUT = 15.0",
+        "HEADERS_TIMEOUT = 3630.0",
+    ),
     # Text is passed on before it is known to be UTF-8.
     "hostile_frames": Mistake(
         "recipes/parallel_events.py",
