@@ -197,11 +197,22 @@ class Connection(web.RequestHandler):
         The parser's errors are requests of their own, in aiohttp's queue
         `_messages`. The body in which one came up is forgotten. Otherwise: its
         handler waits for ever.
+
+        When the server ends, `_close` and `_force_close` have aiohttp read
+        nothing more, not even the rest of a body. Otherwise: a request in
+        flight is never answered.
         """
         if self._is_broken:
             # The parser has lost its way: this could pass for a request.
             return
-        super().data_received(data)
+        is_last, is_ending = self._close, self._force_close
+        if self.body and not self.body.is_eof():
+            self._close = self._force_close = False
+        try:
+            super().data_received(data)
+        finally:
+            self._close = self._close or is_last
+            self._force_close = self._force_close or is_ending
         if self._messages and self._messages[-1][0].__class__ is _ErrInfo:
             body = self.body
             if len(self._messages) > 1:

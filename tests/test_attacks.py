@@ -75,6 +75,16 @@ MISTAKES = {
         '"options": "-c lock_timeout=1500 ',
         '"options": "-c synchronous_commit=off -c lock_timeout=1500 ',
     ),
+    # A worker that ends hangs up on nginx, which has just sent a request.
+    "rolling_restart": Mistake(
+        "app.py", "drain_timeout=DRAIN_TIMEOUT", "drain_timeout=0.0"
+    ),
+    # What is in flight is cut off.
+    "sigterm": Mistake(
+        "cookbook/server.py",
+        "    finally:\n        await runner.cleanup()\n",
+        "    finally:\n        os._exit(0)\n",
+    ),
     # A note that is refused takes back nothing.
     "transactions": Mistake(
         "recipes/database.py",

@@ -58,8 +58,17 @@ def reading() -> asyncio.Event:
 
 
 @pytest.fixture
+def shutting_down() -> asyncio.Event:
+    """Set when the server reads no further request."""
+    return asyncio.Event()
+
+
+@pytest.fixture
 async def server(
-    serve: Serve, notes: list[str], reading: asyncio.Event
+    serve: Serve,
+    notes: list[str],
+    reading: asyncio.Event,
+    shutting_down: asyncio.Event,
 ) -> Server:
     async def read(request: web.Request) -> web.Response:
         reading.set()
@@ -89,13 +98,34 @@ async def server(
         pass
 
     Noting.notes = notes
+
+    async def shut_down(app: web.Application) -> None:
+        shutting_down.set()
+
     app = web.Application()
+    app.on_shutdown.append(shut_down)
     app.router.add_post("/read", read)
     app.router.add_post("/broken", wait_for_a_broken_body)
     app.router.add_get("/fail", fail)
     app.router.add_get("/break_off", break_off)
     runner_class = partial(internals.Runner, connect=Noting)
     return await serve(app, runner_class=runner_class)
+
+
+async def test_the_rest_of_a_body_is_read_when_the_server_shuts_down(
+    server: Server, reading: asyncio.Event, shutting_down: asyncio.Event
+) -> None:
+    async with asyncio.timeout(TIMEOUT):
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"POST /read HTTP/1.1\r\nContent-Length: 4\r\n" + END)
+        writer.write(b"te")
+        await reading.wait()
+        ending = asyncio.create_task(server.stop())
+        await shutting_down.wait()
+        writer.write(b"a\n")
+        assert (await reader.read()).endswith(b"[4, 4]")
+        writer.close()
+        await ending
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,296 @@
+"""The cookbook is told to end by SIGTERM while 16 clients load it.
+
+Some read slowly, some send a body in two parts, and some start work that goes
+on after its answer. h11 reads what comes: a request in flight is answered, and
+an answer that has begun is whole. The process ends by itself, with 0, in the
+time that it promises; no follow-up is cut off, and no traceback is logged. A
+request that has come just before the signal may be lost unread, and is counted.
+"""
+
+import asyncio
+import random
+import signal
+import socket
+import time
+import zlib
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+import h11
+
+from benchmarks.attacks import Advance, Attack, Found
+from cookbook.redis_server import redis_server
+from tests.servers import Process, forked
+
+CLIENTS = 16
+
+LOAD = (0.3, 1.0)
+"""Seconds of load before the signal: the shortest and the longest."""
+
+SHUTDOWN = 5.0
+END = 2 * SHUTDOWN + 2
+"""Seconds in which the process has to end."""
+
+HANGS = 30.0
+"""Seconds after which it is killed."""
+
+PIECE = 2**15
+"""Bytes that are read at a time, and a client's buffer in the system."""
+
+SLOW = 0.2
+"""The share of clients that pause between two pieces."""
+
+PAUSE = 0.01
+
+WRONG = ("Traceback", "was cancelled", " ERROR ")
+"""What the log must not say."""
+
+PATHS = (
+    "/global-gzip/text?size=1000000",
+    "/global-gzip/json?size=100000",
+    "/global-gzip/stream",
+    "/route-table/get",
+    "/database/answer",
+    "/",
+)
+PING = "/after-response/ping?work=0.3"
+POST = "/database/notes/batch"
+NOTES = b'{"notes": [{"text": "tea"}, {"text": "milk"}]}'
+
+BODY_PAUSE = 0.6
+"""Seconds between two halves of a body."""
+
+UNREAD = 0.3
+"""Seconds after which a request is in flight: a busy server has read it.
+
+The connection of one that it has not read is closed, as if nothing had come.
+"""
+
+
+class Answer(NamedTuple):
+    """An answer; it has no body until that is whole."""
+
+    status: int
+    headers: dict[bytes, bytes]
+    body: bytes | None
+
+
+class Client:
+    """Sends requests on one connection, and notes what breaks a promise."""
+
+    def __init__(
+        self, port: int, chooser: random.Random, tally: Counter[str]
+    ) -> None:
+        self._port = port
+        self._chooser = chooser
+        self._tally = tally
+        self._pause = PAUSE if chooser.random() < SLOW else 0.0
+        self.faults: list[str] = []
+        self.lost: list[tuple[str, float]] = []
+        """What was not answered, and when it was sent."""
+
+    async def run(self) -> None:
+        """Go on until the server hangs up, or is no longer there."""
+        with closing(socket.socket()) as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, PIECE)
+            connection.setblocking(False)
+            loop = asyncio.get_running_loop()
+            try:
+                await loop.sock_connect(connection, ("127.0.0.1", self._port))
+            except ConnectionError:
+                return
+            protocol = h11.Connection(h11.CLIENT)
+            while await self._ask(connection, protocol):
+                if protocol.our_state is not h11.DONE:
+                    return
+                protocol.start_next_cycle()
+
+    async def _ask(
+        self, connection: socket.socket, protocol: h11.Connection
+    ) -> bool:
+        """Send a request and read its answer; return whether it has come."""
+        path, body = self._choose()
+        request = h11.Request(
+            method="POST" if path in (PING, POST) else "GET",
+            target=path,
+            headers=[
+                ("Host", "localhost"),
+                ("Accept-Encoding", self._chooser.choice(["gzip", "identity"])),
+                ("Content-Length", str(len(body))),
+            ],
+        )
+        head = protocol.send(request) or b""
+        began = time.monotonic()
+        came = 0
+        try:
+            await self._send(connection, head, body)
+            protocol.send(h11.Data(data=body))
+            protocol.send(h11.EndOfMessage())
+            async for event in self._read(connection, protocol):
+                came += 1
+                self._judge(path, event)
+        except (ConnectionError, h11.RemoteProtocolError) as error:
+            if came:
+                self.faults.append(f"the answer of {path} is cut: {error!r}")
+            else:
+                self.lost.append((path, began))
+            return False
+        self._tally["answers"] += 1
+        self._tally["follow-ups"] += path == PING
+        return True
+
+    def _choose(self) -> tuple[str, bytes]:
+        kind = self._chooser.random()
+        if kind < 0.3:
+            return PING, b""
+        if kind < 0.5:
+            return POST, NOTES
+        return self._chooser.choice(PATHS), b""
+
+    async def _send(
+        self, connection: socket.socket, head: bytes, body: bytes
+    ) -> None:
+        """Send a body in two parts, with a pause between."""
+        loop = asyncio.get_running_loop()
+        half = len(body) // 2
+        await loop.sock_sendall(connection, head + body[:half])
+        if body:
+            await asyncio.sleep(BODY_PAUSE)
+            await loop.sock_sendall(connection, body[half:])
+
+    async def _read(
+        self, connection: socket.socket, protocol: h11.Connection
+    ) -> AsyncIterator[Answer]:
+        """Yield the head of the answer, and then all of it."""
+        loop = asyncio.get_running_loop()
+        answer = Answer(0, {}, None)
+        body = b""
+        while True:
+            event = protocol.next_event()
+            if event is h11.NEED_DATA:
+                await asyncio.sleep(self._pause)
+                data = await loop.sock_recv(connection, PIECE)
+                protocol.receive_data(data)
+            elif isinstance(event, h11.Response):
+                answer = Answer(event.status_code, dict(event.headers), None)
+                yield answer
+            elif isinstance(event, h11.Data):
+                body += event.data
+            else:
+                yield answer._replace(body=body)
+                return
+
+    def _judge(self, path: str, answer: Answer) -> None:
+        if answer.status != (201 if path == POST else 200):
+            self.faults.append(f"{path} is {answer.status}")
+        if answer.body is None:
+            return
+        body = answer.body
+        if answer.headers.get(b"content-encoding") == b"gzip":
+            unpacked = zlib.decompressobj(wbits=31)
+            body = unpacked.decompress(body)
+            if not unpacked.eof:
+                self.faults.append(f"{path} is not whole when unpacked")
+        _, _, size = path.partition("size=")
+        if len(body) < int(size or 1):
+            self.faults.append(f"{path} is too short: {len(body)} bytes")
+
+
+async def attack(root: Path, size: int, seed: int, advance: Advance) -> Found:
+    chooser = random.Random(seed)  # noqa: S311
+    tally = Counter[str]()
+    faults = list[str]()
+    longest = 0.0
+    with redis_server() as redis_url:
+        for _ in range(size):
+            with TemporaryDirectory() as folder:
+                async with forked(
+                    root / "app.py",
+                    *("--port", "0", "--redis-url", redis_url),
+                    cwd=Path(folder),
+                ) as server:
+                    with drained(server):
+                        seconds = await live(server, chooser, tally, faults)
+                log = server.log.read_text()
+                faults += [
+                    line
+                    for line in log.splitlines()
+                    if any(word in line for word in WRONG)
+                ]
+            longest = max(longest, seconds)
+            advance()
+    counts = {
+        "signals": size,
+        **dict(sorted(tally.items())),
+        "longest end, seconds": round(longest, 2),
+    }
+    return Found(counts, faults)
+
+
+@contextmanager
+def drained(server: Process) -> Iterator[None]:
+    """Read what a server prints, so that it need not wait."""
+    assert server.process.stdout is not None
+    reading = asyncio.create_task(server.process.stdout.read())
+    try:
+        yield
+    finally:
+        reading.cancel()
+
+
+async def live(
+    server: Process,
+    chooser: random.Random,
+    tally: Counter[str],
+    faults: list[str],
+) -> float:
+    """Load the server, end it; return the seconds that its end took."""
+    clients = list[Client]()
+    is_over = asyncio.Event()
+
+    async def load() -> None:
+        while not is_over.is_set():
+            client = Client(server.port, chooser, tally)
+            clients.append(client)
+            await client.run()
+
+    async with asyncio.TaskGroup() as loads:
+        for _ in range(CLIENTS):
+            loads.create_task(load())
+        await asyncio.sleep(chooser.uniform(*LOAD))
+        began = time.monotonic()
+        is_over.set()
+        try:
+            code = await server.end(signal.SIGTERM, HANGS)
+        except TimeoutError:
+            server.process.kill()
+            code = await server.process.wait()
+        seconds = time.monotonic() - began
+    for client in clients:
+        faults += client.faults
+        tally["requests lost unread"] += len(client.lost)
+        faults += [
+            f"{path}, {began - sent:.2f} s old at the signal, is not answered"
+            for path, sent in client.lost
+            if sent < began - UNREAD
+        ]
+    if code != 0:
+        faults.append(f"exit code {code}")
+    if seconds > END:
+        faults.append(f"the end took {seconds:.1f} s")
+    return seconds
+
+
+ATTACK = Attack(
+    attack,
+    promises=("X16", "X17", "X22", "R13-3"),
+    files=("app.py", "cookbook", "recipes"),
+    unit="signals",
+    full=500,
+    small=2,
+    longest=HANGS,
+)
