@@ -55,6 +55,26 @@ MISTAKES = {
         '                    app[WRITER].execute("COMMIT")))\n'
         "            await asyncio.sleep(0)\n",
     ),
+    # What came while a client was away is not sent to it.
+    "events": Mistake(
+        "recipes/production/parallel_events.py",
+        "            if entry.channel in (None, socket.channel):\n",
+        "            if entry.channel is None:\n",
+    ),
+    # The other workers do not hear of a logout.
+    "logouts": Mistake(
+        "recipes/production/websocket_logout.py",
+        "position = await read_stream(app, position)",
+        "await asyncio.sleep(STREAM_WAIT)",
+    ),
+    # A job that runs twice counts twice.
+    "follow_ups": Mistake(
+        "recipes/production/after_response.py",
+        "            if marked.rowcount:\n"
+        "                await connection.execute(COUNT)\n",
+        "            await connection.execute(COUNT)\n"
+        "            await connection.execute(COUNT)\n",
+    ),
     # Each statement is stored by itself, also where its request is refused.
     "kill_production_database": Mistake(
         "recipes/production/database.py",

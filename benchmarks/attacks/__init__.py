@@ -9,7 +9,7 @@ in time, all traffic stays on this machine, and its random choices come from a
 seed.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ Advance = Callable[[], None]
 class Found(NamedTuple):
     """What an attack has seen."""
 
-    counts: dict[str, int | float]
+    counts: Mapping[str, int | float]
     """How much was done, and what came of it."""
     faults: list[str]
     """What breaks a promise, a line each; none where all is well."""

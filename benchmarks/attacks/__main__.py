@@ -91,7 +91,7 @@ def carry_out(
         )
     return {
         "seconds": round(time.monotonic() - began, 1),
-        "found": found.counts,
+        "found": dict(found.counts),
         "faults": len(found.faults),
         "first faults": found.faults[:MOST_FAULTS],
     }
