@@ -1,7 +1,6 @@
 """What a recipe is called on the command line, and where its files are."""
 
 import tomllib
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,9 @@ def trap_names(recipe: str) -> list[str]:
     return sorted(file.stem for file in RECIPES.glob(f"traps/{recipe}/*.py"))
 
 
-@cache
-def message_names() -> tuple[str, ...]:
+def message_names() -> list[str]:
     """Return the names of all error messages."""
-    return tuple(tomllib.loads(MESSAGES.read_text(encoding="utf-8")))
+    return list(tomllib.loads(MESSAGES.read_text(encoding="utf-8")))
 
 
 def answer_file(name: str) -> Path:
@@ -99,7 +97,7 @@ class PageName(RecipeName):
         return super().convert(value, param, ctx)
 
     def names(self) -> list[str]:
-        return [*super().names(), *message_names()]
+        return super().names() + message_names()
 
 
 def complete_trap(

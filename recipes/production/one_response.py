@@ -356,9 +356,8 @@ def digest(*parts: object) -> str:
 
 
 def is_meant_for(call: Call, flight: Flight, answer: Answer) -> bool:
-    return call.place.varied == flight.call.place.varied or not is_varied(
-        answer
-    )
+    is_same = call.place.varied == flight.call.place.varied
+    return is_same or not is_varied(answer)
 
 
 def take_off(call: Call) -> Flight:
@@ -397,7 +396,7 @@ async def let_others_go(
         raise RuntimeError("an answer that is made again cannot be a stream")
     flight = request.get(FLIGHT)
     if flight is not None and not flight.outcome.done():
-        set_habit(flight.call, Habit.PRIVATE)
+        expect_nothing(flight.call)
         flight.outcome.set_result(None)
 
 
@@ -430,15 +429,18 @@ def judge(call: Call, response: web.StreamResponse) -> Answer | None:
     """Return what others may get, and remember the habit of the handler."""
     answer = read_answer(response)
     if answer is not None:
-        set_habit(call, Habit.VARIED if is_varied(answer) else Habit.COMMON)
-    elif call.habit is None and getattr(response, "status", None) == 200:
-        # Only of one that has never opted in: some do so now and then.
-        set_habit(call, Habit.PRIVATE)
+        handler = call.request.match_info.handler
+        habit = Habit.VARIED if is_varied(answer) else Habit.COMMON
+        call.cache.habits[handler] = habit
+    elif getattr(response, "status", None) == 200:
+        expect_nothing(call)
     return answer
 
 
-def set_habit(call: Call, habit: Habit) -> None:
-    call.cache.habits[call.request.match_info.handler] = habit
+def expect_nothing(call: Call) -> None:
+    """Let nobody wait for this handler, unless it has opted in before."""
+    handler = call.request.match_info.handler
+    call.cache.habits.setdefault(handler, Habit.PRIVATE)
 
 
 def read_answer(response: web.StreamResponse) -> Answer | None:
@@ -513,23 +515,17 @@ async def look(call: Call) -> Found:
     cache = call.cache
     is_head = call.request.method == hdrs.METH_HEAD
     token = "" if is_head else secrets.token_hex(8)
-    fields = [
-        call.place.varied,
-        call.place.common,
-        "lease:" + call.place.shared,
-    ]
+    path, common, varied, shared = call.place
     limits = [LEASE, cache.max_age, cache.lifetime]
-    values = [*fields, token, *limits]
-    reply = await ask(
-        cache, cache.redis.eval, LOOK, 1, call.place.path, *values
-    )
+    values = [path, varied, common, "lease:" + shared, token, *limits]
+    reply = await ask(cache, cache.redis.eval, LOOK, 1, *values)
     if reply is None:
         return Found(None, is_my_turn=True)
     value, now, is_my_turn = reply
     answer = unpack(value, float(now))
     if value and answer is None:
         # It is none of ours. Without it, the next look gets the lease.
-        await ask(cache, cache.redis.hdel, call.place.path, *fields[:2])
+        await ask(cache, cache.redis.hdel, path, varied, common)
     if answer and answer.age > cache.max_age + cache.max_stale:
         answer = None
     return Found(answer, bool(is_my_turn), token, now.decode())
@@ -554,16 +550,17 @@ async def store(call: Call, found: Found, answer: Answer | None) -> bool:
     Return whether it is kept. It is not where it was forgotten since `found`.
     """
     cache = call.cache
+    path, common, varied, shared = call.place
     value = b""
-    fields = [call.place.common, call.place.varied]
+    fields = [common, varied]
     if answer is not None:
         details = json.dumps([answer.is_compressed, answer.headers])
         value = f"{found.now} {details}\n".encode() + answer.body
         if is_varied(answer):
             fields.reverse()
-    lease = ["lease:" + call.place.shared, found.token]
+    lease = ["lease:" + shared, found.token]
     limits = [cache.lifetime, cache.max_answers]
-    values = [call.place.path, INDEX, *fields, *lease, value, *limits]
+    values = [path, INDEX, *fields, *lease, value, *limits]
     return bool(await ask(cache, cache.redis.eval, STORE, 2, *values))
 
 

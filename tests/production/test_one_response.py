@@ -19,7 +19,7 @@ from yarl import URL
 from recipes.production import one_response
 from recipes.production.one_response import CACHE, REUSABLE, forget
 from tests.conftest import KillableRedis, Serve
-from tests.servers import ROOT, TIMEOUT, Server, exchange, forked
+from tests.servers import ROOT, START_TIMEOUT, TIMEOUT, Server, exchange, forked
 from tests.test_one_response import emptied, was_reused
 
 
@@ -182,13 +182,16 @@ async def test_an_answer_has_its_age_and_is_sent_until_max_stale(
     client: ClientSession, url: str
 ) -> None:
     ages = []
-    for seconds in (0, 0, 59.5, 600, 1):
+    for seconds in (0, 0, 40, 600):
         grow_older(url, seconds)
         async with client.get("greeting?name=ann") as response:
-            ages.append(response.headers.get("Age"))
-    # It was 659.5 seconds old, and so it was made again. Then it was too old.
-    assert ages[:3] == [None, "0", "59"]
-    assert ages[3] in {"659", "660"}
+            ages.append(int(response.headers.get("Age", "-1")))
+    new, fresh, aging, old = ages
+    assert new == -1
+    # The test itself takes a moment.
+    assert 0 <= fresh < 10
+    assert 40 <= aging < 50
+    assert 640 <= old < 650
 
 
 async def test_an_answer_that_is_too_old_is_made_again(
@@ -725,7 +728,7 @@ async def test_where_a_worker_is_killed_as_it_makes_an_answer_another_makes_it(
     script = tmp_path / "worker.py"
     script.write_text(PROGRAM)
     async with (
-        asyncio.timeout(TIMEOUT),
+        asyncio.timeout(START_TIMEOUT),
         forked(script, url, str(ROOT), cwd=tmp_path) as process,
         ClientSession(headers={"Host": "cook.example"}) as client,
     ):
@@ -739,7 +742,7 @@ async def test_where_a_worker_is_killed_as_it_makes_an_answer_another_makes_it(
         assert await process.end(signal.SIGKILL) == -signal.SIGKILL
         started = time.monotonic()
         assert set(await asyncio.gather(*reading)) == {"1"}
-        assert time.monotonic() - started < one_response.LEASE + 1
+        assert time.monotonic() - started < 2 * one_response.LEASE
         assert counter.calls == 1
         await asyncio.wait([dying])
         assert dying.exception()
