@@ -1,6 +1,7 @@
 """What a recipe is called on the command line, and where its files are."""
 
 import tomllib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,10 @@ def trap_names(recipe: str) -> list[str]:
     return sorted(file.stem for file in RECIPES.glob(f"traps/{recipe}/*.py"))
 
 
-def message_names() -> list[str]:
+@cache
+def message_names() -> tuple[str, ...]:
     """Return the names of all error messages."""
-    return list(tomllib.loads(MESSAGES.read_text(encoding="utf-8")))
+    return tuple(tomllib.loads(MESSAGES.read_text(encoding="utf-8")))
 
 
 def answer_file(name: str) -> Path:
@@ -97,7 +99,7 @@ class PageName(RecipeName):
         return super().convert(value, param, ctx)
 
     def names(self) -> list[str]:
-        return super().names() + message_names()
+        return [*super().names(), *message_names()]
 
 
 def complete_trap(
