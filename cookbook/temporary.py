@@ -25,17 +25,26 @@ def temporary_folder(prefix: str) -> Iterator[Path]:
     A shell removes it, in a session of its own: neither Ctrl-C nor the death
     of this process keeps it from that.
     """
-    with TemporaryDirectory(prefix=prefix) as folder:
-        remover = subprocess.Popen(
-            ["/bin/sh", "-c", REMOVER, "sh", folder],
-            cwd="/",
-            env={"PATH": os.defpath},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        try:
-            yield Path(folder)
-        finally:
-            remover.communicate()
+    with (
+        TemporaryDirectory(prefix=prefix) as folder,
+        removed_at_the_end(Path(folder)),
+    ):
+        yield Path(folder)
+
+
+@contextmanager
+def removed_at_the_end(folder: Path) -> Iterator[None]:
+    """Remove a folder at the end, however this process ends."""
+    remover = subprocess.Popen(
+        ["/bin/sh", "-c", REMOVER, "sh", folder],
+        cwd="/",
+        env={"PATH": os.defpath},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield
+    finally:
+        remover.communicate()

@@ -13,6 +13,7 @@ import click
 from cookbook.commands.doctor import doctor
 from cookbook.commands.explain import explain
 from cookbook.commands.listing import list_
+from cookbook.commands.new import new
 from cookbook.commands.run import run
 from cookbook.commands.serve import serve
 from cookbook.commands.show import show
@@ -75,7 +76,7 @@ def group() -> None:
     """
 
 
-for command in (serve, list_, show, run, explain, doctor):
+for command in (serve, list_, show, run, new, explain, doctor):
     group.add_command(command)
 
 
