@@ -317,6 +317,7 @@ def test_the_parts_of_a_page_stand_in_one_order_and_in_its_contents(
         "Try it",
         "Console",
         "Test it",
+        "Take it home",
         "In production",
         "What goes wrong",
         "Error messages",

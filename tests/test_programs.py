@@ -121,7 +121,10 @@ def test_a_page_as_markdown_has_what_the_page_has(
     dialogues += [mounted(trap.docs, HOST, "") for trap in recipe.traps]
     assert blocks_of(page, "console") == dialogues
     install = read_header(recipe.source).install
-    assert blocks_of(page, "sh") == [f"{install}\nuv run {recipe.name}.py\n"]
+    assert blocks_of(page, "sh") == [
+        f"{install}\nuv run {recipe.name}.py\n",
+        f"uvx aiohttp-cookbook new {recipe.name} my_project\n",
+    ]
     for need in read_needs(recipe.source):
         assert f", {need}" in page
     differences = blocks_of(page, "diff")

@@ -187,6 +187,10 @@ class Content:
         """What the file needs beside its packages, and what it writes."""
         return read_needs(self.source)
 
+    def address_at(self, base: str) -> str:
+        """Return the address of the file, below that of all pages."""
+        return f"{base}{self.recipe.page.removeprefix('/')}.py"
+
     @property
     def starter_test(self) -> str | None:
         return _read_if_there(self.recipe.starter_test)

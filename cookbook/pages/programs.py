@@ -141,6 +141,7 @@ def _recipe_values(content: Content) -> dict[str, Any]:
         "endpoints": [asdict(endpoint) for endpoint in content.endpoints],
         "source": content.source,
         "starter_test": content.starter_test,
+        "project": content.starter_test and f"{recipe.page}.zip",
         "tests": [test.sentence for test in content.tests],
         "production": production
         and {

@@ -9,6 +9,7 @@ from typing import Any
 from aiohttp import hdrs, web
 
 from cookbook.guard import SITES
+from cookbook.pages.archives import ArchivePage
 from cookbook.pages.content import Content, Play
 from cookbook.pages.documents import Document, DocumentByHost
 from cookbook.pages.edition import Edition
@@ -60,11 +61,14 @@ class RecipePage:
             web.post(f"{page}/forget", self.forget),
             web.post(f"{page}/traps/{{name}}", self.show),
             *FilePages(recipe, page, recipe.file, recipe.tests).routes(),
+            *ArchivePage(recipe, f"{page}.zip", production=False).routes(),
         ]
         if recipe.production_file.exists():
             path = f"/recipes/production/{recipe.name}"
             file, tests = recipe.production_file, recipe.production_tests
             routes += FilePages(recipe, path, file, tests).routes()
+            archive = ArchivePage(recipe, f"{path}.zip", production=True)
+            routes += archive.routes()
         return routes
 
     async def watch(self, request: web.Request) -> web.StreamResponse:
