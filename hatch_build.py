@@ -13,6 +13,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 CONTENT = [
     "app.py",
     "benchmarks/*.json",
+    "benchmarks/pictures",
     "cookbook",
     "deploy",
     "docs/*.md",

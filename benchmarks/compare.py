@@ -101,22 +101,22 @@ class Requests:
     async def run(self, advance: Advance) -> dict[str, Rounds]:
         rounds: dict[str, Rounds] = {}
         with serving_all(self.subjects) as servers:
-            for name, server in servers.items():
-                rounds[name] = {"bytes": [await self._check(server)]}
+            for name, (server, _) in servers.items():
+                rounds[name] = {"bytes": [await self.check(server)]}
                 # The first round warms it up.
                 await self._load(server)
                 advance()
             for _ in range(self.rounds):
-                for name, server in servers.items():
+                for name, (server, _) in servers.items():
                     for what, value in (await self._load(server)).items():
                         rounds[name].setdefault(what, []).append(value)
                     advance()
-            for name, server in servers.items():
+            for name, (server, _) in servers.items():
                 memory = server.process.memory_info().rss
                 rounds[name]["memory"] = [memory]
         return rounds
 
-    async def _check(self, server: Server) -> float:
+    async def check(self, server: Server) -> float:
         """Ask once, and return how many bytes of a body were sent."""
         request = self.request
         url = server.address.join(URL(request.path))
@@ -183,10 +183,26 @@ async def _wait_for(client: ClientSession, server: Server) -> None:
             await asyncio.sleep(0.01)
 
 
+class Running(NamedTuple):
+    """A subject that serves, and the places in its command line."""
+
+    server: Server
+    places: dict[str, str]
+
+
 @contextmanager
-def serving_all(subjects: Sequence[Subject]) -> Iterator[dict[str, Server]]:
-    """Run all subjects until the block ends, and what they need."""
-    words = " ".join(part for each in subjects for part in each.command)
+def serving_all(subjects: Sequence[Subject]) -> Iterator[dict[str, Running]]:
+    """Run all subjects until the block ends, each with what it needs."""
+    with ExitStack() as stack:
+        yield {
+            subject.name: stack.enter_context(_running(subject))
+            for subject in subjects
+        }
+
+
+@contextmanager
+def _running(subject: Subject) -> Iterator[Running]:
+    words = " ".join(subject.command)
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         places = {"folder": folder}
@@ -194,9 +210,33 @@ def serving_all(subjects: Sequence[Subject]) -> Iterator[dict[str, Server]]:
             places["redis"] = stack.enter_context(redis_server())
         if "{postgres}" in words:
             places["postgres"] = stack.enter_context(postgres_server())
-        yield {
-            subject.name: stack.enter_context(
-                serving(*(part.format(**places) for part in subject.command))
-            )
-            for subject in subjects
-        }
+        command = [part.format(**places) for part in subject.command]
+        yield Running(stack.enter_context(serving(*command)), places)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """How the CPU grows with `x`: comparisons with the same subjects."""
+
+    title: str
+    x: str
+    points: dict[int, Sequence[Comparison]]
+
+    @property
+    def unit(self) -> str:
+        return next(iter(self.points.values()))[0].unit
+
+    @property
+    def steps(self) -> int:
+        return sum(each.steps for row in self.points.values() for each in row)
+
+    async def run(
+        self, advance: Advance
+    ) -> dict[str, list[tuple[int, list[float]]]]:
+        """Return the points of each subject, with all their rounds."""
+        subjects: dict[str, list[tuple[int, list[float]]]] = {}
+        for x, comparisons in self.points.items():
+            for comparison in comparisons:
+                for name, rounds in (await comparison.run(advance)).items():
+                    subjects.setdefault(name, []).append((x, rounds["cpu"]))
+        return subjects

@@ -14,15 +14,18 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, cast
+from functools import partial
+from typing import Any, NamedTuple
 
 import click
 import psutil
 import uvloop
 from aiohttp import ClientSession, DummyCookieJar, WSMsgType
 from redis.asyncio import Redis
+from yarl import URL
 
 from benchmarks.measure import Server, cpu_time, pin, record, serving
+from benchmarks.sockets import Listener, handshake, open_all
 from cookbook.redis_server import redis_server
 from recipes.production import parallel_events, websocket_logout
 
@@ -95,56 +98,6 @@ class Tally:
         assert self.count == self.enough
 
 
-class Listener(asyncio.Protocol):
-    """A WebSocket that answers pings and counts events, and costs little."""
-
-    def __init__(self, request: bytes, tally: Tally) -> None:
-        self._request = request
-        self._tally = tally
-        self._buffer = b""
-        self._is_open = False
-        self.opened = asyncio.get_running_loop().create_future()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # That of uvloop is one by its methods only.
-        self.transport = cast(asyncio.Transport, transport)
-        self.transport.write(self._request)
-
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        if not self._is_open:
-            head, end, rest = self._buffer.partition(b"\r\n\r\n")
-            if not end:
-                return
-            assert head.startswith(b"HTTP/1.1 101"), head
-            self._is_open = True
-            self._buffer = rest
-            self.opened.set_result(None)
-        while self._buffer and self._take_frame():
-            pass
-
-    def _take_frame(self) -> bool:
-        """Take a whole frame out of the buffer, if there is one."""
-        if len(self._buffer) < 4 and self._buffer[:2] != b"\x89\x00":
-            return False
-        size, start = self._buffer[1], 2
-        if size == 126:
-            size, start = int.from_bytes(self._buffer[2:4]), 4
-        if len(self._buffer) < start + size:
-            return False
-        if self._buffer[0] == 0x89:
-            # A pong with the mask of a client, which is all zeros.
-            self.transport.write(b"\x8a\x80\0\0\0\0")
-        elif b'"event"' in self._buffer[start : start + size]:
-            self._tally.add()
-        self._buffer = self._buffer[start + size :]
-        return True
-
-    def connection_lost(self, error: Exception | None) -> None:
-        if not self.opened.done():
-            self.opened.set_exception(error or ConnectionError("it hung up"))
-
-
 class Usage(NamedTuple):
     """Seconds of CPU of the worker and of the store, and of the clock."""
 
@@ -199,29 +152,22 @@ class Growth:
     async def open(self, handshakes: list[tuple[str, str]]) -> None:
         """Open a socket for each path and cookie."""
         url = self.server.address
-        turns = asyncio.Semaphore(AT_ONCE)
-
-        async def open_one(path: str, cookie: str) -> None:
-            request = (
-                f"GET /{path} HTTP/1.1\r\nHost: {url.authority}\r\n"
-                "Upgrade: websocket\r\nConnection: Upgrade\r\n"
-                "Sec-WebSocket-Version: 13\r\n"
-                "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
-                f"{cookie}\r\n"
-            )
-            async with turns:
-                loop = asyncio.get_running_loop()
-                _, listener = await loop.create_connection(
-                    lambda: Listener(request.encode(), self.tally),
-                    str(url.host),
-                    url.port or 80,
+        self.listeners += await open_all(
+            url,
+            [
+                partial(
+                    Listener,
+                    handshake(url.join(URL(path)), cookie),
+                    self.count_event,
                 )
-                self.listeners.append(listener)
-                await listener.opened
+                for path, cookie in handshakes
+            ],
+        )
 
-        async with asyncio.timeout(TIMEOUT), asyncio.TaskGroup() as tasks:
-            for path, cookie in handshakes:
-                tasks.create_task(open_one(path, cookie))
+    def count_event(self, text: bytes) -> None:
+        """Count what is an event: a socket is greeted as well."""
+        if b'"event"' in text:
+            self.tally.add()
 
     async def publish(
         self, events: int, *, rate: float = RATE, channels: int = CHANNELS

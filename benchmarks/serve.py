@@ -33,4 +33,6 @@ if __name__ == "__main__":
         aiohttp.set_zlib_backend(library)
     if "database" in options:
         options["database"] = Path(options["database"])
+    if "work_here" in options:
+        options["work_here"] = options["work_here"] == "yes"
     serve(import_module(sys.argv[1]).create_app(**options))

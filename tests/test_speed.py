@@ -3,6 +3,7 @@
 import asyncio
 import html
 import json
+import math
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -57,6 +58,7 @@ MEASURED = {
 TEXT = """
 [one]
 sentence = "A text takes {ours}, {beside} of theirs."
+profile = "Half of it is `loads`."
 
 [one.figures]
 ours = ["text", "cpu", "ours"]
@@ -77,6 +79,11 @@ why = "It does more."
 text = "At most 5 microseconds"
 figure = ["text", "cpu", "ours"]
 at_most = 5
+
+[[one.goals]]
+text = "As slow as the body is long"
+figure = ["bodies", "exponent", "ours"]
+at_most = 1.01
 
 [[one.goals]]
 text = "Something else"
@@ -150,13 +157,14 @@ async def test_each_recipe_says_what_its_figures_are(
 
 
 def test_all_that_is_said_of_speed_is_measured() -> None:
+    assert SPEED.said.keys() == SPEED.recipes.keys()
     for name, said in SPEED.said.items():
         measured = SPEED.recipes[name]
         names = set(re.findall(r"{(\w+)}", said.sentence))
         assert names == said.figures.keys()
         figures = [*said.figures.values(), *(g.figure for g in said.goals)]
         for figure in figures:
-            assert measured.figure(figure).median > 0
+            assert math.isfinite(measured.figure(figure).median)
 
 
 def test_a_missed_goal_is_explained() -> None:
@@ -181,6 +189,7 @@ def test_a_goal_is_judged_by_its_figure(reckoned: Speed) -> None:
         ["2", "reached"],
         ["2", "missed. It does more."],
         ["4 µs", "reached"],
+        ["1.00", "reached"],
         ["not measured", ""],
     ]
 
@@ -190,6 +199,7 @@ def test_nothing_is_said_of_what_is_not_measured(
 ) -> None:
     assert reckoned.sentence("two") == ""
     assert reckoned.sentence("three") == ""
+    assert reckoned.profile("three") == ""
     figures = {"ours": Figure("text", "rate", "ours")}
     reckoned.said["one"] = Said("It is {ours}.", figures, [])
     assert reckoned.sentence("one") == ""
@@ -224,6 +234,7 @@ async def test_the_page_tells_which_file_has_changed_since(
         for path in ("/speed", "/speed.md"):
             text = await get(client, path)
             assert "recipes/one.py has changed since it was measured" in text
+            assert "Half of it is" in text
         assert "/speed/one-1-light.svg" in await get(client, "/speed")
         assert await get(client, "/speed/one-1-light.svg") == "<svg/>"
 

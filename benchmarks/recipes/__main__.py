@@ -16,7 +16,7 @@ import click
 import psutil
 import uvloop
 
-from benchmarks.compare import Comparison
+from benchmarks.compare import Comparison, Curve
 from benchmarks.measure import RESULTS, ROOT, pin, record
 from benchmarks.wrk import wrk_version
 from cookbook.pages.speed import digest_of
@@ -50,14 +50,22 @@ def is_measured(name: str) -> bool:
     return bool(measured.get("files") == files_of(name))
 
 
+def rounded(values: list[float]) -> list[float]:
+    """Return values with the digits that mean something."""
+    return [float(f"{value:.4g}") for value in values]
+
+
 async def measure(name: str) -> None:
     """Measure a recipe, and write its figures down."""
     module = import_module(f"benchmarks.recipes.{name}")
     comparisons: dict[str, Comparison] = module.COMPARISONS
     files, load = files_of(name), os.getloadavg()[0]
     start = time.monotonic()
+    curves: dict[str, Curve] = getattr(module, "CURVES", {})
     figures: dict[str, Any] = {}
+    grown: dict[str, Any] = {}
     steps = sum(each.steps for each in comparisons.values())
+    steps += sum(each.steps for each in curves.values())
     with click.progressbar(length=steps, label=f"{name:20}") as bar:
         for key, comparison in comparisons.items():
             rounds = await comparison.run(lambda: bar.update(1))
@@ -66,10 +74,21 @@ async def measure(name: str) -> None:
                 "unit": comparison.unit,
                 "subjects": {
                     subject: {
-                        what: [float(f"{value:.4g}") for value in values]
+                        what: rounded(values)
                         for what, values in measured.items()
                     }
                     for subject, measured in rounds.items()
+                },
+            }
+        for key, curve in curves.items():
+            points = await curve.run(lambda: bar.update(1))
+            grown[key] = {
+                "title": curve.title,
+                "x": curve.x,
+                "unit": curve.unit,
+                "subjects": {
+                    subject: [[x, rounded(values)] for x, values in each]
+                    for subject, each in points.items()
                 },
             }
     record(
@@ -80,7 +99,7 @@ async def measure(name: str) -> None:
             "seconds": round(time.monotonic() - start),
             "files": files,
             "comparisons": figures,
-            "curves": {},
+            "curves": grown,
         },
         part=name,
     )

@@ -20,9 +20,12 @@ UNITS = {
     "cpu": (1e6, "µs"),
     "p50": (1e3, "ms"),
     "p99": (1e3, "ms"),
+    "answered": (1e3, "ms"),
+    "gone": (1e3, "ms"),
     "rate": (1.0, "/s"),
     "bytes": (1e-3, "kB"),
     "memory": (2.0**-20, "MiB"),
+    "socket": (2.0**-10, "KiB"),
 }
 """How each figure is shown: a factor, and its unit after that."""
 
@@ -105,9 +108,12 @@ class Comparison:
             "cpu": f"CPU for {self.unit}",
             "p50": "p50",
             "p99": "p99",
-            "rate": "at most",
+            "answered": "answered after",
+            "gone": "all gone after",
+            "rate": "done in a second",
             "bytes": "sent",
             "memory": "memory",
+            "socket": "memory of a socket",
         }
         columns = [names[name] for name in self.columns]
         return ["", *columns, f"CPU : {first}"]
@@ -173,7 +179,10 @@ class Measured:
     curves: dict[str, Curve]
 
     def figure(self, figure: Figure) -> Range:
-        """Return a figure of one of the comparisons."""
+        """Return a figure of a comparison, or the exponent of a curve."""
+        if figure.what == "exponent" and figure.comparison in self.curves:
+            curve = self.curves[figure.comparison]
+            return Range.of([curve.exponent(figure.subject)])
         if figure.comparison not in self.comparisons:
             raise NotMeasuredError(figure.comparison)
         return self.comparisons[figure.comparison].figure(figure)
@@ -226,11 +235,15 @@ class Goal:
 
 @dataclass(frozen=True)
 class Said:
-    """What is said of a recipe: a sentence with figures in it, and goals."""
+    """What is said of a recipe: a sentence with figures in it, and goals.
+
+    `profile` tells where the time goes, where that was looked at.
+    """
 
     sentence: str
     figures: dict[str, Figure]
     goals: list[Goal]
+    profile: str = ""
 
     def sentence_of(self, measured: Measured) -> str:
         """Return the sentence with the figures that were measured."""
@@ -244,6 +257,8 @@ class Said:
 def shown(figure: Figure, measured: Measured) -> str:
     """Return a figure as text: a ratio without a unit."""
     median = measured.figure(figure).median
+    if figure.what == "exponent":
+        return f"{median:.2f}"
     if figure.other:
         return digits(median)
     factor, unit = UNITS[figure.what]
@@ -264,6 +279,7 @@ def read_said(file: Path) -> dict[str, Said]:
                 Goal(**{**goal, "figure": Figure(*goal["figure"])})
                 for goal in table.get("goals", [])
             ],
+            profile=table.get("profile", ""),
         )
         for name, table in tables.items()
     }
@@ -293,6 +309,10 @@ class Speed:
         except NotMeasuredError:
             return ""
 
+    def profile(self, name: str) -> str:
+        """Return where the time of a recipe goes, or ""."""
+        return self.said[name].profile if name in self.said else ""
+
     def goal_rows(self) -> list[list[str]]:
         """Return each goal, with the recipe, what was measured, and so what."""
         return [
@@ -308,7 +328,7 @@ class Speed:
         except LookupError:
             return ["not measured", goal.why]
         value = median
-        if not goal.figure.other:
+        if not goal.figure.other and goal.figure.what in UNITS:
             value *= UNITS[goal.figure.what][0]
         is_reached = goal.at_least <= value <= goal.at_most
         text = shown(goal.figure, measured)

@@ -1,0 +1,4 @@
+"""What else works on after the answer."""
+
+WORK = 0.05
+"""Seconds that the work takes."""

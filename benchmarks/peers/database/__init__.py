@@ -1,0 +1,1 @@
+"""What else keeps a database in an application."""

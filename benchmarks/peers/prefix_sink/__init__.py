@@ -1,0 +1,1 @@
+"""What else takes every path below a prefix."""

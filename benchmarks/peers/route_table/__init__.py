@@ -1,0 +1,1 @@
+"""What else registers routes."""

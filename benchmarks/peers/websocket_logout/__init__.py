@@ -1,0 +1,1 @@
+"""What else closes the sockets of a user."""

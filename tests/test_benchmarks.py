@@ -1,0 +1,153 @@
+"""Proofs for what measures the recipes beside their peers."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from blockbuster import BlockBuster
+from click.testing import CliRunner
+
+import app
+from benchmarks import compare, measure
+from benchmarks.compare import Curve, Requests, Subject
+from benchmarks.fan_out import FanOut, Logout
+from benchmarks.recipes import __main__ as bench
+from benchmarks.recipes import parallel_events, websocket_logout
+from benchmarks.wrk import Request, find_wrk
+from tests.conftest import missing
+
+HELLO = Subject("hello", ("-m", "benchmarks.peers.hello"))
+
+# It starts servers of its own, pinned to a core that other tests use.
+starts_servers = pytest.mark.full("it starts servers and loads them")
+
+
+@pytest.fixture(autouse=True)
+def may_block(blockbuster: BlockBuster) -> Iterator[None]:
+    """Let engines be started while a loop runs, which serves nobody here."""
+    blockbuster.deactivate()
+    yield
+    blockbuster.activate()
+
+
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file of results that is empty."""
+    file = tmp_path / "results.json"
+    file.write_text("{}")
+    monkeypatch.setattr(measure, "RESULTS", file)
+    monkeypatch.setattr(bench, "RESULTS", file)
+    return file
+
+
+def hello(**options: object) -> Requests:
+    values = {"count": 50, "rounds": 2, "clients": 4, **options}
+    return Requests("Hello", [HELLO], Request("/hello"), **values)  # type: ignore[arg-type]
+
+
+async def test_requests_are_counted_in_rounds_that_take_turns() -> None:
+    steps = []
+    comparison = hello(size=len('{"hello": "world"}'))
+    rounds = await comparison.run(lambda: steps.append(1))
+    assert len(steps) == comparison.steps
+    assert rounds.keys() == {"hello"}
+    for what in ("cpu", "p50", "p99", "rate"):
+        assert len(rounds["hello"][what]) == 2
+        assert min(rounds["hello"][what]) > 0
+
+
+@starts_servers
+async def test_an_answer_that_is_not_expected_stops_the_measurement() -> None:
+    with pytest.raises(AssertionError):
+        await hello(status=201).run(lambda: None)
+    with pytest.raises(AssertionError):
+        await hello(size=5).run(lambda: None)
+
+
+@starts_servers
+async def test_wrk_sends_what_our_own_load_sends() -> None:
+    if find_wrk() is None:
+        missing("wrk")
+    rounds = await hello(count=0, rounds=1).run(lambda: None)
+    assert rounds["hello"]["rate"][0] > 100
+
+
+@starts_servers
+async def test_a_curve_has_a_point_for_each_comparison() -> None:
+    curve = Curve("Hello", "times", {1: [hello()], 2: [hello()]})
+    points = await curve.run(lambda: None)
+    assert [x for x, _ in points["hello"]] == [1, 2]
+
+
+@starts_servers
+async def test_an_event_reaches_all_sockets_of_each_subject() -> None:
+    subjects = parallel_events.COMPARISONS["1,000"].subjects
+    fan_out = FanOut(
+        "Few", subjects, 5, 2, rounds=1, by_http=parallel_events.BY_HTTP
+    )
+    rounds = await fan_out.run(lambda: None)
+    assert rounds.keys() == {each.name for each in subjects}
+    for figures in rounds.values():
+        assert min(figures["cpu"]) > 0
+
+
+@starts_servers
+async def test_a_logout_closes_all_sockets_of_each_subject() -> None:
+    subjects = websocket_logout.COMPARISONS["1,000"].subjects
+    logout = Logout("Few", subjects, sockets=15, rounds=1)
+    rounds = await logout.run(lambda: None)
+    [slow] = rounds["the FAQ's shape"]["answered"]
+    assert rounds["the answer"]["answered"][0] < slow
+
+
+@starts_servers
+@pytest.mark.parametrize("name", bench.NAMES)
+async def test_each_peer_answers_as_the_recipe_does(name: str) -> None:
+    module = __import__(f"benchmarks.recipes.{name}", fromlist=["COMPARISONS"])
+    for comparison in module.COMPARISONS.values():
+        if isinstance(comparison, Requests):
+            with compare.serving_all(comparison.subjects) as running:
+                for server, _ in running.values():
+                    await comparison.check(server)
+
+
+def test_each_benchmark_is_named_after_a_recipe() -> None:
+    recipes = {recipe.name for recipe in app.COOKBOOK}
+    assert set(bench.NAMES) <= recipes
+    for name in bench.NAMES:
+        folder = measure.ROOT / "benchmarks" / "peers" / name
+        assert list(folder.glob("[!_]*.py")), name
+
+
+def test_what_is_measured_is_measured_again_when_a_file_has_changed(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = []
+
+    async def note(name: str) -> None:
+        measured.append(name)
+        files = bench.files_of(name)
+        measure.record("recipes", {"files": files}, part=name)
+
+    monkeypatch.setattr(bench, "measure", note)
+    monkeypatch.setattr(bench, "pin", lambda process, core: None)
+    run = CliRunner().invoke
+    name, other = bench.NAMES[:2]
+    assert run(bench.main, [name]).exit_code == 0
+    assert "measured before" in run(bench.main, [name]).output
+    assert measured == [name]
+    run(bench.main, [name, "--again"])
+    assert measured == [name, name]
+    values = json.loads(results.read_text())
+    values["recipes"][name]["files"]["recipes/__init__.py"] = "another"
+    results.write_text(json.dumps(values))
+    run(bench.main, [name, other])
+    assert measured == [name, name, name, other]
+    assert json.loads(results.read_text())["recipes"].keys() == {name, other}
+
+
+def test_the_values_of_rounds_stand_on_one_line(results: Path) -> None:
+    measure.record("house", {"rounds": [1.5, 2e-05, -3]})
+    assert '"rounds": [1.5, 2e-05, -3]' in results.read_text()
+    assert json.loads(results.read_text())["house"]["commit"]
