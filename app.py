@@ -16,7 +16,12 @@ from cookbook.health import add_health
 from cookbook.mount import mount
 from cookbook.pages import Edition, add_pages
 from cookbook.recipe import Options, Recipe, Settings
-from cookbook.server import DRAIN_TIMEOUT, SHUTDOWN_TIMEOUT, command
+from cookbook.server import (
+    DRAIN_TIMEOUT,
+    SHUTDOWN_TIMEOUT,
+    command,
+    compress_quickly,
+)
 
 try:
     import recipes.production.after_response
@@ -166,6 +171,7 @@ def for_gunicorn(
     """
 
     async def create_runner() -> Runner:
+        compress_quickly()
         return Runner(
             create_app(
                 allow_hosts=allow_hosts,

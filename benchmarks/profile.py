@@ -34,7 +34,9 @@ def main(name: str, subject: str) -> None:
     [chosen] = [each for each in comparison.subjects if each.name == subject]
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder, "profile")
-        command = ("-m", "cProfile", "-o", str(output), *chosen.command)
+        # Without the -m that runs it.
+        program = chosen.command[1:]
+        command = ("-m", "benchmarks.profiled", str(output), *program)
         profiled = replace(comparison, subjects=[Subject(subject, command)])
         asyncio.run(profiled.run(lambda: None))
         stats = pstats.Stats(str(output))

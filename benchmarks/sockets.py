@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import cast
 
 from yarl import URL
@@ -9,11 +10,18 @@ from yarl import URL
 AT_ONCE = 32
 """Handshakes at a time."""
 
-TIMEOUT = 60.0
+AGAIN = 0.2
+"""Seconds after which who was refused asks again."""
+
+TIMEOUT = 120.0
 """Seconds until all are open."""
 
 TEXT, CLOSE, PING = 0x81, 0x88, 0x89
 """The first byte of a whole frame (RFC 6455, 5.2)."""
+
+
+class RefusedError(ConnectionError):
+    """The server has answered, and opened no WebSocket."""
 
 
 class Listener(asyncio.Protocol):
@@ -49,7 +57,10 @@ class Listener(asyncio.Protocol):
             head, end, rest = self._buffer.partition(b"\r\n\r\n")
             if not end:
                 return
-            assert head.startswith(b"HTTP/1.1 101"), head
+            if not head.startswith(b"HTTP/1.1 101"):
+                self.opened.set_exception(RefusedError(head))
+                self.transport.abort()
+                return
             self._is_open = True
             self._buffer = rest
             self.opened.set_result(None)
@@ -108,11 +119,15 @@ async def open_all(
 
     async def open_one(make_one: Callable[[], Listener]) -> Listener:
         async with turns:
-            _, listener = await loop.create_connection(
-                make_one, str(url.host), url.port or 80
-            )
-            await listener.opened
-            return listener
+            while True:
+                _, listener = await loop.create_connection(
+                    make_one, str(url.host), url.port or 80
+                )
+                # A server that is kept busy may call its Redis away.
+                with suppress(RefusedError):
+                    await listener.opened
+                    return listener
+                await asyncio.sleep(AGAIN)
 
     async with asyncio.timeout(TIMEOUT):
         return list(await asyncio.gather(*map(open_one, make)))

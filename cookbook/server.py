@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stderr, suppress
 from pathlib import Path
 
+import aiohttp
 import click
 from aiohttp import web
 from redis import Redis
@@ -126,6 +127,7 @@ def command(
         # Until the loop listens: what was opened is closed, as at Ctrl-C.
         for number in _signals():
             signal.signal(number, signal.default_int_handler)
+        compress_quickly()
         with ExitStack() as stack:
             log = stack.enter_context(_logging())
             if data_dir is None:
@@ -154,6 +156,14 @@ def command(
                 loop_runner.run(_serve(runner, host, port, recipes))
 
     return serve
+
+
+def compress_quickly() -> None:
+    """Let aiohttp compress by isal, where that is installed."""
+    with suppress(ImportError):
+        import cookbook.compression as quick
+
+        aiohttp.set_zlib_backend(quick)
 
 
 @contextmanager

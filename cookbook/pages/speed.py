@@ -30,6 +30,13 @@ UNITS = {
 """How each figure is shown: a factor, and its unit after that."""
 
 
+CLOCK = frozenset({"p50", "p99", "answered", "gone", "rate"})
+"""What counts the clock's time, and so depends on what else runs."""
+
+BUSY = 1.5
+"""Load for each core from which on that is not judged. Our own is below it."""
+
+
 class Range(NamedTuple):
     """The median of some rounds, with the least and the greatest."""
 
@@ -179,13 +186,23 @@ class Measured:
     curves: dict[str, Curve]
 
     def figure(self, figure: Figure) -> Range:
-        """Return a figure of a comparison, or the exponent of a curve."""
+        """Return a figure of a comparison, or the exponent of a curve.
+
+        Raises NotMeasuredError where there is none, or none to rely on.
+        """
+        if self.is_busy and figure.what in CLOCK:
+            raise NotMeasuredError("the machine was busy with something else")
         if figure.what == "exponent" and figure.comparison in self.curves:
             curve = self.curves[figure.comparison]
             return Range.of([curve.exponent(figure.subject)])
         if figure.comparison not in self.comparisons:
             raise NotMeasuredError(figure.comparison)
         return self.comparisons[figure.comparison].figure(figure)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the machine had other work when the measurement began."""
+        return self.load > BUSY * self.machine["cores"]
 
     def changed(self, root: Path) -> list[str]:
         """Return the recipe's files that are others than those measured."""
@@ -325,8 +342,10 @@ class Speed:
         try:
             measured = self.recipes[name]
             median = measured.figure(goal.figure).median
-        except LookupError:
-            return ["not measured", goal.why]
+        except NotMeasuredError as error:
+            return ["not measured", str(error)]
+        except KeyError:
+            return ["not measured", ""]
         value = median
         if not goal.figure.other and goal.figure.what in UNITS:
             value *= UNITS[goal.figure.what][0]
