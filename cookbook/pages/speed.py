@@ -202,7 +202,7 @@ class Measured:
     @property
     def is_busy(self) -> bool:
         """Whether the machine had other work when the measurement began."""
-        return self.load > BUSY * self.machine["cores"]
+        return bool(self.load > BUSY * self.machine["cores"])
 
     def changed(self, root: Path) -> list[str]:
         """Return the recipe's files that are others than those measured."""
