@@ -90,6 +90,13 @@ class View(web.View):
             await self.request.text()
     async def ask(self, session):
         await session.get("http://a")
+    async def post(self):
+        session = ClientSession()  # found
+        await session.get("http://a")
+        await session.close()
+    async def put(self):
+        session = ClientSession()
+        self.session = session
 """,
     "session-used-after-its-end": """
 from aiohttp import ClientSession
@@ -320,6 +327,17 @@ async def close(app: web.Application):
         await each.close()
     for each in app.values[0]:
         await each.close()
+class Server:
+    async def serve(self, request):
+        self.sockets.add(1)
+        self.tasks.add(1)
+    async def close(self):
+        for ws in self.sockets:  # found
+            await ws.close()
+        for ws in self.others:
+            await ws.close()
+        for task in self.tasks:
+            await task
 async def local(clients):
     for each in clients:
         await each.close()
@@ -554,7 +572,7 @@ async def work():
     "decorator-above-the-route": """
 import aiohttp_jinja2
 from aiohttp import web
-from elsewhere import docs, login_required
+from elsewhere import api_routes, docs, login_required
 routes = web.RouteTableDef()
 def limited(handler):
     async def limit(request):
@@ -585,6 +603,9 @@ class View(web.View): ...
 @login_required
 @other.get("/5")
 async def five(request): ...
+@login_required  # found
+@api_routes.get("/6")
+async def six_of_another_file(request): ...
 @routes.get
 async def six(request): ...
 """,

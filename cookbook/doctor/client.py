@@ -123,13 +123,38 @@ def session_per_request(module: Module) -> Iterator[Found]:
         # A WebSocket takes a connection of its own anyway.
         if _uses(function, "ws_connect"):
             continue
-        for item in module.within(function):
-            match item:
-                case ast.withitem(context_expr=ast.Call() as call):
-                    if module.name(call.func) == SESSION and not has_argument(
-                        call, "connector_owner"
-                    ):
-                        yield Found(call, "session_per_request")
+        for call in _opened(module, function):
+            shares = has_argument(call, "connector_owner")
+            # `loop-argument` tells of the other.
+            if not shares and not has_argument(call, "loop"):
+                yield Found(call, "session_per_request")
+
+
+def _opened(module: Module, function: Function) -> Iterator[ast.Call]:
+    """Yield where a function opens a session that it closes as well."""
+    nodes = module.within(function)
+    for node in nodes:
+        match node:
+            case ast.withitem(context_expr=ast.Call() as call):
+                pass
+            case ast.Assign(
+                targets=[ast.Name(id=name)], value=ast.Call() as call
+            ) if _is_closed(nodes, name):
+                pass
+            case _:
+                continue
+        if module.name(call.func) == SESSION:
+            yield call
+
+
+def _is_closed(nodes: list[ast.AST], name: str) -> bool:
+    return any(
+        isinstance(node, ast.Attribute)
+        and node.attr == "close"
+        and isinstance(node.value, ast.Name)
+        and node.value.id == name
+        for node in nodes
+    )
 
 
 def _uses(function: Function, attribute: str) -> bool:

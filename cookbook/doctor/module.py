@@ -386,7 +386,11 @@ class Module:
         """Return whether a decorator is a route of a `RouteTableDef`."""
         match decorator:
             case ast.Call(func=ast.Attribute(value=ast.Name(id=table))):
-                return table in self._tables
+                return table in self._tables or (
+                    table.endswith("routes")
+                    and table in self._imports
+                    and self.imports("aiohttp.web")
+                )
         return False
 
     @cached_property

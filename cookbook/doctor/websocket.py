@@ -125,14 +125,10 @@ def live_collection(module: Module) -> Iterator[Found]:
     """
     for loop in module.all(ast.For):
         live = _live(module, loop.iter)
-        if not live or not any(
-            isinstance(node, ast.Await) for node in ast.walk(loop)
-        ):
-            continue
-        if _holds_websockets(loop) or any(
-            _changes(module, node, live)
-            for handler in module.handlers
-            for node in module.within(handler)
+        if (
+            live
+            and any(isinstance(node, ast.Await) for node in ast.walk(loop))
+            and _is_changed(module, loop, live)
         ):
             target = ast.unparse(loop.target)
             copied = f"list({ast.unparse(loop.iter)})"
@@ -140,11 +136,23 @@ def live_collection(module: Module) -> Iterator[Found]:
             yield Found(loop, "closing_the_live_set", fix)
 
 
-def _holds_websockets(loop: ast.For) -> bool:
-    """Return whether a loop is over WebSockets: such a collection changes."""
-    return NAME.search(ast.unparse(loop.target)) is not None or any(
+def _is_changed(module: Module, loop: ast.For, live: str) -> bool:
+    """Return whether requests change the collection that a loop is over."""
+    holds_websockets = NAME.search(ast.unparse(loop.target)) is not None or any(
         isinstance(node, ast.Attribute) and node.attr in SEND
         for node in ast.walk(loop)
+    )
+    if not live.startswith("self."):
+        return holds_websockets or any(
+            _changes(module, node, live)
+            for handler in module.handlers
+            for node in module.within(handler)
+        )
+    # It may be one of an object that a single task uses.
+    return holds_websockets and any(
+        _changes(module, node, live)
+        for function in module.all(ast.AsyncFunctionDef)
+        for node in module.within(function)
     )
 
 
@@ -158,6 +166,8 @@ def _live(module: Module, expression: ast.expr) -> str:
         case ast.Subscript(value=owner, slice=key):
             if module.kind(owner) == APPLICATION:
                 return f"app[{ast.unparse(key)}]"
+        case ast.Attribute(value=ast.Name(id="self"), attr=attribute):
+            return f"self.{attribute}"
         case ast.Name(id=name):
             if name in module.bindings(None) and not module.is_local(
                 expression
