@@ -301,9 +301,9 @@ names = {"ann"}
 SOCKETS = web.AppKey("SOCKETS", set)
 @routes.get("/ws")
 async def ws(request):
-    request.app[SOCKETS].add(1)
-    clients.append(1)
-    request.app[USERS][2] = 1
+    request.app[SOCKETS].discard(1)
+    clients.remove(1)
+    request.app[USERS].pop(2)
     del request.app[OTHERS][2]
     request.app[NAMES].sort()
 async def close(app: web.Application):
@@ -323,14 +323,15 @@ async def close(app: web.Application):
         await each.close()
     for each in clients:
         print(each)
-    for each in names:
-        await each.close()
+    for ws in names:
+        await ws.close()
     for each in app.values[0]:
         await each.close()
 class Server:
     async def serve(self, request):
-        self.sockets.add(1)
-        self.tasks.add(1)
+        self.sockets.remove(1)
+        self.tasks.remove(1)
+        self.others.add(1)
     async def close(self):
         for ws in self.sockets:  # found
             await ws.close()

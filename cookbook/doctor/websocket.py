@@ -39,7 +39,8 @@ NAME = re.compile(r"(?:^|[._])(?:ws|websocket|socket)$", re.IGNORECASE)
 MAX_REASON = 123
 """Bytes of a reason: a control frame holds 125, and the code takes two."""
 
-CHANGES = {"add", "discard", "remove", "append", "pop"}
+REMOVES = {"discard", "remove", "pop"}
+"""What a handler calls when its client leaves. A WeakSet may do without."""
 
 SESSIONS = {
     "aiohttp_session.get_session",
@@ -128,7 +129,7 @@ def live_collection(module: Module) -> Iterator[Found]:
         if (
             live
             and any(isinstance(node, ast.Await) for node in ast.walk(loop))
-            and _is_changed(module, loop, live)
+            and _shrinks(module, loop, live)
         ):
             target = ast.unparse(loop.target)
             copied = f"list({ast.unparse(loop.iter)})"
@@ -136,21 +137,22 @@ def live_collection(module: Module) -> Iterator[Found]:
             yield Found(loop, "closing_the_live_set", fix)
 
 
-def _is_changed(module: Module, loop: ast.For, live: str) -> bool:
+def _shrinks(module: Module, loop: ast.For, live: str) -> bool:
     """Return whether requests change the collection that a loop is over."""
     holds_websockets = NAME.search(ast.unparse(loop.target)) is not None or any(
         isinstance(node, ast.Attribute) and node.attr in SEND
         for node in ast.walk(loop)
     )
     if not live.startswith("self."):
-        return holds_websockets or any(
-            _changes(module, node, live)
+        in_application = live.startswith("app[")
+        return (in_application and holds_websockets) or any(
+            _removes(module, node, live)
             for handler in module.handlers
             for node in module.within(handler)
         )
     # It may be one of an object that a single task uses.
     return holds_websockets and any(
-        _changes(module, node, live)
+        _removes(module, node, live)
         for function in module.all(ast.AsyncFunctionDef)
         for node in module.within(function)
     )
@@ -176,13 +178,13 @@ def _live(module: Module, expression: ast.expr) -> str:
     return ""
 
 
-def _changes(module: Module, node: ast.AST, live: str) -> bool:
+def _removes(module: Module, node: ast.AST, live: str) -> bool:
     match node:
         case ast.Call(func=ast.Attribute(value=owner, attr=attribute)) if (
-            attribute in CHANGES
+            attribute in REMOVES
         ):
             return _live(module, owner) == live
-        case ast.Subscript(value=owner, ctx=ast.Store() | ast.Del()):
+        case ast.Subscript(value=owner, ctx=ast.Del()):
             return _live(module, owner) == live
     return False
 
