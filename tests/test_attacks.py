@@ -89,6 +89,12 @@ MISTAKES = {
         "        finally:\n"
         "            await commit(connection)\n",
     ),
+    # A gap is told to nobody.
+    "redis_faults": Mistake(
+        "recipes/production/parallel_events.py",
+        '        send(sockets, type="gap")\n        return\n',
+        "        return\n",
+    ),
     # What is confirmed is not on the disk yet.
     "restart_postgres": Mistake(
         "recipes/production/database.py",

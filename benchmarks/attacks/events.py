@@ -10,110 +10,23 @@ import asyncio
 import os
 import random
 import signal
-import socket
 import time
 from collections import Counter
-from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
-from aiohttp import (
-    ClientError,
-    ClientSession,
-    ClientTimeout,
-    TCPConnector,
-    WSMsgType,
-)
+from aiohttp import ClientSession, TCPConnector
+from yarl import URL
 
 from benchmarks.attacks import Advance, Attack, Found
+from benchmarks.attacks._numbers import Listener, arrival, publish
 from tests.clusters import cluster_of
 
-PATH = "/production/parallel-events"
-CHANNEL = "numbers"
+PATH = "production/parallel-events"
 CLIENTS = 20
 KILLS = 10
 FEW_EVENTS, FEW_KILLS = 10_000, 2
 """Below so many events, there are fewer kills."""
-
-STAYS = (0.5, 5.0)
-"""Seconds for which a client stays: the shortest and the longest."""
-
-TIMEOUT = ClientTimeout(total=10)
-PAUSE = 0.05
-"""Seconds before something is tried again."""
-
-ARRIVAL = 20.0
-"""Seconds in which the last event has come to all."""
-
-
-class Listener:
-    """A client that comes and goes, and checks the numbers."""
-
-    def __init__(self, client: ClientSession, chooser: random.Random) -> None:
-        self._client = client
-        self._chooser = chooser
-        self._is_told = False
-        """Whether a gap was told since the last event."""
-        self.last = ""
-        """The id of the last message that has one."""
-        self.seen = 0
-        self.ready = asyncio.Event()
-        self.faults = list[str]()
-        self.tally = Counter[str]()
-
-    async def run(self) -> None:
-        while True:
-            try:
-                await self._listen()
-            except (ClientError, TimeoutError):
-                self.tally["handshakes refused or lost"] += 1
-                await asyncio.sleep(PAUSE)
-
-    async def _listen(self) -> None:
-        query = {"channel": CHANNEL}
-        if self.last:
-            query["after"] = self.last
-        connecting = self._client.ws_connect(f"{PATH}/ws", params=query)
-        async with asyncio.timeout(10):
-            ws = await connecting
-        try:
-            async with asyncio.timeout(self._chooser.uniform(*STAYS)):
-                while True:
-                    message = await ws.receive()
-                    if message.type is not WSMsgType.TEXT:
-                        self.tally["sockets lost"] += 1
-                        return
-                    self._take(message.json())
-        except TimeoutError:
-            self.tally["reconnects"] += 1
-        finally:
-            # Without a word, as one whose network is gone.
-            if peer := ws.get_extra_info("socket"):
-                with suppress(OSError):
-                    peer.shutdown(socket.SHUT_RDWR)
-
-    def _take(self, message: dict[str, Any]) -> None:
-        self.last = message.get("id", self.last)
-        if message["type"] == "ready":
-            self.ready.set()
-        elif message["type"] == "gap":
-            self._is_told = True
-            self.tally["gaps told"] += 1
-        else:
-            self._count(int(message["data"]))
-
-    def _count(self, number: int) -> None:
-        if number == self.seen + 1:
-            self.tally["events in order"] += 1
-        elif not self._is_told:
-            self.faults.append(f"{number} after {self.seen}, and no gap")
-        elif number <= self.seen:
-            self.tally["events again after a gap"] += 1
-        else:
-            self.tally["events lost in a gap"] += number - self.seen - 1
-        self.seen = number
-        self._is_told = False
 
 
 async def attack(root: Path, size: int, seed: int, advance: Advance) -> Found:
@@ -123,12 +36,13 @@ async def attack(root: Path, size: int, seed: int, advance: Advance) -> Found:
     with TemporaryDirectory(dir="/tmp") as folder:
         async with (
             cluster_of(root, Path(folder)) as cluster,
-            ClientSession(
-                cluster.url, connector=TCPConnector(limit=0)
-            ) as client,
+            ClientSession(connector=TCPConnector(limit=0)) as client,
             asyncio.TaskGroup() as tasks,
         ):
-            listeners = [Listener(client, chooser) for _ in range(CLIENTS)]
+            url = URL(cluster.url) / PATH
+            listeners = [
+                Listener([url], client, chooser) for _ in range(CLIENTS)
+            ]
             listening = [tasks.create_task(each.run()) for each in listeners]
             for listener in listeners:
                 await listener.ready.wait()
@@ -138,7 +52,7 @@ async def attack(root: Path, size: int, seed: int, advance: Advance) -> Found:
                     valkey = await cluster.pid_of("valkey")
                     began = time.monotonic()
                     os.kill(valkey, signal.SIGKILL)
-                if await publish(client, number):
+                if await publish(url, client, number):
                     outages.append(time.monotonic() - began)
                 advance()
             faults = await arrival(listeners, size)
@@ -156,40 +70,6 @@ async def attack(root: Path, size: int, seed: int, advance: Advance) -> Found:
         "longest outage, seconds": round(max(outages, default=0.0), 2),
     }
     return Found(counts, faults)
-
-
-async def publish(client: ClientSession, number: int) -> bool:
-    """Publish until that is answered; return whether it was refused first."""
-    was_refused = False
-    url = f"{PATH}/channels/{CHANNEL}"
-    headers = {"Idempotency-Key": f"{number}"}
-    while True:
-        try:
-            async with client.post(
-                url, data=f"{number}", headers=headers, timeout=TIMEOUT
-            ) as response:
-                await response.read()
-                if response.status == 200:
-                    return was_refused
-        except (ClientError, TimeoutError):
-            pass
-        was_refused = True
-        await asyncio.sleep(PAUSE)
-
-
-async def arrival(listeners: list[Listener], size: int) -> list[str]:
-    """Wait until all have the last event; return a fault for each without."""
-    try:
-        async with asyncio.timeout(ARRIVAL):
-            while any(each.seen < size for each in listeners):
-                await asyncio.sleep(0.05)
-    except TimeoutError:
-        pass
-    return [
-        f"{each.seen} was the last event of {size}"
-        for each in listeners
-        if each.seen < size
-    ]
 
 
 ATTACK = Attack(
