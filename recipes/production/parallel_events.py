@@ -262,7 +262,7 @@ async def begin(hub: Hub, redis: Redis) -> None:
     hub.has_tried.set()
     for channel, sockets in hub.sockets.items():
         for socket in sockets:
-            socket.last = min(socket.last, hub.seen)
+            socket.last = min(socket.last, newest)
         send(sockets, type="ready", channel=channel)
 
 
