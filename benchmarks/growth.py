@@ -7,7 +7,6 @@ are measured again under another load, to see whether the formulas foretell it.
 """
 
 import asyncio
-import json
 import os
 import secrets
 import time
@@ -20,7 +19,7 @@ from typing import Any, NamedTuple
 import click
 import psutil
 import uvloop
-from aiohttp import ClientSession, DummyCookieJar, WSMsgType
+from aiohttp import ClientSession, DummyCookieJar
 from redis.asyncio import Redis
 from yarl import URL
 
@@ -43,6 +42,9 @@ CHANNELS = 4
 
 FEW, MANY, CHECKED = 1000, 2000, 4000
 """Sockets: two figures give the cost of one, and the third is foretold."""
+
+UNREAD = ":unread"
+"""Behind the names in the store: a stream that no worker reads."""
 
 RATE = 100
 """Events a second; more at a time would be read together."""
@@ -184,11 +186,7 @@ class Growth:
         for number in range(events):
             await asyncio.sleep(start + number / rate - time.perf_counter())
             channel = f"c{number % channels}" if channels else "nobody"
-            await self.redis.eval(
-                parallel_events.PUBLISH,
-                *(1, parallel_events.STREAM),
-                *(parallel_events.MAX_HISTORY, channel, "x" * EVENT_SIZE),
-            )
+            await publish(self.redis, channel)
         if expected:
             await self.tally.wait()
         await asyncio.sleep(0.1)
@@ -287,18 +285,26 @@ async def measure(growth: Growth) -> dict[str, float]:
     return figures
 
 
+async def publish(redis: Redis, channel: str, stream: str = "") -> None:
+    """Publish as the recipe does, in its stream or in another."""
+    await redis.eval(
+        parallel_events.PUBLISH,
+        2,
+        f"{parallel_events.STREAM}{stream}",
+        f"{parallel_events.STATE}{stream}",
+        *("0", parallel_events.MAX_HISTORY, channel, "x" * EVENT_SIZE),
+    )
+
+
 async def publish_cpu(growth: Growth) -> float:
     """Return what the store spends on an event that nobody reads."""
-    stream = f"{parallel_events.STREAM}:unread"
     before = await growth.usage()
     for _ in range(READ_EVENTS):
-        await growth.redis.eval(
-            parallel_events.PUBLISH,
-            *(1, stream),
-            *(parallel_events.MAX_HISTORY, "c", "x" * EVENT_SIZE),
-        )
+        await publish(growth.redis, "c", UNREAD)
     used = await growth.since(before)
-    await growth.redis.delete(stream)
+    await growth.redis.delete(
+        f"{parallel_events.STREAM}{UNREAD}", f"{parallel_events.STATE}{UNREAD}"
+    )
     return used.store / READ_EVENTS
 
 
@@ -399,9 +405,9 @@ async def main() -> None:
                 growth = Growth(server, redis)
                 figures = await measure(growth)
                 version = (await redis.info("server"))["redis_version"]
-    event = {"type": "event", "data": "x" * EVENT_SIZE, "id": f"{2**40}-0"}
+    event_id = f"{2**50}-0"
     frame = parallel_events.make_frame(
-        WSMsgType.TEXT, json.dumps(event).encode()
+        type="event", data="x" * EVENT_SIZE, id=event_id
     )
     record(
         "growth",

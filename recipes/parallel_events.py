@@ -28,8 +28,8 @@ Good to know:
 - While Redis is away, sockets stay open. New ones and publishers get a 503.
 - This file lets pages of other sites connect and publish. Check `Origin` first.
 - production/parallel_events.py never waits for a send, and notices a Redis that
-  is frozen. It limits names, floods, connections to Redis, and pings whose
-  answer is never read.
+  is frozen. It limits names and floods, and a client that comes back gets what
+  it has missed.
 """
 
 import asyncio

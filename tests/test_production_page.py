@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from aiohttp import ClientSession, WSMsgType, web
+from aiohttp import ClientSession, web
 
 from cookbook.cluster import main
 from cookbook.pages import growth
@@ -118,7 +118,7 @@ RESULTS = ROOT / "benchmarks" / "results.json"
 VALUES = json.loads(RESULTS.read_text())["growth"]
 MEASURED = growth.measured_from(VALUES)
 
-ID = "1767225600000-0"
+ID = "1767225600000000-0"
 
 EVEN = growth.Measured(
     commit="0",
@@ -207,9 +207,8 @@ def test_what_was_measured_is_what_the_recipes_do_today() -> None:
     assert MEASURED.worker_sockets == parallel_events.MAX_SOCKETS
     assert MEASURED.heartbeat == parallel_events.HEARTBEAT
     assert MEASURED.check_interval == websocket_logout.CHECK_INTERVAL
-    event = {"type": "event", "data": "x" * MEASURED.event_bytes, "id": ID}
-    payload = json.dumps(event).encode()
-    frame = parallel_events.make_frame(WSMsgType.TEXT, payload)
+    text = "x" * MEASURED.event_bytes
+    frame = parallel_events.make_frame(type="event", data=text, id=ID)
     assert MEASURED.frame_bytes == len(frame)
 
 
