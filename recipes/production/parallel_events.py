@@ -86,18 +86,20 @@ HEARTBEAT = 20.0
 CATCH_UP_TIMEOUT = 10.0
 # Seconds that Redis has for an answer, and a client for its goodbye.
 WAIT = 1.0
-# Milliseconds of it after which Redis says that there is nothing new.
+# Milliseconds after which Redis says that there is nothing new.
 SILENCE = 500
 # Seconds between two attempts to read.
 READ_AGAIN = 0.5
 
 NAME = "[A-Za-z0-9_-]{1,64}"
 EVENT_ID = "[0-9]{1,20}-[0-9]{1,20}"
-MAX_ID = 2**64 - 1
 STREAM = "parallel_events:events"
 STATE = "parallel_events:state"
 REPEATED = "parallel_events:repeated:"
 LATER = {"Retry-After": "1"}
+# The first byte of a frame that is whole.
+TEXT = 0x80 | WSMsgType.TEXT
+PONG = 0x80 | WSMsgType.PONG
 
 # Events are numbered without a hole. A server that was started again may have
 # lost its last events, or all; so may one that takes over after a failover. Who
@@ -170,16 +172,16 @@ async def read_events(hub: Hub) -> None:
         await begin(hub, redis)
         hub.ready.set()
         while True:
-            # What others have added has no number of its own, and is left out.
-            last = f"{hub.place}-{MAX_ID}"
+            # What others have added is left out: its number is that of the last
+            # event, and only the second part of its id is greater.
+            last = f"{hub.place}-{2**64 - 1}"
             found: Any = await redis.xread({STREAM: last}, PAGE, SILENCE)
             entries = found[0][1] if found else []
             for event_id, fields in entries:
                 hub.place = read_number(event_id)
                 hand_out(hub, read_event(hub.place, fields))
                 # In a burst of events, nothing above lets others run.
-                if hub.channels:
-                    await asyncio.sleep(0)
+                await asyncio.sleep(0)
             # Who waits for this goes on; who comes later waits again.
             hub.has_read.set()
             hub.has_read.clear()
@@ -269,13 +271,12 @@ def write(socket: Socket, frame: bytes) -> None:
 def make_frame(**message: str) -> bytes:
     """Return a message as a whole WebSocket frame (RFC 6455, 5.2)."""
     payload = json.dumps(message).encode()
-    first = 0x80 | WSMsgType.TEXT
     size = len(payload)
     if size < 126:
-        return bytes([first, size]) + payload
+        return bytes([TEXT, size]) + payload
     if size < 2**16:
-        return bytes([first, 126]) + size.to_bytes(2, "big") + payload
-    return bytes([first, 127]) + size.to_bytes(8, "big") + payload
+        return bytes([TEXT, 126]) + size.to_bytes(2, "big") + payload
+    return bytes([TEXT, 127]) + size.to_bytes(8, "big") + payload
 
 
 GAP = make_frame(type="gap")
@@ -344,6 +345,9 @@ async def answer(socket: Socket) -> None:
             await say_goodbye(socket, WSCloseCode.POLICY_VIOLATION)
         if message.type is WSMsgType.TEXT:
             write(socket, make_frame(type="echo", data=message.data))
+        elif message.type is WSMsgType.PING:
+            # aiohttp's own pong would wait for a client that does not read.
+            write(socket, bytes([PONG, len(message.data)]) + message.data)
         # A flood of small messages would let nobody else run.
         await asyncio.sleep(0)
 
@@ -363,10 +367,9 @@ async def open_socket(request: web.Request, hub: Hub) -> Socket:
     async with asyncio.timeout(CATCH_UP_TIMEOUT):
         while hub.place < int(newest or 0):
             await hub.has_read.wait()
-    # aiohttp refuses a message of the size that it is given. Our frames are not
-    # compressed.
+    # aiohttp refuses a message of the size that it is given.
     ws = web.WebSocketResponse(
-        heartbeat=HEARTBEAT, max_msg_size=MAX_SIZE + 1, compress=False
+        heartbeat=HEARTBEAT, max_msg_size=MAX_SIZE + 1, autoping=False
     )
     # None if the client has left. Then prepare() raises an error.
     transport = cast(asyncio.Transport, request.transport)
@@ -430,8 +433,7 @@ async def publish(request: web.Request) -> web.Response:
         text = f"an event has at most {MAX_SIZE} bytes"
         raise web.HTTPRequestEntityTooLarge(MAX_SIZE, len(body), text=text)
     keys = [STREAM, STATE]
-    key = request.headers.get("Idempotency-Key")
-    if key is not None:
+    if key := request.headers.get("Idempotency-Key"):
         require("Idempotency-Key", key, NAME)
         keys.append(f"{REPEATED}{channel}:{key}")
     values = [hub.seen, MAX_HISTORY, channel, event, REPEAT_AGE]
@@ -467,7 +469,7 @@ def open_redis(url: str) -> Redis:
     """Make a client; it connects when it is used."""
     # Not Redis.from_url(): where no connection is free, its pool does not wait.
     pool = BlockingConnectionPool.from_url(
-        url, socket_timeout=WAIT, socket_connect_timeout=WAIT
+        url, socket_timeout=WAIT + SILENCE / 1000, socket_connect_timeout=WAIT
     )
     # Whatever the URL asks for: other options change what XREAD answers.
     pool.connection_kwargs["decode_responses"] = True
