@@ -260,6 +260,13 @@ def test_a_source_is_read_in_the_encoding_that_it_names(
     assert rules_found(examine(tmp_path)) == ["made-on-import"]
 
 
+def test_what_python_warns_of_in_a_source_is_no_error(project: Path) -> None:
+    (project / "app.py").write_text(f"{WRONG}digit = '\\d'\n")
+    report = examine(project)
+    assert report.unread == []
+    assert rules_found(report) == ["made-on-import"]
+
+
 def run(*arguments: str) -> tuple[int, str, str]:
     """Return the exit code, the output and the errors of `doctor`."""
     outcome = CliRunner().invoke(doctor, arguments)
