@@ -63,8 +63,10 @@ def draw_comparison(comparison: Comparison, theme: str) -> str:
         axes.errorbar(
             medians, names, xerr=spreads, fmt="none", ecolor=INKS[theme]
         )
-        for place, median in enumerate(medians):
-            axes.text(0, place, f" {digits(median)}", va="center", size=8)
+        for place, each in enumerate(ranges):
+            text = f"  {digits(medians[place])}"
+            axes.text(1e6 * each.high, place, text, va="center", size=8)
+        axes.margins(x=0.2)
         axes.invert_yaxis()
         axes.set_title(comparison.title, loc="left", wrap=True)
         axes.set_xlabel(f"µs of CPU for {comparison.unit}")

@@ -147,6 +147,24 @@ def test_what_is_measured_is_measured_again_when_a_file_has_changed(
     assert json.loads(results.read_text())["recipes"].keys() == {name, other}
 
 
+def test_one_that_fails_does_not_keep_the_others_from_being_measured(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = []
+
+    async def fail_first(name: str) -> None:
+        measured.append(name)
+        if len(measured) == 1:
+            raise TimeoutError("it is too busy")
+
+    monkeypatch.setattr(bench, "measure", fail_first)
+    monkeypatch.setattr(bench, "pin", lambda process, core: None)
+    run = CliRunner().invoke(bench.main, bench.NAMES[:2])
+    assert measured == bench.NAMES[:2]
+    assert run.exit_code == 1
+    assert "it is too busy" in run.stderr
+
+
 def test_the_values_of_rounds_stand_on_one_line(results: Path) -> None:
     measure.record("house", {"rounds": [1.5, 2e-05, -3]})
     assert '"rounds": [1.5, 2e-05, -3]' in results.read_text()
