@@ -25,7 +25,7 @@ from tests.clusters import cluster_of
 PATH = "production/parallel-events"
 CLIENTS = 20
 KILLS = 10
-FEW_EVENTS, FEW_KILLS = 10_000, 2
+FEW_EVENTS, FEW_KILLS = 2000, 2
 """Below so many events, there are fewer kills."""
 
 

@@ -140,6 +140,7 @@ class Trial:
 
     async def log_out(self, user: User) -> None:
         """Log out, and look two seconds later."""
+        self.tally["sockets open at a logout"] += len(user.open)
         user.leaves_at = time.monotonic()
         headers = {"Cookie": user.cookie}
         while True:
