@@ -8,7 +8,11 @@ COMPARISONS = {
         "A greeting that was made before",
         [
             recipe("the answer", "one_response"),
-            recipe("the production file", "production.one_response"),
+            recipe(
+                "the production file",
+                "production.one_response",
+                "redis_url={redis}",
+            ),
             peer("without a middleware", "one_response.plain"),
             peer("Starlette", "one_response.starlette_app"),
         ],
