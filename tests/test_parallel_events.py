@@ -710,7 +710,6 @@ async def test_who_writes_without_reading_is_cut_off(
 
 
 @pytest.mark.slow("it floods")
-@pytest.mark.unmeasured("it repeats")
 async def test_who_pings_without_reading_is_cut_off_by_the_next_event(
     cancelling: Server,
     visitor: ClientSession,
