@@ -24,10 +24,12 @@ from tests.servers import ROOT, TIMEOUT, running
 from tests.test_after_response import (
     PINGS,
     Held,
+    Stranger,
     every_ping,
     ping,
     read_count,
     settled,
+    until_left,
 )
 
 wire = test_database.wire
@@ -299,6 +301,26 @@ async def test_a_failed_answer_to_a_request_with_a_key_counts_all_the_same(
         with pytest.raises(ClientError):
             await post(client, "ping-in-order?work=0", "a")
         assert await settled(client, least=1) == 1
+
+
+async def test_who_leaves_while_the_work_is_let_go_keeps_it_not_held(
+    serve: Serve, idle: web.Application, database: str
+) -> None:
+    held = Held(idle)
+    server = await serve(idle, handler_cancellation=True)
+    stranger = Stranger(server, "ping-in-order?work=0")
+    connecting = psycopg.AsyncConnection.connect(database)
+    async with asyncio.timeout(TIMEOUT), await connecting as connection:
+        await held.reached.wait()
+        # So the job cannot be let go before the client has left.
+        await connection.execute("SELECT FROM procrastinate_jobs FOR UPDATE")
+        held.go_on.set()
+        assert b"PONG" in await stranger.receive()
+        stranger.leave()
+        await until_left(held.request)
+    released = "SELECT scheduled_at IS NULL FROM procrastinate_jobs"
+    async with asyncio.timeout(after_response.PATIENCE):
+        await until(database, released, (True,))
 
 
 # What fails
