@@ -1,5 +1,6 @@
 """Proofs for the attacks: they find nothing here, and find what is wrong."""
 
+import asyncio
 import json
 import shutil
 from pathlib import Path
@@ -235,8 +236,19 @@ async def test_an_attack_that_hangs_is_a_fault(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def hang(root: Path, size: int, seed: int, advance: Advance) -> Found:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(attacks, "START", 0.0)
+    attack = Attack(hang, (), (), "tries", 2, 1, 0.01)
+    found = await attacks.bounded(attack, ROOT, 2, SEED, lambda: None)
+    assert found.faults == ["it did not end within 0 s"]
+
+
+async def test_a_wait_of_an_attack_that_ends_too_early_is_no_finding() -> None:
+    async def fail(root: Path, size: int, seed: int, advance: Advance) -> Found:
         raise TimeoutError
 
-    attack = Attack(hang, (), (), "tries", 2, 1, 10.0)
-    found = await attacks.bounded(attack, ROOT, 2, SEED, lambda: None)
-    assert found.faults == ["it did not end within 140 s"]
+    attack = Attack(fail, (), (), "tries", 2, 1, 1.0)
+    with pytest.raises(TimeoutError):
+        await attacks.bounded(attack, ROOT, 2, SEED, lambda: None)
