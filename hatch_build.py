@@ -12,8 +12,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 CONTENT = [
     "app.py",
-    "benchmarks/*.json",
-    "benchmarks/pictures",
+    "benchmarks",
     "cookbook",
     "deploy",
     "docs/*.md",
