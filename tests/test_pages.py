@@ -972,6 +972,13 @@ HEADER = """\
 """
 
 
+def make_folder(folder: Path) -> None:
+    """Make the folder of recipes, with what belongs to all of them."""
+    (folder / "recipes").mkdir()
+    for name in ("messages.toml", "speed.toml"):
+        (folder / "recipes" / name).touch()
+
+
 def make_recipe(name: str, folder: Path) -> Recipe:
     """Make a recipe in a folder that has neither tests nor messages."""
     module = ModuleType(
@@ -998,8 +1005,7 @@ async def test_a_broken_recipe_is_told_on_its_page_and_in_the_index(
         app.on_startup.append(fail)
         return app
 
-    (tmp_path / "recipes").mkdir()
-    (tmp_path / "recipes" / "messages.toml").touch()
+    make_folder(tmp_path)
     root = web.Application()
     protect(root)
     builders = {
@@ -1027,8 +1033,7 @@ async def test_a_broken_recipe_is_told_on_its_page_and_in_the_index(
 async def test_a_page_that_cannot_be_rendered_is_a_500_of_its_own(
     serve: Serve, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (tmp_path / "recipes").mkdir()
-    (tmp_path / "recipes" / "messages.toml").touch()
+    make_folder(tmp_path)
     root = web.Application()
     protect(root)
     recipes = [make_recipe(name, tmp_path) for name in ("good", "bad")]
@@ -1049,8 +1054,7 @@ async def test_a_page_that_cannot_be_rendered_is_a_500_of_its_own(
 async def test_a_page_tells_of_a_recipe_that_is_served_again(
     serve: Serve, tmp_path: Path
 ) -> None:
-    (tmp_path / "recipes").mkdir()
-    (tmp_path / "recipes" / "messages.toml").touch()
+    make_folder(tmp_path)
     root, recipe = web.Application(), make_recipe("one", tmp_path)
     protect(root)
     mount(root, recipe.prefix, web.Application, page=recipe.page)
