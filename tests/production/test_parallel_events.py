@@ -42,6 +42,7 @@ from tests.test_parallel_events import (
     proxying,
     publish,
     stats,
+    transports_of,
     until_away,
     until_sockets,
 )
@@ -111,11 +112,13 @@ async def test_who_misses_a_heartbeat_with_unread_events_is_aborted(
     async with ClientSession(server.url) as client:
         peer = await connect_peer(server, CHANNEL)
         await until_sockets(client, 1)
-        # Enough for the buffers of the kernel, and some more of our own.
-        for _ in range(200):
+        # As soon as the buffers of the kernel are full: much more, and it would
+        # be cut off before.
+        while not any(
+            transport.get_write_buffer_size()
+            for transport in transports_of(server)
+        ):
             await publish(client, CHANNEL, "x" * 2**14)
-            if (await stats(client))["sockets"] == 0:
-                break
         await until_sockets(client, 0)
         async with asyncio.timeout(TIMEOUT):
             # The one that is left is the client's.
