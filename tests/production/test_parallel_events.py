@@ -106,7 +106,7 @@ async def test_who_misses_a_heartbeat_with_unread_events_is_aborted(
     serve: Serve, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Seconds that a test cannot wait for.
-    monkeypatch.setattr(parallel_events, "HEARTBEAT", 0.3)
+    monkeypatch.setattr(parallel_events, "HEARTBEAT", 1.5)
     server = await serve(parallel_events.create_app(redis_url=redis_url))
     assert server.runner.server is not None
     async with ClientSession(server.url) as client:
@@ -114,11 +114,12 @@ async def test_who_misses_a_heartbeat_with_unread_events_is_aborted(
         await until_sockets(client, 1)
         # As soon as the buffers of the kernel are full: much more, and it would
         # be cut off before.
-        while not any(
-            transport.get_write_buffer_size()
-            for transport in transports_of(server)
-        ):
-            await publish(client, CHANNEL, "x" * 2**14)
+        async with asyncio.timeout(TIMEOUT):
+            while not any(
+                transport.get_write_buffer_size()
+                for transport in transports_of(server)
+            ):
+                await publish(client, CHANNEL, "x" * 2**16)
         await until_sockets(client, 0)
         async with asyncio.timeout(TIMEOUT):
             # The one that is left is the client's.
