@@ -54,7 +54,7 @@ POLICY = "; ".join(
 """What a page may load. A static host sends no header of ours, and an element
 cannot say who may frame it."""
 
-LINK = re.compile(r'(?<=\s)(href|src|action)="(/[^"]*)"')
+LINK = re.compile(r'(?<=\s)(href|src|srcset|action)="(/[^"]*)"')
 """A link to a page of ours; in a text, a quote is an entity."""
 
 POSTED = 'method="post"'

@@ -53,7 +53,7 @@ class Links(HTMLParser):
         if values.get("rel") == "canonical":
             self.canonical = str(values["href"])
             return
-        for name in ("href", "src", "action"):
+        for name in ("href", "src", "srcset", "action"):
             if name in values:
                 self.links.append(str(values[name]))
 
