@@ -1239,7 +1239,8 @@ async def test_every_link_leads_somewhere(page: Page, base: str) -> None:
             if target not in ids:
                 async with session.get(target) as response:
                     assert response.status == 200, link
-                    text = await response.text()
+                    # An archive has no places to lead to.
+                    text = (await response.read()).decode(errors="replace")
                 ids[target] = re.findall(' id="([^"]*)"', text)
             assert not url.fragment or url.fragment in ids[target], link
 
