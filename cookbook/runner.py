@@ -25,6 +25,9 @@ LOG_INTERVAL = 0.02
 SILENCE = 1.0
 """Seconds without a frame, or a line in the log, that count as nothing."""
 
+PATH = "/usr/local/bin:/usr/bin:/bin"
+"""Where the shell of a dialogue finds its programs, curl among them."""
+
 END = "end-of-output"
 """What the shell prints behind the output of each command."""
 
@@ -146,7 +149,7 @@ async def dialogue_runner(
         "/bin/sh",
         cwd=folder,
         env={
-            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "PATH": PATH,
             "HOME": str(folder),
             "SERVER": str(server or ""),
         },

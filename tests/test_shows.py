@@ -206,3 +206,14 @@ async def test_only_what_is_a_trap_is_shown(
 ) -> None:
     async with client.post(f"/recipes/route_table/traps/{name}") as response:
         assert response.status == 404
+
+
+@pytest.mark.parametrize("impatient", [{"path": "/nowhere"}], indirect=True)
+async def test_a_machine_without_curl_is_told_in_a_line(
+    impatient: ClientSession,
+) -> None:
+    async with impatient.post(SLOW) as response:
+        assert response.status == 503
+        assert await response.json() == {
+            "error": "a show needs curl in /nowhere"
+        }

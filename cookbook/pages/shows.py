@@ -7,10 +7,12 @@ import re
 import secrets
 import time
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 from aiohttp import hdrs, web
 
+from cookbook.runner import PATH
 from cookbook.sandbox import START_TIMEOUT, sandboxed
 from cookbook.traps import Trap
 
@@ -44,7 +46,7 @@ class Shows:
     """All shows of an application: one for each visitor, four at a time.
 
     `show_timeout` bounds a show, `start_timeout` each program that it starts,
-    in seconds.
+    in seconds. The curl of the dialogues has to be on `path`.
     """
 
     def __init__(
@@ -53,9 +55,11 @@ class Shows:
         *,
         show_timeout: float = SHOW_TIMEOUT,
         start_timeout: float = START_TIMEOUT,
+        path: str = PATH,
     ) -> None:
         self._show_timeout = show_timeout
         self._start_timeout = start_timeout
+        self._path = path
         self._running: dict[str, asyncio.Task[None]] = {}
         root.on_shutdown.append(self._stop)
 
@@ -65,8 +69,10 @@ class Shows:
         """Play the trap's dialogue on both; send JSON, a line for each step.
 
         The answer is 429 for a visitor whose show still runs, and 503 where
-        too many run.
+        too many run, or there is no curl.
         """
+        if not await asyncio.to_thread(which, "curl", path=self._path):
+            return _refuse(503, f"a show needs curl in {self._path}")
         visitor = request.cookies.get(COOKIE, "")
         if not re.fullmatch(r"[\w-]{22}", visitor, re.ASCII):
             visitor = secrets.token_urlsafe(16)
