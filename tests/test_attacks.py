@@ -59,8 +59,8 @@ MISTAKES = {
     # What came while a client was away is not sent to it.
     "events": Mistake(
         "recipes/production/parallel_events.py",
-        "            if entry.channel in (None, socket.channel):\n",
-        "            if entry.channel is None:\n",
+        'if event.channel in ("", socket.channel):',
+        'if event.channel == "":',
     ),
     # The other workers do not hear of a logout.
     "logouts": Mistake(
@@ -88,21 +88,26 @@ MISTAKES = {
         "        finally:\n"
         "            await commit(connection)\n",
     ),
-    # A gap is told to nobody.
+    # A reader that is back begins with what comes next.
     "redis_faults": Mistake(
         "recipes/production/parallel_events.py",
-        '        send(sockets, type="gap")\n        return\n',
-        "        return\n",
+        "    await redis.eval(MARK, 2, STREAM, STATE, str(hub.seen))\n",
+        "    await redis.eval(MARK, 2, STREAM, STATE, str(hub.seen))\n"
+        "    newest = await redis.hget(STATE, 'last')\n"
+        "    hub.place = hub.seen = int(newest or 0)\n",
     ),
-    # What is confirmed is not on the disk yet.
+    # What is confirmed is rolled back.
     "restart_postgres": Mistake(
         "recipes/production/database.py",
-        '"options": "-c lock_timeout=1500 ',
-        '"options": "-c synchronous_commit=off -c lock_timeout=1500 ',
+        "        await commit(connection)\n",
+        '        await connection.execute("ROLLBACK")\n',
     ),
-    # A worker that ends hangs up on nginx, which has just sent a request.
+    # A worker that drains refuses what is still sent to it.
     "rolling_restart": Mistake(
-        "app.py", "drain_timeout=DRAIN_TIMEOUT", "drain_timeout=0.0"
+        "cookbook/guard.py",
+        "    request[ANSWER] = response\n",
+        "    if ending.is_set():\n        raise RuntimeError\n"
+        "    request[ANSWER] = response\n",
     ),
     # What is in flight is cut off.
     "sigterm": Mistake(
