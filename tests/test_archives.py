@@ -51,7 +51,7 @@ async def test_a_page_offers_what_new_writes_as_a_zip(
         async with page as shown:
             text = await shown.text()
     assert f'<a href="/{path}" download>' in text
-    assert f"uvx aiohttp-cookbook new {recipe.name} my_project<" in text
+    assert f"uvx aiohttp-cookbook new {recipe.name} my_project\n" in text
     host = f"{cookbook_server.url.host}:{cookbook_server.port}"
     assert f"uv run http://{host}/recipes/{recipe.name}.py<" in text
     folder = tmp_path / recipe.name.replace("_", "-")

@@ -20,6 +20,7 @@ from packaging.requirements import Requirement
 import app
 from cookbook.commands import group
 from cookbook.project import Project, archive, files_of, read_project
+from cookbook.project.ingredients import Ingredient
 from cookbook.recipe import Recipe
 from tests.servers import ROOT, TIMEOUT, UNMEASURED
 
@@ -519,3 +520,9 @@ def test_the_two_commands_of_a_project_work_from_nothing(
     )
     assert outcome.returncode == 0, outcome.stdout
     assert " passed" in outcome.stdout
+
+
+def test_what_makes_no_application_is_no_ingredient() -> None:
+    ingredient = Ingredient("odd", "x = 1\n", "", is_production=False)
+    with pytest.raises(ValueError, match="odd has no create_app"):
+        assert ingredient.options

@@ -25,16 +25,20 @@ class ArchivePage:
 
     async def respond(self, request: web.Request) -> web.Response:
         """Send the archive, or 304 to whoever has it."""
-        async with request.app[RENDERING]:
-            if self._archive is None:
-                self._archive = await asyncio.to_thread(self._make)
-        etag = sha256(self._archive).hexdigest()[:16]
+        archive = await self._read(request.app[RENDERING])
+        etag = sha256(archive).hexdigest()[:16]
         known = {each.value for each in request.if_none_match or ()}
         headers = {hdrs.CACHE_CONTROL: REVALIDATE, hdrs.ETAG: f'"{etag}"'}
         if known & {etag, "*"}:
             return web.Response(status=304, headers=headers)
         headers[hdrs.CONTENT_TYPE] = "application/zip"
-        return web.Response(body=self._archive, headers=headers)
+        return web.Response(body=archive, headers=headers)
+
+    async def _read(self, lock: asyncio.Lock) -> bytes:
+        async with lock:
+            if self._archive is None:
+                self._archive = await asyncio.to_thread(self._make)
+            return self._archive
 
     def _make(self) -> bytes:
         # It renders the templates of this package, which is not whole before.

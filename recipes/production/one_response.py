@@ -60,7 +60,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from aiohttp import ETag, hdrs, web
 from aiohttp.typedefs import Handler
@@ -224,7 +224,7 @@ class Call(NamedTuple):
     cache: Cache
     request: web.Request
     handler: Handler
-    task: asyncio.Task[Any] | None
+    task: asyncio.Task[Any]
     habit: Habit | None
     place: Place
 
@@ -348,7 +348,8 @@ def read_call(request: web.Request, handler: Handler) -> Call:
     # Decoded, as handlers see it. Else `forget` would miss other spellings.
     path = PATH + digest(request.path)
     place = Place(path, common, varied, shared)
-    return Call(cache, request, handler, asyncio.current_task(), habit, place)
+    task = cast(asyncio.Task[Any], asyncio.current_task())
+    return Call(cache, request, handler, task, habit, place)
 
 
 def digest(*parts: object) -> str:
@@ -416,9 +417,8 @@ def is_refusal(error: Exception) -> bool:
 
 async def make_again(call: Call, found: Found) -> None:
     try:
-        if call.task is not None:
-            # While middlewares around us are at work, `request.app` is theirs.
-            await asyncio.wait([call.task], timeout=LEASE / 2)
+        # While middlewares around us are at work, `request.app` is theirs.
+        await asyncio.wait([call.task], timeout=LEASE / 2)
         await make(call, found)
     except Exception as error:
         if not is_refusal(error):
