@@ -1,5 +1,6 @@
 """Engines that one can kill, freeze, and bring back at the same address."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -48,7 +49,9 @@ class KillablePostgres:
         """End it as a crash does; it recovers when it is started."""
         processes = self._processes()
         for process in processes:
-            process.kill()
+            # That of a client which has just left may be gone.
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         # A new server refuses to start beside what is left of the old one.
         psutil.wait_procs(processes, timeout=TIMEOUT)
         stop_server(self.process)
@@ -56,11 +59,13 @@ class KillablePostgres:
     def freeze(self) -> None:
         """Stop it where it is: connections stay open, nothing answers."""
         for process in self._processes():
-            process.suspend()
+            with suppress(psutil.NoSuchProcess):
+                process.suspend()
 
     def thaw(self) -> None:
         for process in self._processes():
-            process.resume()
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
 
     def _processes(self) -> list[psutil.Process]:
         """Return the server, then one process for each connection, and more."""
