@@ -64,8 +64,10 @@ class Health:
             async with asyncio.timeout(CHECK_TIMEOUT):
                 await self.checks[name]()
         except AWAY as error:
+            # That of PostgreSQL has several lines, and a log has one for each.
+            text = " ".join(str(error).split())
             logger.warning(
-                "%s is away: %s: %s", name, type(error).__name__, error
+                "%s is away: %s: %s", name, type(error).__name__, text
             )
             return False
         return True

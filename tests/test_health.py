@@ -53,6 +53,8 @@ async def test_engines_that_are_away_are_named_and_the_process_lives(
     assert await get(server, "healthz") == (200, {"status": "alive"})
     assert "redis is away: " in caplog.text
     assert "postgres is away: " in caplog.text
+    messages = [record.getMessage() for record in caplog.records]
+    assert not any("\n" in message for message in messages)
 
 
 async def test_an_engine_that_does_not_answer_is_away_in_bounded_time(
