@@ -22,7 +22,7 @@ from aiohttp import ClientSession, ClientTimeout, hdrs, web
 
 from app import COOKBOOK, create_app
 from cookbook.messages import read_messages
-from cookbook.pages import Edition
+from cookbook.pages import Edition, documents
 from cookbook.pages.assets import assets_path, read_assets
 from edition.search_data import make_search_data
 
@@ -41,15 +41,9 @@ NOWHERE = "redis://localhost:1"
 """A page shows what is in a file, whether its service is there or not."""
 
 POLICY = "; ".join(
-    [
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self'",
-        "connect-src 'self'",
-        "base-uri 'none'",
-        "form-action 'self'",
-    ]
+    rule
+    for rule in documents.POLICY.split("; ")
+    if not rule.startswith("frame-ancestors ")
 )
 """What a page may load. A static host sends no header of ours, and an element
 cannot say who may frame it."""
