@@ -19,7 +19,7 @@ from aiohttp.web_protocol import PayloadAccessError
 
 from recipes import after_response
 from tests.conftest import Serve, Tier
-from tests.servers import TIMEOUT, Server, exchange, forked
+from tests.servers import TIMEOUT, Server, exchange, forked, patient_copy
 
 PINGS = ["ping", "ping-in-order"]
 CANCELLED = "a follow-up was cancelled: the server ends"
@@ -149,16 +149,23 @@ async def test_work_in_order_does_not_begin_before_the_answer_is_sent(
         assert await settled(client) == 1
 
 
+@pytest.fixture
+def long_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Allow work of 9 s, which the end cancels; has to come before `client`."""
+    monkeypatch.setattr(after_response, "MAX_WORK", 9.0)
+    monkeypatch.setattr(after_response, "GRACE", 0.0)
+
+
 @pytest.mark.full("the same at length", server="mounted")
 @pytest.mark.answer_only("a worker runs a hundred jobs at a time")
 async def test_a_follow_up_does_not_queue_behind_a_hundred_others(
-    client: ClientSession,
+    long_work: None, client: ClientSession
 ) -> None:
     async with asyncio.TaskGroup() as group:
         for _ in range(100):
-            group.create_task(ping(client, "ping?work=1.5"))
+            group.create_task(ping(client, "ping?work=9"))
     await ping(client, "ping?work=0")
-    async with asyncio.timeout(1.4):
+    async with asyncio.timeout(TIMEOUT / 2):
         count = 0
         while not count:
             count = (await read_count(client))["count"]
@@ -469,7 +476,7 @@ async def test_the_process_exits_in_time_with_idle_and_stalled_clients(
     tmp_path: Path,
     number: signal.Signals,
 ) -> None:
-    script = Path(recipe.__file__)
+    script = patient_copy(Path(recipe.__file__), tmp_path)
     async with forked(script, cwd=tmp_path, **engine) as process:
         address = ("127.0.0.1", process.port)
         with (
@@ -477,8 +484,7 @@ async def test_the_process_exits_in_time_with_idle_and_stalled_clients(
             socket.create_connection(address),
         ):
             stalled.sendall(b"POST /ping HTTP/1.1\r\nHost: localhost\r\n")
-            async with asyncio.timeout(2):
-                assert await process.end(number) == 0
+            assert await process.end(number) == 0
         assert "Traceback" not in process.log.read_text()
 
 
@@ -491,11 +497,11 @@ async def test_the_process_does_all_of_its_work_before_it_exits(
         url = f"http://127.0.0.1:{process.port}/"
         async with ClientSession(url) as client:
             for target in PINGS * 50:
-                await ping(client, f"{target}?work=1")
+                await ping(client, f"{target}?work=1.5")
         loop = asyncio.get_running_loop()
         before = loop.time()
-        assert await process.end(within=TIMEOUT) == 0
-        assert 0.5 < loop.time() - before < 5
+        assert await process.end() == 0
+        assert loop.time() - before > 0.5
         assert process.log.read_text() == ""
 
 

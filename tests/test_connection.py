@@ -23,7 +23,7 @@ from aiohttp import web
 from cookbook.connection import Runner, _Connection
 from cookbook.guard import ENDING, protect
 from tests.conftest import Serve
-from tests.servers import ROOT, TIMEOUT, Server, exchange
+from tests.servers import PATIENCE, ROOT, TIMEOUT, Server, exchange
 
 SHORT = 0.3
 """Seconds of the limit that a test exceeds; the others are long."""
@@ -336,11 +336,12 @@ def is_reset(peer: socket.socket, seconds: float) -> bool:
 async def test_a_peer_that_accepts_nothing_of_its_answer_is_cut_off(
     serve_with: ServeWith, path: bytes, end: bytes
 ) -> None:
-    server = await serve_with(unread_timeout=SHORT)
+    limits = {"unread_timeout": SHORT, "shutdown_timeout": PATIENCE}
+    server = await serve_with(**limits)
     request = b"GET /" + path + b" HTTP/1.1\r\n" + HOST + end + b"\r\n"
     with await connect(server, request) as peer:
         assert await asyncio.to_thread(is_reset, peer, TIMEOUT)
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(TIMEOUT):
         await server.stop()
 
 
@@ -662,9 +663,9 @@ async def test_a_kept_connection_is_served_while_the_server_drains(
     app = web.Application()
     protect(app)
     app.router.add_get("/", read)
-    server = await serve(app, runner_class=Runner, drain_timeout=TIMEOUT)
+    server = await serve(app, runner_class=Runner, drain_timeout=PATIENCE)
     request = b"GET / HTTP/1.1\r\n" + HOST + b"\r\n"
-    async with asyncio.timeout(TIMEOUT / 2):
+    async with asyncio.timeout(TIMEOUT):
         kept = await asyncio.open_connection("127.0.0.1", server.port)
         kept[1].write(request)
         first = await kept[0].readuntil(b"}")

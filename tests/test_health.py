@@ -10,7 +10,7 @@ from cookbook import health
 from cookbook.guard import ENDING, protect
 from cookbook.health import Health, add_health
 from tests.conftest import NO_POSTGRES, KillableRedis, Serve
-from tests.servers import Server
+from tests.servers import TIMEOUT, Server
 
 NO_REDIS = "unix:///nonexistent/redis.sock"
 
@@ -73,9 +73,11 @@ async def test_an_engine_that_does_not_answer_is_away_in_bounded_time(
     silent = await asyncio.start_server(be_silent, "127.0.0.1", 0)
     port = silent.sockets[0].getsockname()[1]
     server = await serve_health(f"redis://127.0.0.1:{port}", postgres_url)
-    async with asyncio.timeout(5):
-        answer = {"error": "away: redis"}
-        assert await get(server, "readyz") == (503, answer)
+    async with asyncio.timeout(TIMEOUT):
+        status, answer = await get(server, "readyz")
+    assert status == 503
+    # On a busy machine, the other one may take as long.
+    assert answer["error"].startswith("away: redis")
     silent.close()
     await silent.wait_closed()
 

@@ -148,9 +148,7 @@ async def test_a_stderr_that_nobody_reads_stops_neither_answers_nor_the_end(
     ) as process:
         for _ in range(ENOUGH):
             await get(client, process, PATH)
-        start = time.monotonic()
         assert await process.end() == 0
-        assert time.monotonic() - start < 2
 
 
 async def test_a_reader_that_is_back_is_told_how_many_lines_were_dropped(
@@ -227,13 +225,12 @@ async def test_a_want_of_descriptors_is_one_line_a_second(
         async with asyncio.timeout(TIMEOUT):
             while process.log.read_text().count("\n") < 3:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
-        seconds = time.monotonic() - start
         for _, writer in crowd:
             writer.close()
-        start = time.monotonic()
-        await get(client, process, "again")
-        assert time.monotonic() - start < 3
+        async with asyncio.timeout(TIMEOUT):
+            await get(client, process, "again")
         assert await process.end() == 0
+        seconds = time.monotonic() - start
     *lines, _ = process.log.read_text().splitlines()
     assert 3 <= len(lines) <= seconds + 3
     for line in lines:
@@ -259,7 +256,7 @@ async def test_uvloop_hangs_up_where_descriptors_are_wanting(
             assert await crowd[-1][0].read() == b""
         for _, writer in crowd:
             writer.close()
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(TIMEOUT):
             while True:
                 with suppress(ConnectionError):
                     await get(client, process, "again")

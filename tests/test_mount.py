@@ -17,7 +17,14 @@ from cookbook.guard import protect
 from cookbook.mount import Waits, mount
 from recipes import database, subapp_database
 from tests.conftest import Serve
-from tests.servers import ROOT, TIMEOUT, Server, exchange, running
+from tests.servers import (
+    PATIENCE,
+    ROOT,
+    TIMEOUT,
+    Server,
+    exchange,
+    running,
+)
 
 Event = tuple[str, str]
 
@@ -168,14 +175,15 @@ async def test_recipes_that_hang_cost_the_start_one_time_limit(
     root: web.Application, events: list[Event], serve: Serve
 ) -> None:
     waits = Waits(signal=0.5)
-    for number in range(6):
+    # One after another, they would take three times as long as this test.
+    for number in range(60):
         recipe = make_recipe(str(number), events)
         recipe.on_startup.append(hang)
         put(root, f"/{number}", recipe, waits)
     put(root, "/good", make_recipe("good", events))
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(TIMEOUT):
         server = await serve(root)
-    for number in range(6):
+    for number in range(60):
         assert (await get(server, f"/{number}/"))[0] == 503
     assert (await get(server, "/good/"))[0] == 200
 
@@ -278,7 +286,7 @@ async def test_a_recipe_that_starts_under_a_foreign_lock_is_served_after_it(
     recipe: ModuleType,
     path: str,
 ) -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
     file = tmp_path / "file.db"
     put(
         root,
@@ -304,10 +312,9 @@ async def test_a_recipe_that_starts_under_a_foreign_lock_is_served_after_it(
     assert last == "/x is served after all"
     assert caplog.text.count("Traceback") == 1
     await server.stop()
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread():
-            thread.join(0.1)
-    assert threading.active_count() <= before
+    for thread in set(threading.enumerate()) - before:
+        thread.join(TIMEOUT)
+        assert not thread.is_alive()
 
 
 def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -344,12 +351,11 @@ async def test_the_pause_between_two_tries_grows_to_a_limit(
     recipe.on_startup.append(fickle.start)
     put(root, "/one", recipe, Waits(1, 0.05, 0.1))
     await serve(root)
-    await fickle.until(7)
+    # Doubled without a limit, the pauses would be 25 s together.
+    await fickle.until(10)
     pauses = [after - before for before, after in pairwise(fickle.tries)]
     assert pauses[0] >= 0.05
     assert all(pause >= 0.1 for pause in pauses[1:])
-    # Doubled without a limit they would be 3.15 s.
-    assert sum(pauses[:6]) < 2
 
 
 async def test_a_recipe_that_could_not_be_built_is_not_tried_again(
@@ -380,9 +386,9 @@ async def test_the_end_does_not_wait_for_a_pause(
     fickle = Fickle()
     recipe = web.Application()
     recipe.on_startup.append(fickle.start)
-    put(root, "/one", recipe, Waits(first_pause=60))
+    put(root, "/one", recipe, Waits(first_pause=PATIENCE))
     server = await serve(root)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(TIMEOUT):
         await server.stop()
     assert len(fickle.tries) == 1
 
@@ -403,11 +409,11 @@ async def test_the_end_interrupts_a_try(
 
     recipe = make_recipe("one", events)
     recipe.on_startup.append(fail_and_hang)
-    put(root, "/one", recipe, Waits(first_pause=0.01, signal=60))
+    put(root, "/one", recipe, Waits(first_pause=0.01, signal=PATIENCE))
     server = await serve(root)
     async with asyncio.timeout(TIMEOUT):
         await hanging.wait()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(TIMEOUT):
         await server.stop()
     assert events == [("open", "one"), ("close", "one")] * 2
     assert len(messages(caplog)) == 1

@@ -27,7 +27,14 @@ from redis.asyncio import Redis
 from yarl import URL
 
 from tests.conftest import KillableRedis, Serve, Tier
-from tests.servers import TIMEOUT, Server, exchange, forked
+from tests.servers import (
+    PATIENCE,
+    TIMEOUT,
+    Server,
+    exchange,
+    forked,
+    patient_copy,
+)
 
 UPGRADE = {
     "Connection": "Upgrade",
@@ -187,6 +194,18 @@ def transports_of(server: Server) -> list[asyncio.Transport]:
     connections = server.runner.server.connections
     transports = [connection.transport for connection in connections]
     return [transport for transport in transports if transport is not None]
+
+
+@pytest.fixture
+async def patient(
+    serve: Serve, application: web.Application, handler_cancellation: bool
+) -> Server:
+    """A server with PATIENCE for handlers at the end."""
+    return await serve(
+        application,
+        handler_cancellation=handler_cancellation,
+        shutdown_timeout=PATIENCE,
+    )
 
 
 @pytest.fixture
@@ -542,7 +561,7 @@ async def test_it_starts_without_redis_and_recovers(
         async with client.get("ws", headers=UPGRADE) as response:
             assert is_away(response.status, await response.json())
         killable_redis.start()
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(TIMEOUT):
             ws = await join_once_it_may(join, client, channel)
         assert await publish(client, channel, "a") == (200, {"receivers": 1})
         assert await hear(ws) == {"type": "event", "data": "a"}
@@ -568,11 +587,11 @@ async def test_a_publisher_waits_a_second_for_a_frozen_redis(
         async with ClientSession(server.url) as client:
             assert (await publish(client, channel, "a"))[0] == 200
             proxy.swallows = True
-            async with asyncio.timeout(1.5):
+            async with asyncio.timeout(TIMEOUT):
                 answer = await publish(client, channel, "a")
             assert is_away(*answer)
         assert ": TimeoutError" in caplog.text
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(TIMEOUT):
             await server.stop()
 
 
@@ -762,29 +781,30 @@ async def test_a_connection_with_unread_events_is_aborted_at_the_end(
 
 
 async def test_the_server_says_goodbye_with_1001(
-    cancelling: Server, visitor: ClientSession, channel: str, join: Join
+    patient: Server, channel: str, join: Join
 ) -> None:
-    sockets = [await join(visitor, channel) for _ in range(10)]
-    stuck = await connect_peer(cancelling, channel)
-    async with asyncio.timeout(2):
-        await cancelling.stop()
-    for ws in sockets:
-        message = await ws.receive(timeout=TIMEOUT)
-        assert (message.type, message.data) == (WSMsgType.CLOSE, 1001)
+    async with ClientSession(patient.url) as visitor:
+        sockets = [await join(visitor, channel) for _ in range(10)]
+        stuck = await connect_peer(patient, channel)
+        async with asyncio.timeout(TIMEOUT):
+            await patient.stop()
+        for ws in sockets:
+            message = await ws.receive(timeout=TIMEOUT)
+            assert (message.type, message.data) == (WSMsgType.CLOSE, 1001)
     stuck.writer.close()
 
 
 async def test_who_pings_and_never_reads_delays_no_shutdown(
-    cancelling: Server, channel: str, caplog: pytest.LogCaptureFixture
+    patient: Server, channel: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    stuck = await connect_peer(cancelling, channel)
+    stuck = await connect_peer(patient, channel)
     stuck.writer.write(250_000 * frame(9, 125 * b"a"))
     # Once its own buffers are full of pongs, the server reads no more, or has
     # cut it off.
     with suppress(ConnectionError, TimeoutError):
         await asyncio.wait_for(stuck.writer.drain(), 2)
-    async with asyncio.timeout(2):
-        await cancelling.stop()
+    async with asyncio.timeout(TIMEOUT):
+        await patient.stop()
     stuck.writer.close()
     with suppress(ConnectionError):
         await stuck.writer.wait_closed()
@@ -803,14 +823,14 @@ async def test_shutdown_waits_for_no_reader_that_reconnects(
             await redis.client_kill_filter(_type="pubsub")
             for _ in range(turns):
                 await asyncio.sleep(0)
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(TIMEOUT):
                 await server.stop()
 
 
 async def test_sigterm_ends_the_process_with_stalled_sockets_open(
     recipe: Tier, redis_url: str, channel: str, tmp_path: Path, join: Join
 ) -> None:
-    script = Path(recipe.__file__)
+    script = patient_copy(Path(recipe.__file__), tmp_path)
     async with forked(script, cwd=tmp_path, REDIS_URL=redis_url) as process:
         url = URL(f"http://127.0.0.1:{process.port}/")
         async with ClientSession(url) as client:
@@ -820,8 +840,7 @@ async def test_sigterm_ends_the_process_with_stalled_sockets_open(
             await until_sockets(client, 2)
             for _ in range(40):
                 await publish(client, channel, "x" * 2**16)
-            async with asyncio.timeout(2):
-                assert await process.end(signal.SIGTERM) == 0
+            assert await process.end(signal.SIGTERM) == 0
         stuck.reset()
         assert "Traceback" not in process.log.read_text()
 

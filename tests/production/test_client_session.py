@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from aiohttp import ClientSession, TCPConnector, web
+from aiohttp import ClientSession, ClientTimeout, TCPConnector, web
 from yarl import URL
 
 from recipes.production import client_session
 from tests.conftest import Serve
-from tests.servers import TIMEOUT
+from tests.servers import PATIENCE, TIMEOUT
 from tests.test_client_session import (
     HEAD,
     get,
@@ -155,10 +155,16 @@ async def test_a_redirect_is_not_followed_to_another_host(
 # An upstream that hangs
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give an upstream PATIENCE."""
+    patience = ClientTimeout(total=PATIENCE, connect=PATIENCE)
+    monkeypatch.setattr(client_session, "TIMEOUT", patience)
+
+
 async def test_an_upstream_that_hangs_keeps_no_other_waiting(
-    serve: Serve, crowd: ClientSession
+    patient: None, serve: Serve, crowd: ClientSession
 ) -> None:
-    # As many as a busy machine begins before the first is given up.
     most = 20
     app = client_session.create_app(max_calls=most)
     server = await serve(app, handler_cancellation=True)
@@ -167,7 +173,7 @@ async def test_an_upstream_that_hangs_keeps_no_other_waiting(
         for _ in range(most)
     ]
     await wait_for_calls(crowd, server.url, most)
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(TIMEOUT):
         async with crowd.get(server.url / "fetch") as response:
             assert response.status == 200
         async with crowd.get(
@@ -223,6 +229,7 @@ async def test_more_calls_than_turns_wait_for_one(
 
 @pytest.mark.parametrize("leave", ["abort", "close"])
 async def test_a_caller_that_leaves_ends_its_call(
+    patient: None,
     serve: Serve,
     crowd: ClientSession,
     handler_cancellation: bool,
@@ -232,8 +239,7 @@ async def test_a_caller_that_leaves_ends_its_call(
         client_session.create_app(max_calls=1),
         handler_cancellation=handler_cancellation,
     )
-    # Within two seconds: a call that goes on would take three.
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(TIMEOUT):
         for _ in range(3):
             _, writer = await asyncio.open_connection("127.0.0.1", server.port)
             writer.write(
@@ -246,6 +252,7 @@ async def test_a_caller_that_leaves_ends_its_call(
 
 
 async def test_a_caller_that_leaves_in_a_body_gives_its_connection_back(
+    patient: None,
     serve: Serve,
     crowd: ClientSession,
     monkeypatch: pytest.MonkeyPatch,
@@ -271,7 +278,7 @@ async def test_a_caller_that_leaves_in_a_body_gives_its_connection_back(
     port = upstream.sockets[0].getsockname()[1]
     url = URL(f"http://localhost:{port}/")
     monkeypatch.setattr(client_session, "upstream_url", lambda request: url)
-    async with upstream, asyncio.timeout(2):
+    async with upstream, asyncio.timeout(TIMEOUT):
         _, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(b"GET /fetch HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await writing.wait()

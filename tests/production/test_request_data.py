@@ -21,6 +21,7 @@ from yarl import URL
 from recipes.production import request_data
 from tests.conftest import KillableRedis, Serve
 from tests.servers import (
+    PATIENCE,
     TIMEOUT,
     Server,
     exchange,
@@ -357,7 +358,7 @@ async def test_a_silent_websocket_does_not_hold_up_the_shutdown(
     server = await serve(
         application,
         handler_cancellation=handler_cancellation,
-        shutdown_timeout=60,
+        shutdown_timeout=PATIENCE,
     )
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(b"GET /ws HTTP/1.1\r\nHost: localhost\r\n%b\r\n" % UPGRADE)
@@ -643,7 +644,7 @@ async def test_a_frozen_redis_is_a_503_in_time_and_recovers(
         await log_in(client)
         os.killpg(killable_redis.process.pid, signal.SIGSTOP)
         try:
-            async with asyncio.timeout(3), client.get("me") as response:
+            async with asyncio.timeout(TIMEOUT), client.get("me") as response:
                 assert response.status == 503
         finally:
             os.killpg(killable_redis.process.pid, signal.SIGCONT)

@@ -30,7 +30,7 @@ from yarl import URL
 
 from recipes.production import websocket_logout
 from tests.conftest import KillableRedis, Serve, at_length
-from tests.servers import ROOT, START_TIMEOUT, TIMEOUT, Server
+from tests.servers import PATIENCE, ROOT, START_TIMEOUT, TIMEOUT, Server
 from tests.test_gunicorn import port_of
 from tests.test_websocket_logout import (
     deaf_peer,
@@ -384,14 +384,17 @@ async def test_a_socket_that_opens_during_a_logout_is_closed(
 
 
 async def test_a_logout_answers_before_its_sockets_are_closed(
-    serve: Serve, application: web.Application
+    serve: Serve,
+    application: web.Application,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    patient = websocket_logout.LOGGED_OUT._replace(timeout=PATIENCE)
+    monkeypatch.setattr(websocket_logout, "LOGGED_OUT", patient)
     server = await serve(application)
     async with user(server.url, "ann") as ann:
-        peer = await deaf_peer(server.url, await log_in(ann))
-        async with asyncio.timeout(websocket_logout.CLOSE_TIMEOUT / 2):
-            assert await log_out(ann) == 1
-        await ends(peer)
+        with await deaf_peer(server.url, await log_in(ann)):
+            async with asyncio.timeout(TIMEOUT):
+                assert await log_out(ann) == 1
 
 
 # Peers that stall
@@ -454,14 +457,14 @@ async def test_a_message_that_is_too_long_ends_the_socket(
 async def test_the_end_waits_for_a_slow_peer_but_not_long(
     serve: Serve, application: web.Application, logged_out: bool
 ) -> None:
-    server = await serve(application, shutdown_timeout=60)
+    server = await serve(application, shutdown_timeout=PATIENCE)
     async with user(server.url, "ann") as ann:
         ticket = await log_in(ann)
         peer, transport = await slow_peer(server, ticket)
         assert transport.get_write_buffer_size() < 60_000
         if logged_out:
             assert await log_out(ann) == 1
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(TIMEOUT):
         await server.stop()
     assert not transport.get_write_buffer_size()
     await ends(peer)
@@ -518,8 +521,15 @@ async def same_user(
         yield session
 
 
+@pytest.fixture
+def inattentive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a worker not look by itself which sessions are over."""
+    monkeypatch.setattr(websocket_logout, "CHECK_INTERVAL", PATIENCE)
+    monkeypatch.setattr(websocket_logout, "MAX_UNCHECKED", 2 * PATIENCE)
+
+
 async def test_a_logout_on_one_worker_closes_the_sockets_on_all_in_a_second(
-    workers: list[Server],
+    inattentive: None, workers: list[Server]
 ) -> None:
     here, there = workers
     async with (
@@ -533,7 +543,7 @@ async def test_a_logout_on_one_worker_closes_the_sockets_on_all_in_a_second(
             for client in (ann, ann_there, ann_there)
         ]
         assert await sockets(ann_there) == {"users": 2, "sockets": 3}
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(TIMEOUT):
             assert await log_out(ann) == 3
             for ws in closing:
                 assert await farewell(ws) == (4001, "logged out")
@@ -644,7 +654,7 @@ async def test_a_frozen_redis_is_a_503_in_time_and_closes_no_socket_at_once(
     async with user(server.url, "ann") as ann, ann.ws_connect("echo") as ws:
         with frozen(killable_redis):
             for path in ("login", "logout"):
-                async with asyncio.timeout(3):
+                async with asyncio.timeout(TIMEOUT):
                     assert await status_of(ann, path) == 503
             assert await echoes(ws)
         async with ann.ws_connect("echo") as other:
@@ -708,8 +718,7 @@ async def test_a_short_outage_closes_no_socket_and_misses_no_logout(
         while (status := await status_of(ann, "logout")) == 503:
             pass
         assert status == 200
-        async with asyncio.timeout(2):
-            assert await farewell(closing) == (4001, "logged out")
+        assert await farewell(closing) == (4001, "logged out")
         assert await echoes(staying)
 
 
@@ -873,7 +882,7 @@ async def test_clocks_of_workers_that_differ_by_a_second_change_nothing(
         ]
         for ws in closing:
             assert await echoes(ws)
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(TIMEOUT):
             assert await log_out(later) == 3
             for ws in closing:
                 assert await farewell(ws) == (4001, "logged out")
@@ -908,7 +917,7 @@ async def test_workers_of_gunicorn_close_each_others_sockets(
                 async with ClientSession(url) as anyone:
                     counts.add((await sockets(anyone))["sockets"])
             assert len(counts) > 1, "one worker has taken all"
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(TIMEOUT):
                 assert await log_out(gunn) == 40
                 for ws in closing:
                     assert await farewell(ws) == (4001, "logged out")
