@@ -28,8 +28,9 @@ Good to know:
   `python -W default`, `python -X dev` or pytest. `ClientSession(loop=...)` is
   deprecated, but it does not warn at all.
 - `warnings.catch_warnings` changes the whole process. Do not `await` in it.
-- Before 3.14.2, a kept connection can time out at once if `sock_read` is set
-  (aiohttp#12953). Before 3.14.3, redirects leak credentials (aiohttp#13180).
+- In 3.14.0 and 3.14.1, a kept connection can time out at once if `sock_read` is
+  set (aiohttp#12953). Before 3.14.3, a redirect to another origin keeps a
+  second `Authorization` header (aiohttp#13180).
 """
 
 import asyncio
