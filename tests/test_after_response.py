@@ -38,6 +38,8 @@ def application(
     # What fails is not tried again.
     retry: Any = vars(recipe)["RETRY"]
     monkeypatch.setattr(retry, "retry_exceptions", [LookupError])
+    # A busy machine is no outage.
+    monkeypatch.setattr(recipe, "PATIENCE", TIMEOUT)
     url = engine["POSTGRES_URL"]
     return recipe.create_app(postgres_url=url, work_here=True)
 

@@ -33,7 +33,14 @@ from cookbook.pages.mounted import mounted_output
 from cookbook.runner import dialogue_runner
 from tests.conftest import missing
 from tests.names import ADDRESSES
-from tests.servers import ROOT, UNMEASURED, Process, running, serving
+from tests.servers import (
+    ROOT,
+    START_TIMEOUT,
+    UNMEASURED,
+    Process,
+    running,
+    serving,
+)
 
 MODULES = [recipe.name for recipe in app.COOKBOOK]
 
@@ -93,6 +100,7 @@ async def cookbook(
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Browser]:
     """The Chromium on `PATH`, else Playwright's own."""
+    expect.set_options(timeout=1000 * START_TIMEOUT)
     async with async_playwright() as playwright:
         found = [path for path in map(shutil.which, BROWSERS) if path]
         executable = [*found, playwright.chromium.executable_path][0]
@@ -134,9 +142,7 @@ async def window(browser: Browser, base: str) -> AsyncIterator[BrowserContext]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def tab(window: BrowserContext) -> Page:
     """A tab for all tests: to open one takes 0.4 s of a processor."""
-    page = await window.new_page()
-    page.set_default_timeout(10_000)
-    return page
+    return await window.new_page()
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -193,7 +199,7 @@ def summary(page: Page) -> Locator:
 
 async def run_all(page: Page) -> None:
     await page.get_by_role("button", name="Run all").click()
-    await expect(summary(page)).to_contain_text("promised", timeout=30_000)
+    await expect(summary(page)).to_contain_text("promised")
 
 
 @pages(*KINDS, *CURL_ONLY)
@@ -558,9 +564,7 @@ async def test_a_trap_is_shown_beside_its_recipe(page: Page) -> None:
     await trap.get_by_role("button", name="Show me").click()
     last = trap.locator(".step").last
     # Curl gives up after 5 s.
-    await expect(last.locator("[data-side=wrong]")).to_contain_text(
-        "no answer", timeout=20_000
-    )
+    await expect(last.locator("[data-side=wrong]")).to_contain_text("no answer")
     await expect(last.locator("[data-side=right]")).to_contain_text(
         '{"greeting": "Hello, ann!"}'
     )
@@ -664,9 +668,7 @@ async def test_a_second_show_is_refused(
     await slow.locator("summary").first.click()
     await slow.get_by_role("button", name="Show me").click()
     # Both programs have to start.
-    await expect(slow.locator("[data-side=wrong]").first).to_contain_text(
-        "ann", timeout=20_000
-    )
+    await expect(slow.locator("[data-side=wrong]").first).to_contain_text("ann")
     other = page.locator("article", has_text="the echo is silent")
     await other.locator("summary").first.click()
     await other.get_by_role("button", name="Show me").click()

@@ -346,7 +346,8 @@ async def test_a_peer_that_accepts_nothing_of_its_answer_is_cut_off(
 
 
 async def test_who_reads_slowly_gets_it_all(serve_with: ServeWith) -> None:
-    server = await serve_with(unread_timeout=SHORT)
+    limit = 3 * SHORT
+    server = await serve_with(unread_timeout=limit)
     async with asyncio.timeout(TIMEOUT):
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         request = b"GET /send_much HTTP/1.1\r\n%bConnection: close\r\n\r\n"
@@ -356,7 +357,7 @@ async def test_who_reads_slowly_gets_it_all(serve_with: ServeWith) -> None:
         # Longer than the limit, in steps that are shorter.
         for _ in range(10):
             received += len(await reader.readexactly(LARGE // 10))
-            await asyncio.sleep(SHORT / 4)
+            await asyncio.sleep(limit / 4)
         received += len(await reader.read())
         assert received == LARGE
         writer.close()

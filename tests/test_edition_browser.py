@@ -98,7 +98,6 @@ async def page(browser: Browser, host: str) -> AsyncIterator[Page]:
         context.on("console", listen)
         context.on("weberror", note)
         page = await context.new_page()
-        page.set_default_timeout(10_000)
         yield page
     assert not complaints
 
