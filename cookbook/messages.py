@@ -21,6 +21,7 @@ KINDS = {
     "session": "aiohttp-session",
     "sqlite": "SQLite and aiosqlite",
     "redis": "redis-py",
+    "postgres": "PostgreSQL: psycopg and procrastinate",
     "test": "pytest-aiohttp and pytest-asyncio",
     "browser": "Messages of a browser",
     "symptom": "Wrong without a message",

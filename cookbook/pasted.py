@@ -16,18 +16,19 @@ MAX_LINE = 2_000
 
 OUR_PACKAGES = """
 aiodns aiohappyeyeballs aiohttp aiohttp_cors aiohttp_session aiojobs aioredis
-aiosignal aiosqlite async_timeout cryptography frozenlist multidict propcache
-redis uvloop yarl
+aiosignal aiosqlite async_timeout cryptography frozenlist multidict nacl
+procrastinate propcache psycopg psycopg_pool redis uvloop yarl
 """
 OURS = frozenset(OUR_PACKAGES.split())
 """Packages whose exceptions and frames are those of users of aiohttp."""
 
 OTHER_PACKAGES = """
-asyncpg boto3 botocore bottle celery cherrypy django eventlet falcon fastapi
-flask gevent google grpc httpcore httplib2 httpx kafka keras kombu
-matplotlib motor mysql mysqldb numpy pandas paramiko pika pip playwright psycopg
-psycopg2 pymongo pymysql pyramid requests sanic scipy scrapy selenium sklearn
-sqlalchemy starlette tensorflow torch tornado twisted urllib3 uvicorn werkzeug
+aiomysql aiopg asyncpg boto3 botocore bottle celery cherrypy django eventlet
+falcon fastapi flask gevent google grpc httpcore httplib2 httpx kafka keras
+kombu matplotlib momoko motor mysql mysqldb numpy pandas paramiko pika pip
+playwright psycopg2 psycopg2_pool pymongo pymysql pyramid requests sanic scipy
+scrapy selenium sklearn sqlalchemy starlette tensorflow torch tornado twisted
+urllib3 uvicorn websockets werkzeug
 """
 FOREIGN = frozenset(OTHER_PACKAGES.split())
 """Packages with messages of their own, or with the same in another sense."""
@@ -37,7 +38,8 @@ OTHER_LANGUAGE = re.compile(
     r"|^goroutine \d|^panic: |\bjava\.|\bCaused by: "
     r"|^error(?:\[E\d+\])?: .*\n *-->|\bOs \{ code: \d|\(os error \d"
     r"|\b(?:E(?:ADDRINUSE|CONNREFUSED|CONNRESET|PIPE|ACCES|NOENT|NOTFOUND"
-    r"|TIMEDOUT|MFILE|RESOLVE|PERM))\b[: ]|\bdial tcp\b|\blisten tcp\b"
+    r"|TIMEDOUT|MFILE|RESOLVE|PERM))\b[: ]|\bcode: '[A-Z][A-Z_]+'"
+    r"|\bdial tcp\b|\blisten tcp\b"
 )
 """What a program in JavaScript, Java, Go or Rust prints."""
 
@@ -48,6 +50,7 @@ OTHER_PROGRAM = re.compile(
     r"|tar|tee|telnet|wget|xargs|zsh)(?:\[\d+\])?: "
     r"|\bsqlstate\b|\bfatal: |\(hy000\)|\bSQLITE_[A-Z]+\b"
     r"|kex_exchange_identification|error response from daemon|\(retry\(total="
+    r"|: \(sqlite3\.\w+\)|\bsqlalche\.me\b"
 )
 """The line of a program that prints its own name first, or its own codes."""
 
@@ -74,8 +77,12 @@ PACKAGE = re.compile(r"(?:site|dist)-packages[/\\](\w+)")
 OTHER_MODULE = re.compile(
     r"(?i)(?:python3[\d.]*|lib)[/\\](?:ftplib|http[/\\](?:client|server)|imaplib"
     r"|poplib|smtplib|socketserver|urllib[/\\]request|xmlrpc[/\\]client)\.py"
+    r'|gunicorn[/\\]workers[/\\]\w+\.py", line \d+, in handle\n.*next\(parser'
 )
 """The frame of a module that waits for its network without a loop."""
+
+LOGGER = re.compile(r"\[(\w+)[\w.]*\]")
+"""The logger of a record, as many logs show it: its first part."""
 
 DECORATION = re.compile(r"^(?:E\s{2,}|[\s|+│╭╰─┆>❱-]+)+")
 """What pytest, exception groups and pretty printers put before a line."""
@@ -94,7 +101,8 @@ IN_JSON = "Traceback (most recent call last):\\n"
 
 SUFFIXES = (
     "Cancelled|Disconnected|Error|Exception|Exhausted|Exit|Found|Group|Interrupt"
-    "|Iteration|Mismatch|NotExist|Redirects|Refused|Stream|Timeout|Warning"
+    "|Iteration|Mismatch|NotExist|NotOpen|Redirects|Refused|StatusLine|Stream"
+    "|Timeout|Violation|Warning"
 )
 NAMED = re.compile(
     rf"(?:^|(?<=\s))(?P<name>(?:[\w<>]+\.)+(?:_?[A-Z]\w*|\w*error|timeout)"
@@ -241,6 +249,8 @@ def _is_of_others(name: re.Match[str] | None, text: str) -> bool:
     package = package_of(name["name"]) if name else ""
     if package in OURS:
         return False
+    if set(LOGGER.findall(text)) & FOREIGN and not _names_ours(text):
+        return True
     packages = {found.lower() for found in PACKAGE.findall(text)}
     is_in_others = packages & FOREIGN or OTHER_MODULE.search(text)
     has_frames_of_others = bool(is_in_others) and not packages & OURS
@@ -254,5 +264,12 @@ def _is_of_a_stranger(row: str) -> bool:
 
 def _names_others(text: str) -> bool:
     """Tell whether a text names others' packages, and none of ours."""
-    words = set(re.findall(r"[a-z_]\w+", text.lower()))
-    return bool(words & FOREIGN) and not words & OURS
+    return bool(_words(text) & FOREIGN) and not _names_ours(text)
+
+
+def _names_ours(text: str) -> bool:
+    return bool(_words(text) & OURS)
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"[a-z_]\w+", text.lower()))

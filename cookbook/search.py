@@ -534,7 +534,7 @@ class _Pattern:
             return OF_A_TEXT + self._length - gaps + self._agreement(line)
         asked = plain.rstrip(".")
         if len(asked) >= MIN_PART and self._parts[0].startswith(asked):
-            return OF_A_BEGINNING + len(asked)
+            return min(OF_A_BEGINNING + len(asked), OF_A_TEXT - 1)
         return self._match_name(line, plain)
 
     def _holds(self, line: Line, plain: str) -> bool:

@@ -24,6 +24,7 @@ EXPRESSIONS = {
     "frame": pasted.FRAME,
     "goesOn": search.GOES_ON,
     "log": pasted.LOG,
+    "logger": pasted.LOGGER,
     "named": pasted.NAMED,
     "number": search.NUMBER,
     "otherLanguage": pasted.OTHER_LANGUAGE,

@@ -20,7 +20,14 @@ from traceback import print_exc
 TIMEOUT = 30
 """Seconds after which the system ends a program."""
 
-PACKAGES = ("aiohttp.web", "aiohttp.test_utils", "redis.asyncio", "pytest")
+PACKAGES = (
+    "aiohttp.web",
+    "aiohttp.test_utils",
+    "redis.asyncio",
+    "psycopg_pool",
+    "procrastinate",
+    "pytest",
+)
 """What is imported before a program, where it is installed."""
 
 

@@ -43,6 +43,7 @@ QUERIES = [
     for query, *_ in table
 ]
 QUERIES += test_search.UNKNOWN_TOPICS + test_search.FOREIGN_MESSAGES
+QUERIES += [query for query, _ in test_search.PASTED]
 QUERIES += [query[: len(query) // 2] for query in QUERIES]
 QUERIES += ["&quot;Session is closed&quot;", "constructor", "toString", ""]
 

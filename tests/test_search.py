@@ -525,7 +525,7 @@ FOREIGN_MESSAGES = [
 def read_pasted() -> Iterator[tuple[str, list[str]]]:
     """Yield what people paste, and the names of what may explain it."""
     text = (ROOT / "tests" / "pasted_messages.txt").read_text("utf-8")
-    for block in text.split("=== ")[1:]:
+    for block in re.split("(?m)^=== ", text)[1:]:
         names, _, pasted = block.partition("\n")
         yield pasted, names.split()
 
@@ -722,6 +722,22 @@ def test_the_frames_of_a_traceback_explain_nothing() -> None:
     printed = deep("raise LookupError  # RuntimeError: no running event loop")
     assert "# RuntimeError: no running event loop" in printed
     assert SEARCH.find(printed).messages == []
+
+
+def test_what_another_packages_logger_tells_is_not_explained() -> None:
+    record = (
+        "[{}] {}\nConnectionResetError: [Errno 104] Connection reset by peer"
+    )
+    of_others = record.format("websockets.server", "opening handshake failed")
+    assert SEARCH.find(of_others).messages == []
+    of_both = record.format("websockets.server", "opened by aiohttp")
+    assert SEARCH.find(of_both).messages[0].name == "connection_reset"
+
+
+def test_the_whole_of_a_message_comes_before_the_beginning_of_another() -> None:
+    asked = "duplicate key value violates unique constraint"
+    names = [message.name for message in SEARCH.find(asked).messages]
+    assert names[0] == "unique_violation"
 
 
 def test_an_unknown_error_shows_the_nearest_topics_as_such() -> None:

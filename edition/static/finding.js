@@ -182,7 +182,9 @@ class Pattern {
       return rules.ofAText + this.length - gaps + this.agreement(line);
     }
     const asked = plain.replace(/\.+$/, "");
-    if (asked.length >= rules.minPart && this.parts[0].startsWith(asked)) return rules.ofABeginning + asked.length;
+    if (asked.length >= rules.minPart && this.parts[0].startsWith(asked)) {
+      return Math.min(rules.ofABeginning + asked.length, rules.ofAText - 1);
+    }
     return this.matchName(line, plain);
   }
 

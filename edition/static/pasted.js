@@ -9,7 +9,7 @@ const NEW_LINE = /\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]/;
 /**
  * @typedef {{ name: string, said: string, start: number }} Named
  * @typedef {{ text: string, name: string, said: string, weight: number, traceback: string, isForeign: boolean }} Line
- * @typedef {Record<"colour" | "decoration" | "entity" | "frame" | "log" | "named" | "complaint" | "otherLanguage" |
+ * @typedef {Record<"colour" | "decoration" | "entity" | "frame" | "log" | "logger" | "named" | "complaint" | "otherLanguage" |
  *   "otherModule" | "otherProgram" | "ownComplaint" | "package" | "represented", RegExp>} Expressions
  * @typedef {{ ours: Set<string>, foreign: Set<string>, inJson: string, maxLines: number, maxLine: number }} Packages
  */
@@ -28,6 +28,9 @@ export const squeezed = (text) => text.split(/\s+/).filter(Boolean).join(" ");
 const findAll = (expression, text) => [...text.matchAll(new RegExp(expression, `${expression.flags}g`))];
 /** @param {RegExp} expression @param {string} text */
 const removed = (expression, text, by = "") => text.replaceAll(new RegExp(expression, `${expression.flags}g`), by);
+
+/** @param {string} text @returns {string[]} */
+const words = (text) => text.toLowerCase().match(/[a-z_][\p{L}\p{N}_]+/gu) ?? [];
 
 export class Reader {
   /** @param {Expressions} expressions @param {Packages} packages */
@@ -115,6 +118,8 @@ export class Reader {
     const { ours, foreign } = this.packages;
     const name = named ? packageOf(named.name) : "";
     if (ours.has(name)) return false;
+    const loggers = findAll(this.expressions.logger, text).map(([, each]) => each);
+    if (loggers.some((each) => foreign.has(each)) && !this.namesOurs(text)) return true;
     const found = findAll(this.expressions.package, text).map(([, each]) => each.toLowerCase());
     const isInOthers = found.some((each) => foreign.has(each)) || this.expressions.otherModule.test(text);
     return foreign.has(name.toLowerCase()) || (isInOthers && !found.some((each) => ours.has(each)));
@@ -127,8 +132,11 @@ export class Reader {
 
   /** Tell whether a text names others' packages, and none of ours. @param {string} text */
   namesOthers(text) {
-    const words = text.toLowerCase().match(/[a-z_][\p{L}\p{N}_]+/gu) ?? [];
-    const { ours, foreign } = this.packages;
-    return words.some((word) => foreign.has(word)) && !words.some((word) => ours.has(word));
+    return words(text).some((word) => this.packages.foreign.has(word)) && !this.namesOurs(text);
+  }
+
+  /** @param {string} text */
+  namesOurs(text) {
+    return words(text).some((word) => this.packages.ours.has(word));
   }
 }
