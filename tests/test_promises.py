@@ -85,7 +85,7 @@ async def test_a_fault_that_was_found_is_told(
     name, result = next(iter(results.items()))
     broken = {name: {**result, "faults": 3, "promises": ["X1"]}}
     (tmp_path / "attacks.json").write_text(json.dumps(broken))
-    for file, words in [("attacks.json", "3 faults"), ("none.json", "")]:
+    for file, words in [("attacks.json", "broken 3 times"), ("none.json", "")]:
         root = web.Application()
         protect(root)
         root.add_routes(PromisesPage(FILE, tmp_path / file).routes())
@@ -93,5 +93,5 @@ async def test_a_fault_that_was_found_is_told(
         server = await serve(root)
         async with ClientSession(server.url) as client:
             page = text_of(await get(client, "/promises"))
-        assert ("faults" in page.partition("The attacks")[2]) is bool(words)
+        assert ("broken" in page.partition("The attacks")[2]) is bool(words)
         assert words in page

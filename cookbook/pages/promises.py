@@ -37,9 +37,11 @@ class Attack:
 
     @property
     def outcome(self) -> str:
-        """The figure, in a few words."""
-        faults = f"{self.faults} faults" if self.faults else "no fault"
-        return f"{self.size:,} {self.unit}, {faults}"
+        """What was run, and how often a promise was broken, in a few words."""
+        run = f"{self.size:,} {self.unit}"
+        if self.faults:
+            return f"{run}: broken {self.faults} times"
+        return f"{run}: never broken"
 
 
 @dataclass(frozen=True)
