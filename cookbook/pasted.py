@@ -48,7 +48,7 @@ OTHER_PROGRAM = re.compile(
     r"|git|grep|gzip|haproxy|head|kubectl|ls|make|mongod?|mount|mysqld?|nc|nginx"
     r"|openssl|ping6?|psql|redis-cli|redis-server|rm|rsync|scp|sed|sftp|sh|sort|ssh|sudo|systemd|tail"
     r"|tar|tee|telnet|wget|xargs|zsh)(?:\[\d+\])?: "
-    r"|\bsqlstate\b|\bfatal: |\(hy000\)|\bSQLITE_[A-Z]+\b"
+    r"|\bsqlstate\b|(?<!: )\bfatal: |\(hy000\)|\bSQLITE_[A-Z]+\b"
     r"|kex_exchange_identification|error response from daemon|\(retry\(total="
     r"|: \(sqlite3\.\w+\)|\bsqlalche\.me\b"
 )
