@@ -62,6 +62,12 @@ MISTAKES = {
         'if event.channel in ("", socket.channel):',
         'if event.channel == "":',
     ),
+    # An event comes to the sockets of all channels.
+    "hub_machine": Mistake(
+        "recipes/parallel_events.py",
+        'elif message["channel"] == f"events:{socket.channel}":',
+        'elif message["type"] == "pmessage":',
+    ),
     # The other workers do not hear of a logout.
     "logouts": Mistake(
         "recipes/production/websocket_logout.py",
@@ -109,11 +115,23 @@ MISTAKES = {
         "    if ending.is_set():\n        raise RuntimeError\n"
         "    request[ANSWER] = response\n",
     ),
+    # A session that is used lives on, however old it is.
+    "session_machine": Mistake(
+        "recipes/production/request_data.py",
+        "math.min(ARGV[1], created + ARGV[2] - now)",
+        "ARGV[1]",
+    ),
     # What is in flight is cut off.
     "sigterm": Mistake(
         "cookbook/server.py",
         "    finally:\n        await runner.cleanup()\n",
         "    finally:\n        os._exit(0)\n",
+    ),
+    # A logout ends one of the user's two keys.
+    "socket_machine": Mistake(
+        "recipes/websocket_logout.py",
+        "            del users[token]\n",
+        "            del users[token]\n            break\n",
     ),
     # A note that is refused takes back nothing.
     "transactions": Mistake(
@@ -122,6 +140,10 @@ MISTAKES = {
         "            await app[WRITER].rollback()\n",
         "        except BaseException:\n"
         "            await app[WRITER].commit()\n",
+    ),
+    # Requests that write at once share a transaction.
+    "writer_machine": Mistake(
+        "recipes/database.py", "app[TURN]:", "asyncio.Lock():"
     ),
 }
 """One for each attack, which it has to find at its small size."""
