@@ -115,6 +115,13 @@ MAX_LINES_OF_PRODUCTION = {
 }
 """Production files that may have more than 300 lines, for the same reason."""
 
+HIDDEN = {
+    # A pause at random is no secret.
+    "/production/database": ["S311"],
+    "/production/client-session": ["S311"],
+}
+"""What the linter would find about security, by prefixes."""
+
 FILES = app.COOKBOOK + app.PRODUCTION
 
 WEBSOCKETS = {"parallel_events": "ws", "websocket_logout": "echo"}
@@ -308,6 +315,13 @@ def test_a_copied_recipe_hides_no_module_of_the_standard_library(
     recipe: Recipe,
 ) -> None:
     assert recipe.file.stem not in STANDARD_LIBRARY
+
+
+@every_file
+def test_a_recipe_hides_no_finding_about_security(recipe: Recipe) -> None:
+    found = re.findall(r"noqa.*?\b(S\d+)|(noqa)(?!:)", recipe.source)
+    hidden = [rule or "all" for rule, _ in found]
+    assert hidden == HIDDEN.get(recipe.prefix, [])
 
 
 @every_file
