@@ -591,6 +591,21 @@ async def test_the_file_covers_nothing_that_is_below_it(
         assert rest >= 0, selector
 
 
+async def test_the_contents_cover_no_heading_that_an_address_leads_to(
+    page: Page,
+) -> None:
+    await page.set_viewport_size({"width": 1280, "height": 900})
+    await page.goto("/recipes/websocket_logout#test-it")
+    room = await page.evaluate(
+        """() => {
+          const [bar, heading] = [".contents", "#test-it"].map(each =>
+            document.querySelector(each).getBoundingClientRect())
+          return heading.top - bar.bottom
+        }"""
+    )
+    assert 0 <= room < 100
+
+
 @page_of_each_kind
 async def test_a_trap_and_its_recipe_fit_side_by_side(
     page: Page, module: str
