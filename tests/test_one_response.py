@@ -233,10 +233,8 @@ async def test_the_oldest_answer_makes_room(
     options: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # In production it is an option.
     monkeypatch.setattr(recipe, "MAX_ANSWERS", 10)
-    limit = {"max_answers": 10} if options else {}
-    server = await serve(recipe.create_app(**options, **limit))
+    server = await serve(recipe.create_app(**options))
     async with ClientSession(server.url) as client:
         for number in range(10):
             assert not await was_reused(client, f"greeting?name={number}")
