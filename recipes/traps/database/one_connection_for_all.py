@@ -2,7 +2,7 @@
 # requires-python = ">=3.11"
 # dependencies = ["aiohttp>=3.9,<4", "aiosqlite>=0.20"]
 # ///
-"""On a shared connection, one request commits the half of another.
+"""On a shared connection, one request commits half of another's work.
 
 A transaction belongs to the connection, not to the request. Here a request
 writes and then commits, without a transaction of its own. What a refused batch
