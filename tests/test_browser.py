@@ -953,6 +953,21 @@ async def test_the_contents_of_a_page_stay_in_view(page: Page) -> None:
     await expect(contents).to_be_in_viewport(ratio=1)
 
 
+async def test_the_address_of_a_trap_shows_its_title_below_the_contents(
+    page: Page,
+) -> None:
+    await page.set_viewport_size(DESKTOP)
+    await page.goto("/recipes/client_session#used_after_its_end")
+    contents = page.get_by_role("navigation", name="On this page")
+    title = page.get_by_role("heading", name="A session that is used after")
+    await expect(title).to_be_in_viewport()
+    covered = await contents.bounding_box()
+    seen = await title.bounding_box()
+    assert covered
+    assert seen
+    assert seen["y"] >= covered["y"] + covered["height"]
+
+
 @page_of_each_kind
 async def test_scripts_move_nothing_that_is_read(
     browser: Browser, base: str, module: str
