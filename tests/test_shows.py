@@ -12,7 +12,7 @@ import app
 from cookbook.pages import shows
 from cookbook.traps import Trap
 from tests.conftest import Serve, create_cookbook
-from tests.servers import TIMEOUT, Server, children
+from tests.servers import PATIENCE, TIMEOUT, Server, children
 
 pytestmark = pytest.mark.slow("each show starts two programs")
 
@@ -22,7 +22,9 @@ SLOW = "/recipes/websocket_logout/traps/waiting_for_the_peer"
 
 @pytest.fixture
 async def server(serve: Serve, tmp_path: Path, redis_url: str) -> Server:
-    return await serve(create_cookbook(tmp_path, redis_url))
+    # A show has ended its programs before its server is gone.
+    app = create_cookbook(tmp_path, redis_url)
+    return await serve(app, shutdown_timeout=PATIENCE)
 
 
 @pytest.fixture
@@ -54,7 +56,8 @@ async def impatient(
         return await limited.stream(request, slow_trap)
 
     root.router.add_post(SLOW, show)
-    async with visitor(await serve(root)) as session:
+    server = await serve(root, shutdown_timeout=PATIENCE)
+    async with visitor(server) as session:
         yield session
 
 
