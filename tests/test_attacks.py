@@ -94,6 +94,12 @@ MISTAKES = {
         "        finally:\n"
         "            await commit(connection)\n",
     ),
+    # JSON that is no object is a mistake of the program.
+    "openapi": Mistake(
+        "recipes/database.py",
+        'body.get("notes") if isinstance(body, dict) else None',
+        'body.get("notes")',
+    ),
     # A reader that is back begins with what comes next.
     "redis_faults": Mistake(
         "recipes/production/parallel_events.py",
