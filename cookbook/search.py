@@ -36,6 +36,9 @@ MAX_GUESSES = 8
 MAX_HITS = 5
 """Messages, and topics, that are shown."""
 
+MAX_PITFALLS = 3
+"""Traps that are shown."""
+
 MAX_NEAREST = 3
 """Topics that are shown where nothing is a hit."""
 
@@ -44,6 +47,9 @@ MIN_SHARE = 0.45
 
 MIN_SHARE_OF_MESSAGE = 0.75
 """The same of a message, which has few words."""
+
+MIN_SHARE_OF_TRAP = 0.9
+"""The same of a trap, which is shown before the questions."""
 
 UNKNOWN = 2
 """Texts that a word is taken to be in, of which no text knows."""
@@ -118,12 +124,23 @@ cookbook could create do does doesn doing don dont for from get gets getting
 give had has have having help how i if in install installing into is isn it its
 just like make me
 my need no not of on one or our please python recipe recipes should so some
-something than that the their them then there these this to use using want was
+something than that the their them then there these this to trap traps use
+using want was
 way we what when where which while who why will with without work works would
 you your
 """
 STOP_WORDS = frozenset(QUESTION_WORDS.split())
 """Words of questions that say nothing of their subject."""
+
+
+@dataclass(frozen=True)
+class Pitfall:
+    """A trap, and the page on which it stands."""
+
+    recipe: str
+    name: str
+    title: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -135,6 +152,7 @@ class Topic:
     names: str
     text: str
     more: str
+    pitfalls: list[Pitfall] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -147,12 +165,13 @@ class Result:
 
     messages: list[Message] = field(default_factory=list)
     topics: list[Topic] = field(default_factory=list)
+    pitfalls: list[Pitfall] = field(default_factory=list)
     nearest: list[Topic] = field(default_factory=list)
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing explains the query."""
-        return not (self.messages or self.topics)
+        return not (self.messages or self.topics or self.pitfalls)
 
 
 def read_topic(recipe: Recipe) -> Topic:
@@ -173,6 +192,10 @@ def read_topic(recipe: Recipe) -> Topic:
         names=" ".join([recipe.name, *names, *map(_split_camels, names)]),
         text=docs.text,
         more="\n".join(more),
+        pitfalls=[
+            Pitfall(recipe.name, trap.name, trap.docs.title, trap.docs.text)
+            for trap in recipe.traps
+        ],
     )
 
 
@@ -225,6 +248,13 @@ class Search:
             (topic.title, topic.names, topic.text, topic.more)
             for topic in self._topics
         )
+        self._pitfalls = [
+            pitfall for topic in self._topics for pitfall in topic.pitfalls
+        ]
+        self._traps = _Index(
+            (pitfall.title, pitfall.name, pitfall.text, "")
+            for pitfall in self._pitfalls
+        )
         self._texts = _Index(
             (
                 message.text,
@@ -256,13 +286,23 @@ class Search:
             self._messages[at]
             for at in _best(self._texts.rank(words), MIN_SHARE_OF_MESSAGE)
         ]
-        if topics or found:
-            return Result(found[:MAX_HITS], topics[:MAX_HITS])
+        ranked = self._traps.rank(words)
+        pitfalls = [
+            self._pitfalls[at] for at in _best(ranked, MIN_SHARE_OF_TRAP)
+        ]
+        if topics or found or pitfalls:
+            return Result(
+                found[:MAX_HITS], topics[:MAX_HITS], pitfalls[:MAX_PITFALLS]
+            )
         return Result(nearest=nearest)
 
     def count(self) -> dict[str, "Counted"]:
         """Return what the indexes hold, for a search without SQLite."""
-        return {"pages": self._pages.count(), "texts": self._texts.count()}
+        return {
+            "pages": self._pages.count(),
+            "texts": self._texts.count(),
+            "traps": self._traps.count(),
+        }
 
     def _find_messages(self, pasted: Pasted) -> list[Message]:
         """Return the messages that were pasted, the most telling first."""

@@ -47,6 +47,7 @@ RULES = {
     "maxLine": pasted.MAX_LINE,
     "maxLines": pasted.MAX_LINES,
     "maxNearest": search.MAX_NEAREST,
+    "maxPitfalls": search.MAX_PITFALLS,
     "maxQuery": search.MAX_QUERY,
     "maxWords": search.MAX_WORDS,
     "minPart": search.MIN_PART,
@@ -54,6 +55,7 @@ RULES = {
     "minScore": search.MIN_SCORE,
     "minShare": search.MIN_SHARE,
     "minShareOfMessage": search.MIN_SHARE_OF_MESSAGE,
+    "minShareOfTrap": search.MIN_SHARE_OF_TRAP,
     "ofABeginning": search.OF_A_BEGINNING,
     "ofAGap": search.OF_A_GAP,
     "ofAName": search.OF_A_NAME,
@@ -82,6 +84,14 @@ def make_search_data(convert: Callable[[str], str]) -> dict[str, Any]:
     return {
         "topics": [topic.name for topic in topics],
         "messages": [_values_of(message, convert) for message in messages],
+        "pitfalls": [
+            {
+                "name": pitfall.name,
+                "html": convert(render("pitfall.html", pitfall=pitfall)),
+            }
+            for topic in topics
+            for pitfall in topic.pitfalls
+        ],
         **search.Search(topics, messages).count(),
         "rules": RULES,
         "expressions": {

@@ -53,8 +53,9 @@ async ([script, queries]) => {
   const data = await fetch(new URL("search.json", script))
   const search = new Search(await data.json())
   return queries.map(query => {
-    const {messages, topics, nearest} = search.find(query)
-    return [messages.map(({name}) => name), topics, nearest]
+    const {messages, topics, pitfalls, nearest} = search.find(query)
+    return [messages, pitfalls].map(each => each.map(({name}) => name))
+      .concat([topics, nearest])
   })
 }
 """
@@ -108,6 +109,7 @@ def find(query: str) -> list[list[str]]:
     found = test_search.SEARCH.find(query)
     return [
         [message.name for message in found.messages],
+        [pitfall.name for pitfall in found.pitfalls],
         [topic.name for topic in found.topics],
         [topic.name for topic in found.nearest],
     ]

@@ -167,6 +167,16 @@ def hits_of(page: str) -> list[str]:
     return re.findall('<dt><a href="/errors#([^"]*)">', page)
 
 
+async def test_a_search_leads_to_the_trap_that_it_is_about(
+    client: ClientSession,
+) -> None:
+    page = await get(client, "/?q=session+used+after+its+async+with")
+    there = "/recipes/client_session#used_after_its_end"
+    found = re.findall('(?s)<ul id="pitfalls">.*?</ul>', page)
+    assert re.findall('href="(.*?)"', found[0]) == [there]
+    assert '<ul id="pitfalls">' not in await get(client, "/?q=blueprint")
+
+
 async def test_the_index_lists_every_question_with_its_answer(
     client: ClientSession,
 ) -> None:

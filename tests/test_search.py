@@ -13,7 +13,14 @@ from pathlib import Path
 import pytest
 
 import app
-from cookbook.search import MAX_QUERY, PADDING, Search, Topic, read_topic
+from cookbook.search import (
+    MAX_QUERY,
+    PADDING,
+    Pitfall,
+    Search,
+    Topic,
+    read_topic,
+)
 from tests.servers import ROOT
 from tests.test_messages import MESSAGES
 from tests.test_pages import make_recipe
@@ -775,6 +782,38 @@ def test_a_page_is_found_by_its_traps_its_details_and_its_tests() -> None:
     tests = recipe.tests.read_text("utf-8")
     for name in re.findall(r"(?m)^async def test_(\w+)", tests):
         assert name in topic.more
+
+
+@pytest.mark.parametrize(
+    ("query", "recipe", "name"),
+    [
+        (
+            "session used after its async with",
+            "client_session",
+            "used_after_its_end",
+        ),
+        ("the trap of a database nobody closes", "database", "never_closed"),
+        ("connection per socket", "parallel_events", "connection_per_socket"),
+    ],
+)
+def test_a_trap_is_found_by_what_it_is_called(
+    query: str, recipe: str, name: str
+) -> None:
+    pitfall = SEARCH.find(query).pitfalls[0]
+    assert (pitfall.recipe, pitfall.name) == (recipe, name)
+
+
+def test_a_trap_that_holds_a_part_of_a_question_is_no_hit() -> None:
+    query = "session used after its async with in a Redis cluster"
+    assert SEARCH.find(query).pitfalls == []
+
+
+def test_a_trap_alone_is_a_hit() -> None:
+    pitfall = Pitfall("recipe", "name", "It leaks descriptors", "")
+    topic = Topic("recipe", "", "", "", "", [pitfall])
+    result = Search([topic], []).find("leaks descriptors")
+    assert result.pitfalls == [pitfall]
+    assert not result.is_empty
 
 
 def test_a_page_without_tests_has_a_topic_too(tmp_path: Path) -> None:

@@ -113,6 +113,7 @@ class IndexPage:
             topics=topics,
             contents=[contents[topic.name] for topic in result.topics],
             messages=result.messages,
+            pitfalls=result.pitfalls,
             nearest=[contents[topic.name] for topic in result.nearest],
             query=query,
             is_unknown=is_unknown,

@@ -7,8 +7,9 @@ import { Ranking } from "./ranking.js";
 /**
  * @typedef {import("./pasted.js").Line} Line
  * @typedef {{ name: string, text: string, also: string[], kind: string, exceptions: string[], html: string }} Message
- * @typedef {{ messages: Message[], topics: string[], pages: import("./ranking.js").Counted,
- *   texts: import("./ranking.js").Counted, rules: import("./ranking.js").Rules & Record<string, any>,
+ * @typedef {{ name: string, html: string }} Pitfall
+ * @typedef {{ messages: Message[], topics: string[], pitfalls: Pitfall[], pages: import("./ranking.js").Counted,
+ *   texts: import("./ranking.js").Counted, traps: import("./ranking.js").Counted, rules: import("./ranking.js").Rules & Record<string, any>,
  *   expressions: Record<string, [string, string]> }} Data
  */
 
@@ -49,24 +50,32 @@ export class Search {
     );
     this.pages = new Ranking(data.pages, rules);
     this.texts = new Ranking(data.texts, rules);
+    this.traps = new Ranking(data.traps, rules);
   }
 
   /** Return what explains a question, a message or a whole traceback. @param {string} query */
   find(query) {
-    const { rules, topics, messages: all } = this.data;
+    const { rules, topics, messages: all, pitfalls: traps } = this.data;
     const text = query.slice(-rules.maxQuery);
     const pasted = this.reader.read(text);
     const messages = this.findMessages(pasted.lines);
-    /** @type {string[]} */ const none = [];
-    if (messages.length) return { messages: messages.slice(0, rules.maxHits), topics: none, nearest: none };
+    /** @type {{ topics: string[], pitfalls: Pitfall[], nearest: string[] }} */
+    const none = { topics: [], pitfalls: [], nearest: [] };
+    if (messages.length) return { ...none, messages: messages.slice(0, rules.maxHits) };
     const words = this.subjectWords(text);
     const ranked = this.pages.rank(words);
     const nearest = ranked.slice(0, rules.maxNearest).map(({ at }) => topics[at]);
-    if (pasted.isError) return { messages, topics: none, nearest };
+    if (pasted.isError) return { ...none, messages, nearest };
     const found = this.best(ranked, rules.minShare).map((at) => topics[at]);
     const told = this.best(this.texts.rank(words), rules.minShareOfMessage).map((at) => all[at]);
-    if (!found.length && !told.length) return { messages, topics: none, nearest };
-    return { messages: told.slice(0, rules.maxHits), topics: found.slice(0, rules.maxHits), nearest: none };
+    const wrong = this.best(this.traps.rank(words), rules.minShareOfTrap).map((at) => traps[at]);
+    if (!found.length && !told.length && !wrong.length) return { ...none, messages, nearest };
+    return {
+      messages: told.slice(0, rules.maxHits),
+      topics: found.slice(0, rules.maxHits),
+      pitfalls: wrong.slice(0, rules.maxPitfalls),
+      nearest: none.nearest,
+    };
   }
 
   /** Return where the hits are: what has enough of the query, and scores. @param {import("./ranking.js").Rank[]} ranked @param {number} minShare */

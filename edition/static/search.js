@@ -44,14 +44,21 @@ function serveResults(results) {
   }
 
   /** @param {ReturnType<import("./finding.js").Search["find"]>} found */
-  function show({ messages, topics, nearest }) {
-    const hits = messages.length + topics.length;
+  function show({ messages, topics, pitfalls, nearest }) {
+    const hits = messages.length + topics.length + pitfalls.length;
     const count = element("p", { id: "found" }, hits ? `${hits} found` : "Nothing here explains this.");
     count.role = "status";
     const list = element("div", { id: "questions" }, element("ol", {}, ...listed(topics)));
     const explained = element("dl", { className: "messages hits" });
     explained.innerHTML = messages.map(({ html }) => html).join("");
-    results.replaceChildren(count, list, ...(messages.length ? [explained] : []));
+    const wrong = element("ul", { id: "pitfalls" });
+    wrong.innerHTML = pitfalls.map(({ html }) => html).join("");
+    results.replaceChildren(
+      count,
+      ...(pitfalls.length ? [wrong] : []),
+      list,
+      ...(messages.length ? [explained] : []),
+    );
     if (hits) return;
     if (nearest.length) {
       results.append(copyOf(document, "near"), element("ol", { id: "nearest" }, ...listed(nearest)));
