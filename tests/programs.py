@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from traceback import print_exc
 
-TIMEOUT = 30
+TIMEOUT = 90
 """Seconds after which the system ends a program."""
 
 PACKAGES = (

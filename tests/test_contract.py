@@ -33,6 +33,7 @@ from tests.readme import with_table
 from tests.servers import (
     PATIENCE,
     ROOT,
+    START_TIMEOUT,
     TIMEOUT,
     UNMEASURED,
     Process,
@@ -426,7 +427,9 @@ async def play_alone(
     recipe: Recipe, process: Process, folder: Path, number: signal.Signals
 ) -> None:
     """Play the dialogue of a recipe that runs, and end it by a signal."""
-    async with dialogue_runner(process.port, "", folder) as shell:
+    async with dialogue_runner(
+        process.port, "", folder, step_timeout=START_TIMEOUT
+    ) as shell:
         assert not await shell.play(recipe.docs.dialogue)
     assert await process.end(number) == 0
     assert "Traceback" not in process.log.read_text()
@@ -452,7 +455,9 @@ async def cookbook(
 async def test_the_dialogue_is_true_where_the_recipe_is_mounted(
     recipe: Recipe, tmp_path: Path, cookbook: Process
 ) -> None:
-    async with dialogue_runner(cookbook.port, recipe.prefix, tmp_path) as shell:
+    async with dialogue_runner(
+        cookbook.port, recipe.prefix, tmp_path, step_timeout=START_TIMEOUT
+    ) as shell:
         assert not await shell.play(recipe.docs.dialogue)
 
 

@@ -120,6 +120,7 @@ async def forked(program: Path) -> AsyncIterator[DialogueRunner]:
             folder,
             log=log,
             server=process.pid,
+            step_timeout=START_TIMEOUT,
         )
         yield await stack.enter_async_context(runner)
 
