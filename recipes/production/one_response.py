@@ -234,7 +234,7 @@ async def fly(call: Call) -> web.StreamResponse:
                 await ask(cache, land(call, generation, answer))
         return respond(request, answer, "miss") if answer else response
     finally:
-        # Where it was slow, another one is there: that one finds what we kept.
+        # Of one more who tries, perhaps. Who comes now finds what we have kept.
         cache.shared.pop(key, None)
         if not shared.done():
             shared.set_result(answer)
