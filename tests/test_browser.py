@@ -984,6 +984,18 @@ async def test_scripts_move_nothing_that_is_read(
     assert len(heights) == 1
 
 
+async def test_the_prompt_of_a_line_is_not_copied_into_a_shell(
+    page: Page,
+) -> None:
+    await page.goto("/recipes/database")
+    line = page.locator("#step-1 > .line")
+    await expect(line).to_have_text(re.compile(r"^\$ curl "))
+    await line.click(click_count=3)
+    selected = await page.evaluate("getSelection().toString()")
+    assert selected.startswith("curl ")
+    assert "$" not in selected
+
+
 @pytest.mark.parametrize("js", [True, False], ids=["js", "no-js"])
 async def test_what_is_folded_opens_when_its_address_is_followed(
     browser: Browser, base: str, js: bool
