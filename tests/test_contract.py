@@ -109,11 +109,6 @@ MAX_LINES = {
 }
 """Answers that may have more than 100 lines: their endpoints need them."""
 
-MAX_LINES_OF_PRODUCTION = {
-    "websocket_logout": 440,
-}
-"""Production files that may have more than 300 lines, for the same reason."""
-
 HIDDEN = {
     # A pause at random is no secret.
     "/production/database": ["S311"],
@@ -278,7 +273,7 @@ def test_the_answer_comes_in_the_first_half_of_the_code(recipe: Recipe) -> None:
 def test_a_file_reads_calmly(recipe: Recipe) -> None:
     figures = figures_of(recipe)
     if is_production(recipe):
-        assert figures.lines <= MAX_LINES_OF_PRODUCTION.get(recipe.name, 300)
+        assert figures.lines <= 300
         assert figures.longest_function <= 35
         assert figures.deepest_nesting <= 4
     else:

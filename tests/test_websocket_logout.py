@@ -59,9 +59,7 @@ FOREIGN = [
 
 
 @pytest.fixture
-def application(
-    recipe: Tier, redis_url: str, monkeypatch: pytest.MonkeyPatch
-) -> web.Application:
+def application(recipe: Tier, redis_url: str) -> web.Application:
     """The production file has its sessions in Redis."""
     if ".production." not in recipe.__name__:
         return recipe.create_app()
@@ -70,8 +68,9 @@ def application(
         for key in redis.scan_iter("websocket_logout:*"):
             redis.delete(key)
     # A busy machine is no outage.
-    monkeypatch.setattr(recipe, "REDIS_TIMEOUT", TIMEOUT)
-    return recipe.create_app(redis_url=redis_url)
+    limits = ("timeout", "socket_timeout", "socket_connect_timeout")
+    url = URL(redis_url).update_query(dict.fromkeys(limits, TIMEOUT))
+    return recipe.create_app(redis_url=str(url))
 
 
 @pytest.fixture
@@ -97,20 +96,14 @@ async def patient(
 @pytest.fixture
 def impatient(recipe: Tier, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a send wait for a fraction of a second only."""
-    [name] = {"WAIT", "SEND_TIMEOUT"} & set(dir(recipe))
+    name = "SEND_TIMEOUT" if hasattr(recipe, "SEND_TIMEOUT") else "WAIT"
     monkeypatch.setattr(recipe, name, 0.2)
 
 
 @pytest.fixture
 def long_goodbye(recipe: Tier, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a goodbye take as long as a busy machine needs for it."""
-    limits = vars(recipe)
-    if "WAIT" in limits:
-        monkeypatch.setattr(recipe, "WAIT", TIMEOUT)
-    else:
-        patient = limits["LOGGED_OUT"]._replace(timeout=TIMEOUT)
-        monkeypatch.setattr(recipe, "LOGGED_OUT", patient)
-        monkeypatch.setattr(recipe, "LEAVE_TIMEOUT", TIMEOUT / 2)
+    monkeypatch.setattr(recipe, "WAIT", TIMEOUT)
 
 
 @asynccontextmanager

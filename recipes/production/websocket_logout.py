@@ -1,14 +1,14 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["aiohttp>=3.9,<4", "redis>=5.0.1"]
+# dependencies = ["aiohttp>=3.10.11,<4", "redis>=5.0.1"]
 # ///
 """How do I programmatically close a WebSocket server-side?
 
 Start from this file when you go live with several workers. Sessions, tickets
 and the places of open sockets are in Redis. A logout on any worker ends them
-there, closes the sockets of this worker, and is heard by all others through a
-stream. They do not rely on it: each asks which sessions are over after it has
-opened a socket, every five seconds, and when Redis is back.
+there, closes the sockets of this worker, and is published to all others. They
+do not rely on it: each asks which sessions are over after it has opened a
+socket, every five seconds, and when Redis is back.
 
 Try it::
 
@@ -58,23 +58,23 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import partial
-from typing import Any, NamedTuple
+from enum import Enum
+from typing import Any
 
-from aiohttp import WSCloseCode, WSMsgType, hdrs, web
+from aiohttp import WSCloseCode, WSMsgType, web
 from aiohttp.typedefs import Handler
 from redis.asyncio import BlockingConnectionPool, Redis, RedisError
 
 # No other application of this host may use a cookie of this name.
 COOKIE = "websocket_logout_production"
-# Seconds from a login to the end of its session.
-SESSION_AGE = 3600.0
-# Seconds in which a ticket opens a socket.
-TICKET_AGE = 30.0
+# From a login to the end of its session.
+SESSION_AGE = timedelta(hours=1)
+# In which a ticket opens a socket.
+TICKET_AGE = timedelta(seconds=30)
 # Sessions of one user. The oldest one ends where there are more.
 MAX_USER_SESSIONS = 100
 # Open sockets of one user, on all workers together.
@@ -89,20 +89,10 @@ MAX_RATE = 1000
 HEARTBEAT = 30.0
 # Seconds that a send waits for a peer that does not read.
 SEND_TIMEOUT = 10.0
-# Seconds that a peer has to read what was sent, and to close its side.
-CLOSE_TIMEOUT = 1.0
-# Seconds of it for a client that floods: closing reads on, at full speed.
-FLOOD_TIMEOUT = 0.1
-# Seconds that Redis has to connect, and to answer.
-REDIS_TIMEOUT = 1.0
-# Seconds of it that a goodbye waits, which comes before CLOSE_TIMEOUT.
-LEAVE_TIMEOUT = 0.5
-# Connections of this worker to Redis. A request waits for one, if need be.
-MAX_CONNECTIONS = 20
-# Seconds that Redis holds back the answer that there is nothing new.
-STREAM_WAIT = 0.5
-# Logouts that the stream remembers. Who missed more, asks for each session.
-STREAM_LENGTH = 1000
+# Seconds that Redis has for an answer, and a client for its goodbye.
+WAIT = 1.0
+# Seconds that a worker waits for news, and for a Redis that was away.
+TRY_AGAIN = 0.5
 # Seconds after which a worker asks which sessions of its sockets are over.
 CHECK_INTERVAL = 5.0
 # Sockets that it asks for at once.
@@ -111,10 +101,6 @@ CHECK_BATCH = 500
 MAX_UNCHECKED = 10.0
 # Seconds that a place is kept without a check: for longer than a socket is.
 PLACE_AGE = 20.0
-# Seconds until Redis is asked again when it was away.
-TRY_AGAIN = 0.5
-# Seconds after which the watch is cancelled once more.
-CANCEL_AGAIN = 0.1
 
 # The user of a session. Keys hold hashes of tokens, which open nothing.
 SESSION = "websocket_logout:session:"
@@ -124,220 +110,184 @@ TICKET = "websocket_logout:ticket:"
 SESSIONS = "websocket_logout:sessions:"
 # The sockets of a user on all workers, and when their places end.
 PLACES = "websocket_logout:places:"
-# A stream: unlike a message of pub/sub, an entry is there for who comes later.
+# The channel on which workers tell each other which sessions are over.
 ENDED = "websocket_logout:ended"
 
 logger = logging.getLogger(__name__)
 routes = web.RouteTableDef()
 
 
-class Settings(NamedTuple):
-    heartbeat: float
-    secure: bool
+class Goodbye(Enum):
+    """What a close frame says. A reason has 123 bytes at most."""
 
-
-class Goodbye(NamedTuple):
-    """What a close frame says, and the seconds that the peer has for it.
-
-    A reason has 123 bytes at most.
-    """
-
-    code: int
-    reason: bytes
-    timeout: float = CLOSE_TIMEOUT
-
-
-LOGGED_OUT = Goodbye(4001, b"logged out")
-SHUTDOWN = Goodbye(WSCloseCode.GOING_AWAY, b"shutdown")
-UNCHECKED = Goodbye(WSCloseCode.TRY_AGAIN_LATER, b"cannot check the session")
-TOO_SLOW = Goodbye(WSCloseCode.POLICY_VIOLATION, b"you do not read")
-TOO_FAST = Goodbye(
-    WSCloseCode.POLICY_VIOLATION, b"too many messages", FLOOD_TIMEOUT
-)
-
-
-class Session(NamedTuple):
-    """A login. `key` is the hash of its token."""
-
-    user: str
-    key: str
+    LOGGED_OUT = 4001, b"logged out"
+    SHUTDOWN = WSCloseCode.GOING_AWAY, b"shutdown"
+    TOO_FAST = WSCloseCode.POLICY_VIOLATION, b"too many messages"
+    UNCHECKED = WSCloseCode.TRY_AGAIN_LATER, b"cannot check the session"
 
 
 @dataclass(eq=False)
 class Socket:
-    """An open socket. `limit` has no time until it interrupts the handler."""
+    """An open socket, and the task that closes it, if any."""
 
-    session: Session
+    user: str
+    session: str
     ws: web.WebSocketResponse
     transport: asyncio.Transport
     place: str = field(default_factory=secrets.token_hex)
-    limit: asyncio.Timeout = field(
-        default_factory=partial(asyncio.timeout, None)
-    )
-    goodbye: Goodbye = TOO_SLOW
-    is_over: bool = False
+    closing: asyncio.Task[None] | None = None
 
 
 @dataclass
-class Meter:
-    """Counts the messages of a client, second by second."""
+class Hub:
+    """What this worker has: its open sockets are in no other."""
 
-    second: int = 0
-    count: int = 0
-
-    def is_too_fast(self) -> bool:
-        second = int(time.monotonic())
-        if second != self.second:
-            self.second = second
-            self.count = 0
-        self.count += 1
-        return self.count > MAX_RATE
+    redis: Redis
+    secure: bool
+    sockets: set[Socket] = field(default_factory=set)
 
 
-SETTINGS = web.AppKey("SETTINGS", Settings)
-REDIS = web.AppKey("REDIS", Redis)
-# The open sockets of this worker, by the keys of their sessions.
-SOCKETS = web.AppKey("SOCKETS", dict[str, set[Socket]])
-LEAVING = web.AppKey("LEAVING", set[asyncio.Task[None]])
+HUB = web.AppKey("HUB", Hub)
 
 
 # answer
 @routes.get("/echo", allow_head=False)
 async def echo(request: web.Request) -> web.WebSocketResponse:
     """Echo text until the client leaves, or its session ends."""
-    refuse_foreign_origin(request)
-    socket = await create_socket(request)
+    hub = request.app[HUB]
+    socket = await open_socket(request)
+    hub.sockets.add(socket)
     try:
-        await take_place(request, socket)
-        await socket.ws.prepare(request)
-    except BaseException:
-        await leave_place(request.app, socket)
-        raise
-    await serve(request.app, socket)
+        # A logout before this line found no socket to close here, and one after
+        # it will. So ask now, and not before. The watch asks again.
+        with suppress(RedisError):
+            await check(hub, [socket])
+        # The client leaves, or does not read.
+        with suppress(ConnectionError):
+            await echo_messages(hub, socket)
+    finally:
+        await asyncio.wait([hang_up(hub, socket, Goodbye.SHUTDOWN)])
     return socket.ws
 
 
-async def serve(app: web.Application, socket: Socket) -> None:
-    try:
-        async with socket.limit:
-            app[SOCKETS].setdefault(socket.session.key, set()).add(socket)
-            # A logout before this line found no socket to close here, and one
-            # after it will. So ask now, and not before.
-            await check_socket(app, socket)
-            # On Python 3.11 redis-py may swallow the interruption.
-            if not socket.is_over:
-                await echo_messages(socket)
-    except (ConnectionError, TimeoutError):
-        # The client has left; or it does not read, or we were interrupted.
-        pass
-    finally:
-        remove_socket(app, socket)
-        await close(app, socket)
+async def echo_messages(hub: Hub, socket: Socket) -> None:
+    loop = asyncio.get_running_loop()
+    second = 0
+    count = 0
+    async for message in socket.ws:
+        now = int(time.monotonic())
+        count = count + 1 if now == second else 1
+        second = now
+        if count > MAX_RATE:
+            hang_up(hub, socket, Goodbye.TOO_FAST)
+        if socket.closing:
+            # Also one that came before: nothing may follow a logout.
+            return
+        # asyncio.timeout() would cancel a close() that waits, too.
+        timer = loop.call_later(SEND_TIMEOUT, socket.transport.abort)
+        if message.type is WSMsgType.TEXT:
+            await socket.ws.send_str(message.data)
+        elif message.type is WSMsgType.PING:
+            await socket.ws.pong(message.data)
+        timer.cancel()
+        # In a flood of small messages nothing above lets others run.
+        await asyncio.sleep(0)
 
 
-def interrupt(
-    app: web.Application, sockets: Iterable[Socket], goodbye: Goodbye
-) -> None:
-    """Let the handlers close these sockets, which are in the registry."""
-    for socket in list(sockets):
-        # First of all: a second interruption would raise.
-        remove_socket(app, socket)
-        socket.goodbye = goodbye
-        socket.is_over = True
-        # This time has passed: the handler gets a TimeoutError at once, where
-        # it waits.
-        socket.limit.reschedule(0)
+def hang_up(hub: Hub, socket: Socket, goodbye: Goodbye) -> asyncio.Task[None]:
+    """Forget a socket; return the task that closes it, and starts once."""
+    hub.sockets.discard(socket)
+    if socket.closing is None:
+        # The handler waits for it. Who has left may cancel that one, not this.
+        socket.closing = asyncio.create_task(close(hub, socket, goodbye))
+    return socket.closing
+
+
+async def close(hub: Hub, socket: Socket, goodbye: Goodbye) -> None:
+    """Say goodbye, and end the connection a second later."""
+    # Without it close() has no limit where the peer does not read. And aiohttp
+    # closes a transport whose heartbeat fails, but only once all is sent.
+    asyncio.get_running_loop().call_later(WAIT, socket.transport.abort)
+    # First: who has heard the goodbye may open another socket.
+    await leave_place(hub, socket)
+    if not socket.transport.is_closing():
+        # Now close() waits until all is sent, not only until there is room.
+        socket.transport.set_write_buffer_limits(0)
+    code, reason = goodbye.value
+    await socket.ws.close(code=code, message=reason)
 
 
 @routes.post("/logout")
 async def log_out(request: web.Request) -> web.Response:
     """End all sessions of the user; their sockets close after the answer."""
-    refuse_foreign_origin(request)
-    session = await authenticate(request)
-    redis = request.app[REDIS]
-    sessions: Any = await redis.zrange(SESSIONS + session.user, 0, -1)
-    closed = await end_sessions(redis, session.user, sessions)
-    # Not only by the stream: nothing is echoed here after the answer.
-    for key in sessions:
-        close_session(request.app, key)
+    hub = request.app[HUB]
+    session = hash_secret(request.cookies.get(COOKIE, ""))
+    user = await find_user(hub.redis, session)
+    # Another logout may be faster: then no other session is left.
+    sessions = {session, *await hub.redis.zrange(SESSIONS + user, 0, -1)}
+    closed = await end_sessions(hub.redis, user, sessions)
+    # Not only when the channel says so: nothing is echoed after the answer.
+    close_sessions(hub, sessions)
     return web.json_response({"closed": closed})
 
 
 # end of answer
 
 
-async def end_sessions(redis: Redis, user: str, sessions: list[str]) -> int:
-    """End sessions everywhere; return how many sockets the user has."""
+async def end_sessions(redis: Redis, user: str, sessions: set[str]) -> int:
+    """End sessions on all workers; return how many sockets the user has."""
     async with redis.pipeline() as transaction:
         transaction.delete(*[SESSION + key for key in sessions])
         transaction.zrem(SESSIONS + user, *sessions)
+        # None of this takes memory: it works where Redis is full, too.
+        transaction.publish(ENDED, " ".join(sessions))
         transaction.zcount(PLACES + user, time.time(), "+inf")
         *_, count = await transaction.execute()
-    entry: Any = {"sessions": " ".join(sessions)}
-    try:
-        await redis.xadd(ENDED, entry, maxlen=STREAM_LENGTH)
-    except RedisError as error:
-        # A Redis that is full deletes, but adds nothing. The sessions are over,
-        # and the other workers see it at their next check.
-        logger.warning("no word to other workers: %s", describe(error))
     return int(count)
 
 
-def close_session(app: web.Application, key: str) -> None:
-    """Close the sockets that this worker has of a session."""
-    interrupt(app, app[SOCKETS].get(key, ()), LOGGED_OUT)
+def close_sessions(hub: Hub, sessions: set[str]) -> None:
+    """Close the sockets that this worker has of sessions that are over."""
+    for socket in list(hub.sockets):
+        if socket.session in sessions:
+            hang_up(hub, socket, Goodbye.LOGGED_OUT)
 
 
-async def create_socket(request: web.Request) -> Socket:
-    """Check the handshake and the session, before anything is spent."""
+async def open_socket(request: web.Request) -> Socket:
+    """Shake hands with a user who may have one more socket."""
+    hub = request.app[HUB]
+    # A pong of aiohttp waits without a limit. Ours do not: see above.
     ws = web.WebSocketResponse(
-        heartbeat=request.app[SETTINGS].heartbeat,
-        # A pong of aiohttp waits without a limit. Ours do not: see below.
-        autoping=False,
-        # A small message may not unpack to a large one.
-        compress=False,
-        max_msg_size=MAX_MESSAGE,
+        heartbeat=HEARTBEAT, autoping=False, max_msg_size=MAX_MESSAGE
     )
     is_handshake = False
     # aiohttp 3.14.5 raises a ValueError for a header that is not ASCII.
     with suppress(ValueError):
         is_handshake = ws.can_prepare(request).ok
-    if not is_handshake:
-        reason = "this is no WebSocket handshake"
-        raise json_error(web.HTTPBadRequest, reason)
-    session = await authenticate_socket(request)
-    if request.transport is None:
-        raise ConnectionResetError
-    return Socket(session, ws, request.transport)
+    if not is_handshake or request.transport is None:
+        raise web.HTTPBadRequest(text="this is no WebSocket handshake")
+    session: Any = hash_secret(request.cookies.get(COOKIE, ""))
+    if ticket := request.query.get("ticket"):
+        session = await hub.redis.get(TICKET + hash_secret(ticket)) or ""
+    user = await find_user(hub.redis, session)
+    socket = Socket(user, session, ws, request.transport)
+    try:
+        await take_place(hub, socket, ticket)
+        await ws.prepare(request)
+    except (AssertionError, ConnectionError):
+        # Before aiohttp 3.14, who has left is an AssertionError.
+        raise web.HTTPBadRequest(text="the client has left") from None
+    finally:
+        if not ws.prepared:
+            await leave_place(hub, socket)
+    return socket
 
 
-async def authenticate(request: web.Request) -> Session:
-    """Return the session of the cookie."""
-    key = hash_secret(request.cookies.get(COOKIE, ""))
-    return await find_session(request.app[REDIS], key)
-
-
-async def authenticate_socket(request: web.Request) -> Session:
-    """Return the session of the ticket, or of the cookie.
-
-    A ticket is good for a socket alone: it cannot log out.
-    """
-    if "ticket" not in request.query:
-        return await authenticate(request)
-    redis = request.app[REDIS]
-    key: Any = await redis.get(ticket_key(request))
-    return await find_session(redis, key or "")
-
-
-def ticket_key(request: web.Request) -> str:
-    return TICKET + hash_secret(request.query["ticket"])
-
-
-async def find_session(redis: Redis, key: str) -> Session:
-    user: Any = await redis.get(SESSION + key)
+async def find_user(redis: Redis, session: str) -> str:
+    user = await redis.get(SESSION + session)
     if user is None:
-        raise json_error(web.HTTPUnauthorized, "log in first")
-    return Session(user, key)
+        raise web.HTTPUnauthorized(text="log in first")
+    return str(user)
 
 
 def hash_secret(secret: str) -> str:
@@ -346,114 +296,79 @@ def hash_secret(secret: str) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-async def take_place(request: web.Request, socket: Socket) -> None:
+async def take_place(hub: Hub, socket: Socket, ticket: str | None) -> None:
     """Count the socket among those of its user, and spend the ticket."""
-    session = socket.session
-    places = PLACES + session.user
-    redis = request.app[REDIS]
+    places = PLACES + socket.user
     now = time.time()
-    async with redis.pipeline() as transaction:
+    async with hub.redis.pipeline() as transaction:
         transaction.zremrangebyscore(places, 0, now)
         transaction.zadd(places, {socket.place: now + PLACE_AGE})
-        transaction.pexpire(places, timedelta(seconds=SESSION_AGE))
+        transaction.pexpire(places, SESSION_AGE)
         transaction.zcard(places)
         # With it in one transaction, a logout counts the socket, or refuses it.
-        transaction.exists(SESSION + session.key)
+        transaction.exists(SESSION + socket.session)
         *_, count, is_valid = await transaction.execute()
     if count > MAX_USER_SOCKETS:
-        reason = f"a user may have {MAX_USER_SOCKETS} sockets"
-        raise json_error(web.HTTPTooManyRequests, reason)
+        raise web.HTTPTooManyRequests(text="too many sockets")
     # Nothing else refuses it. Of two with one ticket, one gets the answer.
-    if is_valid and "ticket" in request.query:
-        is_valid = await redis.getdel(ticket_key(request))
+    if is_valid and ticket:
+        is_valid = await hub.redis.getdel(TICKET + hash_secret(ticket))
     if not is_valid:
-        raise json_error(web.HTTPUnauthorized, "log in again")
+        raise web.HTTPUnauthorized(text="log in again")
 
 
-async def leave_place(app: web.Application, socket: Socket) -> None:
-    # In a task of its own: a client that has left may cancel its handler.
-    task = asyncio.create_task(delete_place(app, socket))
-    app[LEAVING].add(task)
-    task.add_done_callback(app[LEAVING].discard)
-    await asyncio.wait([task])
-
-
-async def delete_place(app: web.Application, socket: Socket) -> None:
+async def leave_place(hub: Hub, socket: Socket) -> None:
     # Where Redis is away, the place ends by itself.
     with suppress(RedisError, TimeoutError):
-        async with asyncio.timeout(LEAVE_TIMEOUT):
-            await app[REDIS].zrem(PLACES + socket.session.user, socket.place)
+        async with asyncio.timeout(WAIT / 2):
+            await hub.redis.zrem(PLACES + socket.user, socket.place)
 
 
-async def check_socket(app: web.Application, socket: Socket) -> None:
-    """Interrupt a new socket whose session is over, or cannot be checked."""
-    try:
-        await check_sockets(app, [socket])
-    except RedisError as error:
-        logger.warning("cannot check a session: %s", describe(error))
-        interrupt(app, [socket], UNCHECKED)
-
-
-async def check_sockets(app: web.Application, sockets: list[Socket]) -> None:
+async def check(hub: Hub, sockets: list[Socket]) -> None:
     """Close those whose session is over, and keep the places of the others."""
-    end = time.time() + PLACE_AGE
-    async with app[REDIS].pipeline(transaction=False) as pipeline:
-        for socket in sockets:
-            user, key = socket.session
-            pipeline.exists(SESSION + key)
-            # Only if it is there: its handler may be leaving it.
-            pipeline.zadd(PLACES + user, {socket.place: end}, xx=True)
-        answers = await pipeline.execute()
-    for socket, is_valid in zip(sockets, answers[::2], strict=True):
-        if not is_valid:
-            close_session(app, socket.session.key)
+    # A batch keeps this worker from all else for some milliseconds.
+    for first in range(0, len(sockets), CHECK_BATCH):
+        batch = sockets[first : first + CHECK_BATCH]
+        end = time.time() + PLACE_AGE
+        async with hub.redis.pipeline(transaction=False) as pipeline:
+            for socket in batch:
+                places = PLACES + socket.user
+                pipeline.exists(SESSION + socket.session)
+                # Only if it is there: it may be leaving.
+                pipeline.zadd(places, {socket.place: end}, xx=True)
+            answers = await pipeline.execute()
+        for socket, is_valid in zip(batch, answers[::2], strict=True):
+            if not is_valid:
+                hang_up(hub, socket, Goodbye.LOGGED_OUT)
 
 
-async def keep_watching(app: web.Application) -> None:
+async def keep_watching(hub: Hub) -> None:
     """Close the sockets of sessions that end, whoever has ended them."""
-    loop = asyncio.get_running_loop()
-    position = "0"
-    checked = loop.time() - CHECK_INTERVAL
+    channel = hub.redis.pubsub(ignore_subscribe_messages=True)
+    checked = time.monotonic()
     is_away = False
     while True:
         try:
-            # A stream forgets, too. So check all when Redis is back.
-            if is_away or loop.time() >= checked + CHECK_INTERVAL:
-                start = loop.time()
-                await check_all(app)
-                checked = start
+            if not channel.subscribed:
+                await channel.subscribe(ENDED)
+            message = await channel.get_message(timeout=TRY_AGAIN)
+            if message:
+                close_sessions(hub, set(message["data"].split()))
+            # What was published in an outage is lost. So check all afterwards.
+            if is_away or time.monotonic() >= checked + CHECK_INTERVAL:
+                await check(hub, list(hub.sockets))
+                checked = time.monotonic()
                 is_away = False
-            position = await read_stream(app, position)
         except Exception as error:
             # Once for each outage, not for each attempt.
-            if not is_away:
-                is_mistake = not isinstance(error, RedisError)
-                reason = describe(error)
-                logger.warning("no sessions: %s", reason, exc_info=is_mistake)
+            log = logger.debug if is_away else logger.warning
+            is_mistake = not isinstance(error, RedisError)
+            log("no sessions: %s", describe(error), exc_info=is_mistake)
             is_away = True
-            if loop.time() >= checked + MAX_UNCHECKED:
-                interrupt(app, every_socket(app), UNCHECKED)
+            if time.monotonic() >= checked + MAX_UNCHECKED:
+                for socket in list(hub.sockets):
+                    hang_up(hub, socket, Goodbye.UNCHECKED)
             await asyncio.sleep(TRY_AGAIN)
-
-
-async def read_stream(app: web.Application, position: str) -> str:
-    """Close what has ended since a position, and return the next one."""
-    streams: Any = {ENDED: position}
-    wait = round(STREAM_WAIT * 1000)
-    answer: Any = await app[REDIS].xread(streams, block=wait)
-    for _, entries in answer:
-        for entry_id, entry in entries:
-            position = entry_id
-            for key in entry.get("sessions", "").split():
-                close_session(app, key)
-    return position
-
-
-async def check_all(app: web.Application) -> None:
-    sockets = every_socket(app)
-    # A batch keeps this worker from all else for some milliseconds.
-    for first in range(0, len(sockets), CHECK_BATCH):
-        await check_sockets(app, sockets[first : first + CHECK_BATCH])
 
 
 def describe(error: Exception) -> str:
@@ -461,231 +376,121 @@ def describe(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def remove_socket(app: web.Application, socket: Socket) -> None:
-    key = socket.session.key
-    mine = app[SOCKETS].get(key, set())
-    mine.discard(socket)
-    if not mine:
-        # Or each session that ever was would leave an empty set.
-        app[SOCKETS].pop(key, None)
-
-
-def every_socket(app: web.Application) -> list[Socket]:
-    return [each for sockets in app[SOCKETS].values() for each in sockets]
-
-
-async def close(app: web.Application, socket: Socket) -> None:
-    """Say goodbye, and end the connection after its time-out."""
-    # Without the abort, close() has no limit where the peer does not read.
-    # Abort always: aiohttp closes the transport after a missed heartbeat, but
-    # it stays open as long as there are unsent bytes.
-    code, reason, timeout = socket.goodbye
-    asyncio.get_running_loop().call_later(timeout, socket.transport.abort)
-    if not socket.transport.is_closing():
-        # Now close() waits until all is sent, not only until there is room.
-        socket.transport.set_write_buffer_limits(0)
-    # First: who has heard the goodbye may open another socket.
-    await leave_place(app, socket)
-    try:
-        await socket.ws.close(code=code, message=reason)
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
-            raise  # somebody cancels us
-        # In aiohttp 3.14.5 all sends wait for room on one future. Where one was
-        # interrupted, close() raises at once, and only the abort is left. The
-        # server must not end before it.
-        await asyncio.sleep(timeout)
-
-
-async def echo_messages(socket: Socket) -> None:
-    meter = Meter()
-    async for message in socket.ws:
-        if socket.is_over:
-            # It came before the interruption. Nothing may follow a logout.
-            return
-        if meter.is_too_fast():
-            socket.goodbye = TOO_FAST
-            return
-        async with asyncio.timeout(SEND_TIMEOUT):
-            if message.type is WSMsgType.TEXT:
-                await socket.ws.send_str(message.data)
-            elif message.type is WSMsgType.PING:
-                await socket.ws.pong(message.data)
-        # In a flood of small messages nothing above lets others run.
-        await asyncio.sleep(0)
-
-
 @routes.post("/login")
 async def log_in(request: web.Request) -> web.Response:
     """Start a session, and give a ticket that opens one socket."""
-    refuse_foreign_origin(request)
+    hub = request.app[HUB]
     user = await read_user(request)
     token = secrets.token_urlsafe()
     ticket = secrets.token_urlsafe()
-    session = Session(user, hash_secret(token))
-    await start_session(request.app[REDIS], session, hash_secret(ticket))
+    session = hash_secret(token)
+    async with hub.redis.pipeline() as transaction:
+        transaction.set(SESSION + session, user, px=SESSION_AGE)
+        transaction.set(TICKET + hash_secret(ticket), session, px=TICKET_AGE)
+        transaction.zadd(SESSIONS + user, {session: time.time()})
+        transaction.pexpire(SESSIONS + user, SESSION_AGE)
+        transaction.zrange(SESSIONS + user, 0, -1 - MAX_USER_SESSIONS)
+        *_, oldest = await transaction.execute()
+    if oldest:
+        # Nobody else's: whoever logs in often must not log others out.
+        await end_sessions(hub.redis, user, set(oldest))
     response = web.json_response({"user": user, "ticket": ticket})
     response.set_cookie(
-        COOKIE,
-        token,
-        httponly=True,
-        samesite="Lax",
-        secure=request.app[SETTINGS].secure,
+        COOKIE, token, httponly=True, samesite="Lax", secure=hub.secure
     )
     return response
 
 
-async def start_session(redis: Redis, session: Session, ticket: str) -> None:
-    user, key = session
-    age = timedelta(seconds=SESSION_AGE)
-    ticket_age = timedelta(seconds=TICKET_AGE)
-    async with redis.pipeline() as transaction:
-        transaction.set(SESSION + key, user, px=age)
-        transaction.set(TICKET + ticket, key, px=ticket_age)
-        transaction.zadd(SESSIONS + user, {key: time.time()})
-        transaction.pexpire(SESSIONS + user, age)
-        transaction.zrange(SESSIONS + user, 0, -1 - MAX_USER_SESSIONS)
-        oldest = (await transaction.execute())[-1]
-    if oldest:
-        # Nobody else's: whoever logs in often must not log others out.
-        await end_sessions(redis, user, oldest)
-
-
 async def read_user(request: web.Request) -> str:
-    body = await read_json(request)
-    user = body.get("user") if isinstance(body, dict) else None
-    if isinstance(user, str) and is_name(user):
-        return user
-    reason = f"user must have 1 to {MAX_USER_NAME} printable characters"
-    raise json_error(web.HTTPBadRequest, reason)
-
-
-def is_name(text: str) -> bool:
-    return text.isprintable() and 1 <= len(text) <= MAX_USER_NAME
-
-
-async def read_json(request: web.Request) -> object:
     # Bytes, not text(): the client would choose the codec, and some are slow.
     try:
-        return json.loads(await request.read())
-    except (ValueError, RecursionError, web.RequestPayloadError):
-        raise json_error(web.HTTPBadRequest, "the body must be JSON") from None
+        body = json.loads(await request.read())
+    except (OSError, ValueError, RecursionError, web.RequestPayloadError):
+        body = None
+    user: Any = body.get("user") if isinstance(body, dict) else None
+    is_text = isinstance(user, str) and user.isprintable()
+    if not is_text or not 1 <= len(user) <= MAX_USER_NAME:
+        text = f"user must have 1 to {MAX_USER_NAME} printable characters"
+        raise web.HTTPBadRequest(text=text)
+    return str(user)
 
 
 def refuse_foreign_origin(request: web.Request) -> None:
     """Refuse what a page of another origin sends with our visitor's cookie."""
     # Both schemes: behind a proxy that ends TLS, our page has https, we http.
     ours = {None, f"http://{request.host}", f"https://{request.host}"}
-    if request.headers.get(hdrs.ORIGIN) not in ours:
-        raise json_error(web.HTTPForbidden, "the Origin is foreign")
+    if request.headers.get("Origin") not in ours:
+        raise web.HTTPForbidden(text="the Origin is foreign")
 
 
 @web.middleware
 async def explain_errors(
     request: web.Request, handler: Handler
 ) -> web.StreamResponse:
-    """Answer in JSON, and take a client that leaves for no error."""
+    """Refuse what foreign pages send; answer in JSON, whoever refuses."""
     try:
+        refuse_foreign_origin(request)
         return await handler(request)
     except web.HTTPError as error:
-        if error.headers["Content-Type"].startswith("application/json"):
-            raise
         # In aiohttp 4.0 an error is no response, and cannot be changed.
         headers = error.headers.copy()
         headers["Content-Type"] = "application/json"
-        text = json.dumps({"error": error.reason})
+        text = json.dumps({"error": error.text})
         return web.Response(text=text, status=error.status, headers=headers)
     except RedisError as error:
         logger.warning("Redis is away: %s", describe(error))
         body = {"error": "Redis is away: `make cluster` starts one"}
-        retry = {hdrs.RETRY_AFTER: "1"}
-        return web.json_response(body, status=503, headers=retry)
-    except ConnectionError:
-        if is_connected(request):
-            raise  # it is about another connection: a 500
-        # Nobody reads it. aiohttp would log a traceback if we raised.
-        return web.Response(status=400)
-
-
-def is_connected(request: web.Request) -> bool:
-    transport = request.transport
-    return transport is not None and not transport.is_closing()
-
-
-def json_error(kind: type[web.HTTPError], reason: str) -> web.HTTPError:
-    body = json.dumps({"error": reason})
-    return kind(text=body, content_type="application/json")
+        return web.json_response(body, status=503, headers={"Retry-After": "1"})
 
 
 @routes.get("/sockets")
 async def count_sockets(request: web.Request) -> web.Response:
     """Count the open sockets of this worker, and their users."""
-    sockets = every_socket(request.app)
-    users = {socket.session.user for socket in sockets}
-    return web.json_response({"users": len(users), "sockets": len(sockets)})
+    users = [socket.user for socket in request.app[HUB].sockets]
+    return web.json_response({"users": len(set(users)), "sockets": len(users)})
 
 
 async def say_goodbye(app: web.Application) -> None:
-    """Interrupt all handlers. The server then waits for them to end."""
-    interrupt(app, every_socket(app), SHUTDOWN)
+    """Close all sockets. The server then waits for their handlers."""
+    for socket in list(app[HUB].sockets):
+        hang_up(app[HUB], socket, Goodbye.SHUTDOWN)
 
 
-async def watch(app: web.Application, redis_url: str) -> AsyncIterator[None]:
+async def watch(app: web.Application) -> AsyncIterator[None]:
     """Watch Redis for as long as the application runs."""
-    redis = open_redis(redis_url)
-    app[REDIS] = redis
-    task = asyncio.create_task(keep_watching(app))
-    try:
+    async with app[HUB].redis:
+        task = asyncio.create_task(keep_watching(app[HUB]))
         yield
-    finally:
-        await asyncio.gather(*app[LEAVING])
-        # Not once: on Python 3.11, a wait_for() inside redis-py swallows a
-        # cancellation that comes while it connects.
+        # Python 3.11 may swallow a cancel(), in a wait_for() of redis-py.
         while not task.done():
             task.cancel()
-            await asyncio.wait([task], timeout=CANCEL_AGAIN)
-        # A connection that cannot be closed in time ends with the process.
-        with suppress(RedisError, OSError):
-            async with asyncio.timeout(REDIS_TIMEOUT):
-                await redis.aclose()
+            await asyncio.wait([task], timeout=0.1)
 
 
 def open_redis(url: str) -> Redis:
     """Make a client; it connects when it is used."""
+    # Not Redis.from_url(): where no connection is free, its pool does not wait.
     pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=MAX_CONNECTIONS,
-        timeout=REDIS_TIMEOUT,
-        socket_timeout=REDIS_TIMEOUT,
-        socket_connect_timeout=REDIS_TIMEOUT,
+        url, timeout=WAIT, socket_timeout=WAIT, socket_connect_timeout=WAIT
     )
-    # Whatever the URL says. What is no text in the stream names no session.
+    # Whatever the URL asks for. What is no text names no session.
     pool.connection_kwargs["decode_responses"] = True
     pool.connection_kwargs["encoding_errors"] = "replace"
     return Redis.from_pool(pool)
 
 
 def create_app(
-    *,
-    redis_url: str = "redis://localhost",
-    heartbeat: float = HEARTBEAT,
-    secure: bool = False,
+    *, redis_url: str = "redis://localhost", secure: bool = False
 ) -> web.Application:
     app = web.Application(middlewares=[explain_errors])
-    app[SETTINGS] = Settings(heartbeat, secure)
-    app[SOCKETS] = {}
-    app[LEAVING] = set()
-    app.cleanup_ctx.append(partial(watch, redis_url=redis_url))
+    app[HUB] = Hub(open_redis(redis_url), secure)
+    app.cleanup_ctx.append(watch)
     app.on_shutdown.append(say_goodbye)
     app.add_routes(routes)
     return app
 
 
 if __name__ == "__main__":
-    web.run_app(
-        create_app(redis_url=os.environ.get("REDIS_URL", "redis://localhost")),
-        host="127.0.0.1",
-        port=int(os.environ.get("PORT", "8080")),
-        shutdown_timeout=5,
-    )
+    app = create_app(redis_url=os.environ.get("REDIS_URL", "redis://localhost"))
+    port = int(os.environ.get("PORT", "8080"))
+    web.run_app(app, host="127.0.0.1", port=port, shutdown_timeout=5)
