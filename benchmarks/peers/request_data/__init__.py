@@ -1,0 +1,1 @@
+"""What else gives each request an id."""

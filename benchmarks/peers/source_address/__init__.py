@@ -1,0 +1,1 @@
+"""What else calls from an address."""
