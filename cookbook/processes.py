@@ -93,14 +93,34 @@ def _started(
 
 @asynccontextmanager
 async def in_thread(context: AbstractContextManager[T]) -> AsyncIterator[T]:
-    """Enter and leave a context in a thread, so that the loop goes on."""
+    """Enter and leave a context in a thread, so that the loop goes on.
+
+    It is left also where we are cancelled, and where that comes again.
+    """
     entering = asyncio.ensure_future(asyncio.to_thread(context.__enter__))
+
+    async def leave() -> None:
+        # Where we were cancelled before, its thread has gone on.
+        await entering
+        await asyncio.to_thread(context.__exit__, None, None, None)
+
     try:
         yield await asyncio.shield(entering)
     finally:
-        # Also if we were cancelled: its thread has gone on.
-        await entering
-        await asyncio.to_thread(context.__exit__, None, None, None)
+        await _complete(asyncio.ensure_future(leave()))
+
+
+async def _complete(task: asyncio.Future[None]) -> None:
+    """Wait for a task, and be cancelled only behind it."""
+    is_cancelled = False
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            is_cancelled = True
+    task.result()
+    if is_cancelled:
+        raise asyncio.CancelledError
 
 
 def kill_group(leader: int) -> None:

@@ -4,12 +4,15 @@ import asyncio
 import os
 import sys
 import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cookbook.processes import kill_group, process_group
+from cookbook.processes import in_thread, kill_group, process_group
 from tests.servers import TIMEOUT
 
 # The leader ends at once, and what it has started goes on, for a minute.
@@ -59,6 +62,41 @@ async def test_a_group_is_killed_where_its_start_was_cancelled(
     async with asyncio.timeout(TIMEOUT):
         with pytest.raises(asyncio.CancelledError):
             await starting
+
+
+async def test_a_context_is_left_where_its_end_is_cancelled_too() -> None:
+    events: list[str] = []
+
+    @contextmanager
+    def note_events() -> Iterator[None]:
+        events.append("entered")
+        yield
+        events.append("left")
+
+    async def stay(has_entered: asyncio.Event) -> None:
+        async with in_thread(note_events()):
+            has_entered.set()
+            await asyncio.Event().wait()
+
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(1))
+    has_entered, go_on = asyncio.Event(), threading.Event()
+    staying = asyncio.create_task(stay(has_entered))
+    async with asyncio.timeout(TIMEOUT):
+        await has_entered.wait()
+        # The one thread is busy: the context cannot be left yet.
+        busy = asyncio.create_task(asyncio.to_thread(go_on.wait, TIMEOUT))
+        await asyncio.sleep(0)
+        for _ in range(2):
+            staying.cancel()
+            for _ in range(5):
+                await asyncio.sleep(0)
+        assert not staying.done()
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await staying
+        assert await busy
+    assert events == ["entered", "left"]
 
 
 async def test_a_group_that_has_ended_by_itself_is_no_error(

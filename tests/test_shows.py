@@ -20,6 +20,12 @@ SHOW = "/recipes/route_table/traps/decorator_above_the_route"
 SLOW = "/recipes/websocket_logout/traps/waiting_for_the_peer"
 
 
+@pytest.fixture(autouse=True)
+def not_nice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let shows not give way: on a busy machine they would not start."""
+    monkeypatch.setattr(shows, "NICENESS", 0)
+
+
 @pytest.fixture
 async def server(serve: Serve, tmp_path: Path, redis_url: str) -> Server:
     # A show has ended its programs before its server is gone.

@@ -891,6 +891,9 @@ async def shaky(
     app = database.create_app(postgres_url=killable_postgres.url)
     server = await serve(app)
     async with ClientSession(server.url) as client:
+        async with asyncio.timeout(TIMEOUT):
+            while (await client.get("notes")).status != 200:
+                pass
         yield client
 
 
