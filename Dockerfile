@@ -5,8 +5,8 @@
 FROM python:3.13-slim
 RUN --mount=type=bind,source=dist,target=/dist \
     pip install --no-cache-dir /dist/*.whl \
-    && useradd cookbook
-USER cookbook
+    && useradd --uid 1000 cookbook
+USER 1000
 EXPOSE 8080
 HEALTHCHECK --interval=5s --timeout=3s --start-period=10s \
     CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://localhost:8080/healthz', timeout=2)"]

@@ -19,6 +19,7 @@ from click.testing import CliRunner, Result
 import app
 from aiohttp_cookbook.__main__ import load
 from cookbook.commands import group
+from cookbook.commands.names import trap_names
 from tests.servers import MEASURED, ROOT, TIMEOUT, UNMEASURED
 
 SERVING = ("serve", "run")
@@ -115,7 +116,10 @@ def test_the_help_names_every_command_and_the_three_shells() -> None:
         (["show"], "session_is_c", ["session_is_closed"]),
         (["run"], "prefix_s", ["prefix_sink"]),
         (["run"], "session_is_c", []),
-        (["run", "database", "--trap"], "never", ["never_closed"]),
+        (["run", "database", "--trap"], "", trap_names("database")),
+        (["run", "one-response", "--trap"], "", trap_names("one_response")),
+        (["run", "--trap"], "never", ["never_closed"]),
+        (["run", "--trap", "never_closed"], "", ["database"]),
     ],
 )
 def test_a_shell_completes_commands_recipes_traps_and_messages(

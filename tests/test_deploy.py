@@ -17,6 +17,7 @@ from aiohttp import ClientSession, TCPConnector, web
 from yarl import URL
 
 from cookbook import cluster
+from cookbook.project import files_of, read_project, write_project
 from cookbook.server import DRAIN_TIMEOUT, SHUTDOWN_TIMEOUT
 from tests.conftest import Serve
 from tests.servers import ROOT, TIMEOUT
@@ -386,6 +387,24 @@ def test_compose_itself_accepts_its_file() -> None:
     )
 
 
+def test_hadolint_finds_nothing_in_a_dockerfile(tmp_path: Path) -> None:
+    project = read_project(
+        ROOT / "recipes", ["parallel_events"], "events", production=True
+    )
+    write_project(tmp_path / "events", files_of(project, DEPLOY))
+    outcome = subprocess.run(
+        [
+            *(Path(sys.executable).with_name("hadolint"), "--no-color"),
+            *(ROOT / "Dockerfile", DEPLOY / "Dockerfile"),
+            tmp_path / "events" / "Dockerfile",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+    )
+    assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+
+
 def test_the_image_has_all_that_the_workers_need() -> None:
     text = (DEPLOY / "Dockerfile").read_text()
     copied = {
@@ -396,4 +415,5 @@ def test_the_image_has_all_that_the_workers_need() -> None:
     needed = {"aiohttp_cookbook", "app.py", "cookbook", "recipes", "verdicts"}
     # Without it, pip cannot install from the folder.
     needed |= {"hatch_build.py", "pyproject.toml"}
+    needed |= {"benchmarks/attacks.json", "benchmarks/results.json"}
     assert needed | {"deploy", "constraints.txt"} <= copied

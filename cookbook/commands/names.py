@@ -72,9 +72,12 @@ class RecipeName(click.ParamType[str]):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
+        names = self.names()
+        if trap := ctx.params.get("trap"):
+            names = [name for name in names if trap in trap_names(name)]
         return [
             CompletionItem(name)
-            for name in self.names()
+            for name in names
             if name.startswith(incomplete)
         ]
 
@@ -105,6 +108,7 @@ class PageName(RecipeName):
 def complete_trap(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[Any]:
-    """Return the traps of the recipe that was typed before."""
-    names = trap_names(ctx.params.get("name") or "*")
-    return [name for name in names if name.startswith(incomplete)]
+    """Return the traps of the recipe that was typed before, else all."""
+    # `--trap` has no value yet: click has left what it has read in `args`.
+    typed = ctx.args[0].replace("-", "_") if ctx.args else "*"
+    return [name for name in trap_names(typed) if name.startswith(incomplete)]
