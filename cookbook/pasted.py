@@ -84,8 +84,8 @@ OTHER_MODULE = re.compile(
 LOGGER = re.compile(r"\[(\w+)[\w.]*\]")
 """The logger of a record, as many logs show it: its first part."""
 
-DECORATION = re.compile(r"^(?:E\s{2,}|[\s|+│╭╰─┆>❱-]+)+")
-"""What pytest, exception groups and pretty printers put before a line."""
+DECORATION = re.compile(r"^(?:E\s{2,}|[\s|+│╭╰─┆>❱`-]+)+")
+"""What pytest, exception groups, printers and Markdown put before a line."""
 
 REPRESENTED = re.compile("<[^<>]*>")
 """An object as Python represents it: it may be of any package."""
