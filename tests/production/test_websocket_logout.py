@@ -703,7 +703,7 @@ async def test_a_worker_that_is_cut_off_closes_what_it_cannot_check(
 
 
 async def test_a_redis_that_lost_its_memory_has_logged_out_everybody(
-    serve: Serve, killable_redis: KillableRedis
+    inattentive: None, serve: Serve, killable_redis: KillableRedis
 ) -> None:
     app = websocket_logout.create_app(redis_url=killable_redis.url)
     server = await serve(app)
