@@ -303,6 +303,16 @@ def test_run_starts_a_file_with_a_redis_of_its_own_and_ends_both(
 
 
 @pytest.mark.slow("it starts a recipe")
+def test_a_file_ends_with_the_run_that_is_killed(tmp_path: Path) -> None:
+    with run("prefix_sink", cwd=tmp_path, **UNMEASURED) as process:
+        port_of(process)
+        process.kill()
+        # The file has the other end of this pipe as well.
+        process.communicate(timeout=3 * TIMEOUT)
+    assert process.returncode == -signal.SIGKILL
+
+
+@pytest.mark.slow("it starts a recipe")
 def test_run_leaves_no_database_behind_in_the_reader_s_folder(
     tmp_path: Path,
 ) -> None:

@@ -116,10 +116,18 @@ def _environment(
 
 
 def _run(file: Path, environment: dict[str, str]) -> int:
-    """Run a file until it ends; it gets the signals that are sent to us."""
+    """Run a file until it ends; it gets the signals that are sent to us.
+
+    It ends with this process, also where SIGKILL ends that.
+    """
+    from cookbook.supervised import until_stdin_closes
+
     # A group of its own: Ctrl-C would reach it twice, which means "at once".
     process = subprocess.Popen(
-        [sys.executable, str(file)], env=environment, start_new_session=True
+        until_stdin_closes(sys.executable, str(file)),
+        env=environment,
+        stdin=subprocess.PIPE,
+        start_new_session=True,
     )
 
     def forward(number: int, frame: FrameType | None) -> None:
