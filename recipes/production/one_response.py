@@ -497,9 +497,10 @@ async def forget_greetings(request: web.Request) -> web.Response:
 
 
 def create_app(*, redis_url: str = "redis://localhost") -> web.Application:
-    # The first of the list is the outermost. The cache is the innermost: what
-    # the others add for one request is never kept.
-    middlewares = [explain_errors, add_header, reuse_answers]
+    # The first of the list is the outermost. What it adds for one request is
+    # never kept. The last makes an answer of an error before the cache sees it:
+    # where the client of a task has left, nobody would get what it raises.
+    middlewares = [add_header, reuse_answers, explain_errors]
     app = web.Application(middlewares=middlewares)
     app[CACHE] = Cache(open_redis(redis_url))
     app.cleanup_ctx.append(open_cache)

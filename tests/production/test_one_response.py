@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import gc
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -689,6 +690,44 @@ async def test_who_leaves_does_not_end_it_for_the_others(
     counter.gate.set()
     assert await reading[2] == "1"
     assert counter.calls == 1
+
+
+async def test_an_error_whose_client_has_left_leaves_no_traceback(
+    serve: Serve, url: str, browse: Browse, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(request: web.Request, text: str) -> web.StreamResponse:
+        raise web.HTTPConflict(text=text)
+
+    counter = Counter(fail)
+    counter.gate.clear()
+    app = counter.create_app(url)
+    client = await browse(await serve(app, handler_cancellation=True))
+    reading = asyncio.create_task(read(client))
+    await counter.until(calls=1, arrived=1)
+    reading.cancel()
+    await counter.until(calls=1, arrived=1, left=1)
+    counter.gate.set()
+    async with asyncio.timeout(TIMEOUT):
+        while app[CACHE].tasks:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    # An error that nobody got is told when it is collected.
+    gc.collect()
+    assert not caplog.messages
+
+
+async def test_a_redirect_tells_the_time_it_took(
+    serve: Serve, url: str
+) -> None:
+    async def move(request: web.Request) -> web.StreamResponse:
+        raise web.HTTPFound("/elsewhere")
+
+    server = await serve(create_app(move, url))
+    async with (
+        ClientSession(server.url) as client,
+        client.get("", allow_redirects=False) as response,
+    ):
+        assert response.status == 302
+        assert response.headers["Server-Timing"].startswith("app;dur=")
 
 
 async def test_an_error_is_made_for_each_and_keeps_no_lease(
