@@ -140,7 +140,7 @@ class Requests:
         return float(len(body))
 
     async def _load(self, server: Server) -> dict[str, float]:
-        before = cpu_time(server.process)
+        before = cpu_of(server)
         start = time.perf_counter()
         if find_wrk() and not self.count:
             answers = await run_wrk(
@@ -164,13 +164,19 @@ class Requests:
             )
             count, took = len(latencies), time.perf_counter() - start
             p50, p99 = quantile(latencies, 0.5), quantile(latencies, 0.99)
-        used = cpu_time(server.process) - before
+        used = cpu_of(server) - before
         return {
             "cpu": used / count,
             "p50": p50,
             "p99": p99,
             "rate": count / took,
         }
+
+
+def cpu_of(server: Server) -> float:
+    """Return the seconds of CPU that a server and its workers have had."""
+    workers = server.process.children(recursive=True)
+    return sum(cpu_time(process) for process in [server.process, *workers])
 
 
 async def _wait_for(client: ClientSession, server: Server) -> None:

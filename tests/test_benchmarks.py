@@ -1,12 +1,18 @@
 """Proofs for what measures the recipes beside their peers."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from blockbuster import BlockBuster
 from click.testing import CliRunner
+from yarl import URL
 
 import app
 from benchmarks import compare, measure
@@ -78,6 +84,30 @@ async def test_a_curve_has_a_point_for_each_comparison() -> None:
     curve = Curve("Hello", "times", {1: [hello()], 2: [hello()]})
     points = await curve.run(lambda: None)
     assert [x for x, _ in points["hello"]] == [1, 2]
+
+
+def test_the_cpu_of_a_server_is_that_of_its_workers_too() -> None:
+    script = (
+        "import os, time\n"
+        "if os.fork() == 0:\n"
+        "    while time.process_time() < 0.05:\n"
+        "        pass\n"
+        "    print('done', flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-S", "-c", script],
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"done\n"
+            server = measure.Server(psutil.Process(process.pid), URL())
+            own = measure.cpu_time(server.process)
+            assert compare.cpu_of(server) - own >= 0.05
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 @starts_servers
