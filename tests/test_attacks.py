@@ -86,6 +86,12 @@ MISTAKES = {
         'await connection.execute("BEGIN")',
         "pass",
     ),
+    # A connection that is lost is taken for a mistake of the program.
+    "postgres_network": Mistake(
+        "recipes/production/database.py",
+        "return AWAY if isinstance(error, psycopg.OperationalError) else None",
+        "return None",
+    ),
     "production_transactions": Mistake(
         "recipes/production/database.py",
         "        yield connection\n        await commit(connection)\n",
