@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -84,6 +85,24 @@ def path_without_curl(tmp_path_factory: pytest.TempPathFactory) -> str:
     for name in TOOLS:
         (folder / name).symlink_to(f"/bin/{name}")
     return str(folder)
+
+
+@pytest.fixture
+def bound(installed: Path) -> Iterator[list[str]]:
+    """Make the environment read-only, and yield what holds a command to it."""
+    folder = installed.parent
+    command = []
+    if os.geteuid() == 0:
+        # No mode stops a root that has not given up its capabilities.
+        setpriv = shutil.which("setpriv")
+        if setpriv is None:
+            pytest.skip("root can write everywhere, and there is no setpriv")
+        command = [setpriv, "--bounding-set=-all", "--"]
+    subprocess.run(["/bin/chmod", "-R", "a-w", folder], check=True)
+    touch = [*command, "touch", folder / "written"]
+    assert subprocess.run(touch, capture_output=True).returncode != 0
+    yield command
+    subprocess.run(["/bin/chmod", "-R", "u+w", folder], check=True)
 
 
 def files_of(folder: Path) -> dict[Path, int]:
@@ -182,6 +201,49 @@ async def test_the_installed_cookbook_serves_beside_files_of_its_names(
         assert await process.end() == 0
     assert "Traceback" not in process.log.read_text()
     assert files_of(installed.parent) == before
+
+
+async def test_a_read_only_cookbook_serves_where_home_cannot_be_written(
+    installed: Path, bound: list[str], path_without_curl: str, tmp_path: Path
+) -> None:
+    async with started(
+        *bound,
+        str(installed / "aiohttp-cookbook"),
+        cwd=tmp_path,
+        PATH=path_without_curl,
+        HOME=str(installed.parent / "home"),
+    ) as process:
+        url = f"http://localhost:{process.port}"
+        async with ClientSession(url, raise_for_status=True) as client:
+            for path in ("/", "/recipes/database.zip", "/database/answer"):
+                async with client.get(path):
+                    pass
+            # Its Redis has a folder elsewhere.
+            async with client.post("/parallel-events/channels/a", data="x"):
+                pass
+        assert await process.end() == 0
+    assert "Traceback" not in process.log.read_text()
+
+
+def test_uvx_runs_the_wheel_beside_files_of_its_names(
+    wheel: Path, folder_of_traps: Path
+) -> None:
+    outcome = subprocess.run(
+        [
+            *(Path(sys.executable).with_name("uvx"), "--quiet"),
+            *("--no-python-downloads", "--python", sys.executable),
+            *("--constraints", ROOT / "constraints.txt", "--from", wheel),
+            *("aiohttp-cookbook", "list"),
+        ],
+        cwd=folder_of_traps,
+        env={**os.environ, **UNMEASURED},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert outcome.returncode == 0, outcome.stderr
+    for recipe in app.COOKBOOK:
+        assert f"  {recipe.name} " in outcome.stdout
 
 
 def test_the_installed_command_explains_an_error(
