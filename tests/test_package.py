@@ -99,7 +99,7 @@ def bound(installed: Path) -> Iterator[list[str]]:
             pytest.skip("root can write everywhere, and there is no setpriv")
         command = [setpriv, "--bounding-set=-all", "--"]
     subprocess.run(["/bin/chmod", "-R", "a-w", folder], check=True)
-    touch = [*command, "touch", folder / "written"]
+    touch = [*command, "touch", str(folder / "written")]
     assert subprocess.run(touch, capture_output=True).returncode != 0
     yield command
     subprocess.run(["/bin/chmod", "-R", "u+w", folder], check=True)
