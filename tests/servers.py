@@ -249,7 +249,7 @@ async def run_to_its_end(
     with TemporaryFile() as errors:
         environment = {**os.environ, "PORT": "0", **environment}
         forking = fork(script, cwd=cwd or ROOT, env=environment, errors=errors)
-        async with forking as process, asyncio.timeout(TIMEOUT):
+        async with forking as process, asyncio.timeout(START_TIMEOUT):
             code = await process.wait()
         errors.seek(0)
         return code, errors.read().decode()

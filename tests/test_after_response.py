@@ -19,7 +19,14 @@ from aiohttp.web_protocol import PayloadAccessError
 
 from recipes import after_response
 from tests.conftest import Serve, Tier
-from tests.servers import TIMEOUT, Server, exchange, forked, patient_copy
+from tests.servers import (
+    START_TIMEOUT,
+    TIMEOUT,
+    Server,
+    exchange,
+    forked,
+    patient_copy,
+)
 
 PINGS = ["ping", "ping-in-order"]
 CANCELLED = "a follow-up was cancelled: the server ends"
@@ -519,7 +526,7 @@ def test_a_port_in_use_is_told_in_a_line(
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=TIMEOUT,
+            timeout=START_TIMEOUT,
         )
     assert ended.returncode == 1
     assert port in ended.stderr

@@ -20,7 +20,7 @@ from cookbook import cluster
 from cookbook.project import files_of, read_project, write_project
 from cookbook.server import DRAIN_TIMEOUT, SHUTDOWN_TIMEOUT
 from tests.conftest import Serve
-from tests.servers import ROOT, TIMEOUT
+from tests.servers import ROOT, START_TIMEOUT, TIMEOUT
 
 DEPLOY = ROOT / "deploy"
 VARIABLE = re.compile(r"\$\{([A-Z_]+)(?::\?)?\}")
@@ -400,7 +400,7 @@ def test_hadolint_finds_nothing_in_a_dockerfile(tmp_path: Path) -> None:
         ],
         capture_output=True,
         text=True,
-        timeout=TIMEOUT,
+        timeout=START_TIMEOUT,
     )
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
 

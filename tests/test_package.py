@@ -17,7 +17,7 @@ import pytest
 from aiohttp import ClientSession
 
 import app
-from tests.servers import ROOT, TIMEOUT, UNMEASURED, Process, listening
+from tests.servers import ROOT, START_TIMEOUT, UNMEASURED, Process, listening
 
 pytestmark = pytest.mark.full("it builds a wheel")
 
@@ -256,7 +256,7 @@ def test_the_installed_command_explains_an_error(
         env={**os.environ, **UNMEASURED},
         capture_output=True,
         text=True,
-        timeout=TIMEOUT,
+        timeout=START_TIMEOUT,
     )
     assert outcome.returncode == 0, outcome.stderr
     assert outcome.stdout.startswith("Session is closed\n")
@@ -267,7 +267,7 @@ def test_the_installed_command_tells_its_version(installed: Path) -> None:
         [installed / "aiohttp-cookbook", "--version"],
         capture_output=True,
         text=True,
-        timeout=TIMEOUT,
+        timeout=START_TIMEOUT,
     )
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert outcome.stdout == f"{project['version']}\n"

@@ -13,6 +13,7 @@ from cookbook.docs import Docs, Step
 from cookbook.sandbox import sandboxed
 from tests.servers import (
     ROOT,
+    START_TIMEOUT,
     TIMEOUT,
     children,
     is_alive,
@@ -171,7 +172,7 @@ async def test_nothing_is_left_if_we_are_killed(
         stdout=asyncio.subprocess.PIPE,
     )
     assert process.stdout is not None
-    async with asyncio.timeout(TIMEOUT):
+    async with asyncio.timeout(START_TIMEOUT):
         line = (await process.stdout.readline()).decode()
         process.kill()
         await process.wait()
