@@ -110,7 +110,7 @@ TICKET = "websocket_logout:ticket:"
 SESSIONS = "websocket_logout:sessions:"
 # The sockets of a user on all workers, and when their places end.
 PLACES = "websocket_logout:places:"
-# The channel on which workers tell each other which sessions are over.
+# The channel on which workers tell each other which places are no more.
 ENDED = "websocket_logout:ended"
 
 logger = logging.getLogger(__name__)
@@ -140,11 +140,11 @@ class Socket:
 
 @dataclass
 class Hub:
-    """What this worker has: its open sockets are in no other."""
+    """What this worker has: its open sockets, by their places."""
 
     redis: Redis
     secure: bool
-    sockets: set[Socket] = field(default_factory=set)
+    sockets: dict[str, Socket] = field(default_factory=dict)
 
 
 HUB = web.AppKey("HUB", Hub)
@@ -156,7 +156,7 @@ async def echo(request: web.Request) -> web.WebSocketResponse:
     """Echo text until the client leaves, or its session ends."""
     hub = request.app[HUB]
     socket = await open_socket(request)
-    hub.sockets.add(socket)
+    hub.sockets[socket.place] = socket
     try:
         # A logout before this line found no socket to close here, and one after
         # it will. So ask now, and not before. The watch asks again.
@@ -196,7 +196,7 @@ async def echo_messages(hub: Hub, socket: Socket) -> None:
 
 def hang_up(hub: Hub, socket: Socket, goodbye: Goodbye) -> asyncio.Task[None]:
     """Forget a socket; return the task that closes it, and starts once."""
-    hub.sockets.discard(socket)
+    hub.sockets.pop(socket.place, None)
     if socket.closing is None:
         # The handler waits for it. Who has left may cancel that one, not this.
         socket.closing = asyncio.create_task(close(hub, socket, goodbye))
@@ -225,31 +225,30 @@ async def log_out(request: web.Request) -> web.Response:
     user = await find_user(hub.redis, session)
     # Another logout may be faster: then no other session is left.
     sessions = {session, *await hub.redis.zrange(SESSIONS + user, 0, -1)}
-    closed = await end_sessions(hub.redis, user, sessions)
+    places = await end_sessions(hub, user, sessions)
+    await hub.redis.publish(ENDED, " ".join(places))
     # Not only when the channel says so: nothing is echoed after the answer.
-    close_sessions(hub, sessions)
-    return web.json_response({"closed": closed})
+    close_sockets(hub, places)
+    return web.json_response({"closed": len(places)})
 
 
 # end of answer
 
 
-async def end_sessions(redis: Redis, user: str, sessions: set[str]) -> int:
-    """End sessions on all workers; return how many sockets the user has."""
-    async with redis.pipeline() as transaction:
-        transaction.delete(*[SESSION + key for key in sessions])
+async def end_sessions(hub: Hub, user: str, sessions: set[str]) -> list[str]:
+    """End sessions; return the places of the user's sockets."""
+    # None of this takes memory: it works where Redis is full, too.
+    async with hub.redis.pipeline() as transaction:
+        transaction.delete(*[SESSION + session for session in sessions])
         transaction.zrem(SESSIONS + user, *sessions)
-        # None of this takes memory: it works where Redis is full, too.
-        transaction.publish(ENDED, " ".join(sessions))
-        transaction.zcount(PLACES + user, time.time(), "+inf")
-        *_, count = await transaction.execute()
-    return int(count)
+        transaction.zrangebyscore(PLACES + user, time.time(), "+inf")
+        return list((await transaction.execute())[-1])
 
 
-def close_sessions(hub: Hub, sessions: set[str]) -> None:
-    """Close the sockets that this worker has of sessions that are over."""
-    for socket in list(hub.sockets):
-        if socket.session in sessions:
+def close_sockets(hub: Hub, places: list[str]) -> None:
+    """Close those that this worker has, after a logout."""
+    for place in places:
+        if socket := hub.sockets.get(place):
             hang_up(hub, socket, Goodbye.LOGGED_OUT)
 
 
@@ -353,10 +352,10 @@ async def keep_watching(hub: Hub) -> None:
                 await channel.subscribe(ENDED)
             message = await channel.get_message(timeout=TRY_AGAIN)
             if message:
-                close_sessions(hub, set(message["data"].split()))
+                close_sockets(hub, message["data"].split())
             # What was published in an outage is lost. So check all afterwards.
             if is_away or time.monotonic() >= checked + CHECK_INTERVAL:
-                await check(hub, list(hub.sockets))
+                await check(hub, list(hub.sockets.values()))
                 checked = time.monotonic()
                 is_away = False
         except Exception as error:
@@ -366,7 +365,7 @@ async def keep_watching(hub: Hub) -> None:
             log("no sessions: %s", describe(error), exc_info=is_mistake)
             is_away = True
             if time.monotonic() >= checked + MAX_UNCHECKED:
-                for socket in list(hub.sockets):
+                for socket in list(hub.sockets.values()):
                     hang_up(hub, socket, Goodbye.UNCHECKED)
             await asyncio.sleep(TRY_AGAIN)
 
@@ -393,7 +392,7 @@ async def log_in(request: web.Request) -> web.Response:
         *_, oldest = await transaction.execute()
     if oldest:
         # Nobody else's: whoever logs in often must not log others out.
-        await end_sessions(hub.redis, user, set(oldest))
+        await end_sessions(hub, user, set(oldest))
     response = web.json_response({"user": user, "ticket": ticket})
     response.set_cookie(
         COOKIE, token, httponly=True, samesite="Lax", secure=hub.secure
@@ -446,13 +445,14 @@ async def explain_errors(
 @routes.get("/sockets")
 async def count_sockets(request: web.Request) -> web.Response:
     """Count the open sockets of this worker, and their users."""
-    users = [socket.user for socket in request.app[HUB].sockets]
+    sockets = request.app[HUB].sockets.values()
+    users = [socket.user for socket in sockets]
     return web.json_response({"users": len(set(users)), "sockets": len(users)})
 
 
 async def say_goodbye(app: web.Application) -> None:
     """Close all sockets. The server then waits for their handlers."""
-    for socket in list(app[HUB].sockets):
+    for socket in list(app[HUB].sockets.values()):
         hang_up(app[HUB], socket, Goodbye.SHUTDOWN)
 
 
@@ -473,7 +473,7 @@ def open_redis(url: str) -> Redis:
     pool = BlockingConnectionPool.from_url(
         url, timeout=WAIT, socket_timeout=WAIT, socket_connect_timeout=WAIT
     )
-    # Whatever the URL asks for. What is no text names no session.
+    # Whatever the URL asks for. What is no text names no place.
     pool.connection_kwargs["decode_responses"] = True
     pool.connection_kwargs["encoding_errors"] = "replace"
     return Redis.from_pool(pool)

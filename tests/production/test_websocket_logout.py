@@ -258,7 +258,10 @@ async def test_the_sockets_of_a_user_are_limited(
 
 
 async def test_many_logins_end_the_oldest_session_of_that_user_alone(
-    client: ClientSession, server: Server, monkeypatch: pytest.MonkeyPatch
+    attentive: None,
+    client: ClientSession,
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(websocket_logout, "MAX_USER_SESSIONS", 2)
     await log_in(client)
