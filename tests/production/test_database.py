@@ -413,9 +413,13 @@ async def test_a_serialization_failure_is_tried_again(
         await connection.execute("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")
         cursor = await connection.execute("SELECT count(*) FROM notes")
         [row] = await cursor.fetchall()
-        if next(runs) < 2:
+        is_first = next(runs) < 2
+        if is_first:
             await both.wait()
         await insert(connection, str(row["count"]))
+        if is_first:
+            # Both have written, so it is the second COMMIT that fails.
+            await both.wait()
 
     async with asyncio.timeout(TIMEOUT), asyncio.TaskGroup() as tasks:
         for _ in range(2):
