@@ -71,8 +71,8 @@ MISTAKES = {
     # The other workers do not hear of a logout.
     "logouts": Mistake(
         "recipes/production/websocket_logout.py",
-        "position = await read_stream(app, position)",
-        "await asyncio.sleep(STREAM_WAIT)",
+        "await channel.subscribe(ENDED)",
+        'await channel.subscribe("another")',
     ),
     # A job has its effect twice.
     "follow_ups": Mistake(

@@ -125,9 +125,11 @@ async def ask(process: Process) -> str:
             reader, writer = await asyncio.open_connection(
                 "127.0.0.1", process.port
             )
-            writer.write(OTHERS)
-            answer = await reader.read()
-            writer.close()
+            try:
+                writer.write(OTHERS)
+                answer = await reader.read()
+            finally:
+                writer.close()
     except (TimeoutError, ConnectionError) as error:
         return f"somebody else got no answer: {error!r}"
     return "" if b" 200 OK" in answer[:20] else f"{answer[:80]!r}"

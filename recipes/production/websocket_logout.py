@@ -49,6 +49,9 @@ Good to know:
   nginx set `proxy_set_header Host $http_host`: `$host` lacks the port.
 - Behind https call `create_app(secure=True)`.
 - A client that sends more than 1000 messages in a second is closed with 1008.
+- Where a handler reads, aiohttp 3.14.5 ends the connection right behind the
+  goodbye. So aiohttp's client may say `close_code` 1006. The message that it
+  receives has the 4001.
 """
 
 import asyncio
