@@ -278,9 +278,10 @@ async def open_worker(app: web.Application, here: bool) -> AsyncIterator[None]:
     taking_over = asyncio.create_task(keep_taking_over(app))
     yield
     stopping.set()
-    working.cancel()
-    taking_over.cancel()
-    await asyncio.wait([working, taking_over], timeout=GRACE + PATIENCE)
+    # Twice: Python 3.11 may swallow a cancel(), in a wait_for() of psycopg.
+    for task in [working, taking_over] * 2:
+        task.cancel()
+        await asyncio.wait([task], timeout=GRACE + PATIENCE)
 
 
 async def keep_working(app: web.Application, stopping: asyncio.Event) -> None:

@@ -20,7 +20,7 @@ from recipes.production import after_response
 from tests.conftest import NO_POSTGRES, KillablePostgres, Serve, at_length
 from tests.production import test_database
 from tests.production.test_database import Wire
-from tests.servers import ROOT, TIMEOUT, running
+from tests.servers import PATIENCE, ROOT, TIMEOUT, running
 from tests.test_after_response import (
     PINGS,
     Held,
@@ -816,3 +816,25 @@ async def test_a_mistake_in_the_program_is_a_500(
     await query(database, "DROP TABLE pongs")
     async with client.get("count") as response:
         assert response.status == 500
+
+
+async def test_a_worker_whose_cancel_was_swallowed_is_cancelled_again(
+    serve: Serve, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends: list[str] = []
+
+    async def keep_working(*_: object) -> None:
+        for end in ("swallowed", "heard"):
+            try:
+                await asyncio.sleep(PATIENCE)
+            except asyncio.CancelledError:
+                ends.append(end)
+
+    monkeypatch.setattr(after_response, "keep_working", keep_working)
+    monkeypatch.setattr(after_response, "GRACE", 0.1)
+    monkeypatch.setattr(after_response, "PATIENCE", 0.1)
+    app = after_response.create_app(postgres_url=database, work_here=True)
+    server = await serve(app)
+    # Its pool is closed after that: the worker has to be gone before.
+    await server.stop()
+    assert ends == ["swallowed", "heard"]
