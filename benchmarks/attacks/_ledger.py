@@ -6,9 +6,10 @@ front, so that whoever reads the database sees whose it is.
 
 import asyncio
 import random
+import time
 from collections import Counter
-from collections.abc import Iterable
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -20,6 +21,9 @@ from tests.servers import forked
 
 WORKERS = 2
 """Processes of the production file, which share a PostgreSQL."""
+
+WRITERS = 16
+"""Clients that go on writing while something fails."""
 
 LARGEST_BATCH = 5
 PAUSE = 0.02
@@ -177,3 +181,38 @@ async def start_workers(
         client = ClientSession(f"http://127.0.0.1:{server.port}/")
         clients.append(await stack.enter_async_context(client))
     return clients
+
+
+@asynccontextmanager
+async def writing(
+    clients: list[ClientSession], ledger: Ledger, chooser: random.Random
+) -> AsyncIterator[None]:
+    """Let all writers write, until the block ends."""
+    is_over = asyncio.Event()
+
+    async def keep_writing(writer: Writer) -> None:
+        for number in count():
+            if is_over.is_set():
+                return
+            await writer.write(number)
+
+    async with asyncio.TaskGroup() as writers:
+        for number in range(WRITERS):
+            client = clients[number % len(clients)]
+            writer = Writer(client, ledger, f"{number}", chooser, late=True)
+            writers.create_task(keep_writing(writer))
+        yield
+        is_over.set()
+
+
+async def recover(ledger: Ledger, within: float) -> float:
+    """Return the seconds until a batch is acknowledged.
+
+    Raises TimeoutError where none is after `within` seconds.
+    """
+    began = time.monotonic()
+    before = len(ledger.acknowledged)
+    async with asyncio.timeout(within):
+        while len(ledger.acknowledged) == before:
+            await asyncio.sleep(0.01)
+    return time.monotonic() - began

@@ -8,9 +8,10 @@ runs in the loop of the attack.
 import asyncio
 import sys
 from collections.abc import Coroutine
+from socket import SHUT_RDWR
 from typing import Any, NamedTuple, TypeVar
 
-from aiohttp import ClientSession
+from aiohttp import ClientSession, ClientWebSocketResponse
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import seed as seeded
 from hypothesis import strategies as st
@@ -61,6 +62,13 @@ async def ask(
             for name, morsel in response.cookies.items()
         ]
         return Answer(response.status, body, cookies)
+
+
+async def close(ws: ClientWebSocketResponse, in_order: bool) -> None:
+    """Leave a WebSocket, in order or as one whose network is gone."""
+    if not in_order:
+        ws.get_extra_info("socket").shutdown(SHUT_RDWR)
+    await ws.close()
 
 
 class Machine(RuleBasedStateMachine):

@@ -9,7 +9,6 @@ import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from socket import SHUT_RDWR
 from tempfile import TemporaryDirectory
 
 from aiohttp import (
@@ -23,7 +22,14 @@ from hypothesis.stateful import Bundle, rule
 from redis.asyncio import Redis
 
 from benchmarks.attacks import Advance, Attack, Found
-from benchmarks.attacks._machine import CHANCES, Answer, Machine, ask, drive
+from benchmarks.attacks._machine import (
+    CHANCES,
+    Answer,
+    Machine,
+    ask,
+    close,
+    drive,
+)
 from cookbook.redis_server import find_redis
 from tests.engines import KillableRedis
 from tests.servers import forked
@@ -132,10 +138,7 @@ class Hub(Machine):
 
     async def part(self, socket: Socket, in_order: bool) -> None:
         """Leave, and wait until the program has noticed."""
-        if not in_order:
-            # Without a word, as one whose network is gone.
-            socket.ws.get_extra_info("socket").shutdown(SHUT_RDWR)
-        await socket.ws.close()
+        await close(socket.ws, in_order)
         await self.count()
 
     @rule()

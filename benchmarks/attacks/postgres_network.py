@@ -8,19 +8,15 @@ nobody knows. Writes go on soon after the end of each fault.
 
 import asyncio
 import random
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from itertools import count
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from benchmarks.attacks import Advance, Attack, Found
 from benchmarks.attacks._engines import killable_postgres, texts_in
-from benchmarks.attacks._ledger import Ledger, Writer, start_workers
+from benchmarks.attacks._ledger import Ledger, recover, start_workers, writing
 from tests.faults import Network, faulty_network
-
-WRITERS = 16
 
 PEACE = (0.2, 1.0)
 FAULT = (0.1, 3.0)
@@ -105,24 +101,12 @@ async def attack(root: Path, size: int, seed: int, advance: Advance) -> Found:
     ledger = Ledger()
     faults = list[str]()
     recoveries = list[float]()
-    is_over = asyncio.Event()
-
-    async def keep_writing(writer: Writer) -> None:
-        for number in count():
-            if is_over.is_set():
-                return
-            await writer.write(number)
 
     async with postgres_behind_a_network() as (network, url, direct):
         async with AsyncExitStack() as stack:
             clients = await start_workers(root, url, stack)
             failing = Faults(network, chooser)
-            async with asyncio.TaskGroup() as writers:
-                for number in range(WRITERS):
-                    client = clients[number % len(clients)]
-                    name = f"{number}"
-                    writer = Writer(client, ledger, name, chooser, late=True)
-                    writers.create_task(keep_writing(writer))
+            async with writing(clients, ledger, chooser):
                 kinds = list[Callable[[], Awaitable[None]]]()
                 for _ in range(size):
                     # Each kind, in an order of its own every time.
@@ -132,12 +116,11 @@ async def attack(root: Path, size: int, seed: int, advance: Advance) -> Found:
                     kind = kinds.pop()
                     await asyncio.sleep(chooser.uniform(*PEACE))
                     await kind()
-                    seconds = await recover(ledger)
+                    seconds = await recover(ledger, GIVEN_UP)
                     recoveries.append(seconds)
                     if seconds > TOO_LATE:
                         faults.append(f"{seconds:.1f} s after {kind.__name__}")
                     advance()
-                is_over.set()
         faults += ledger.faults(await texts_in(direct))
     counts = {
         "faults of the network": size,
@@ -148,16 +131,6 @@ async def attack(root: Path, size: int, seed: int, advance: Advance) -> Found:
         "longest recovery, seconds": round(max(recoveries), 2),
     }
     return Found(counts, faults)
-
-
-async def recover(ledger: Ledger) -> float:
-    """Return the seconds until a batch is acknowledged."""
-    began = time.monotonic()
-    before = len(ledger.acknowledged)
-    async with asyncio.timeout(GIVEN_UP):
-        while len(ledger.acknowledged) == before:
-            await asyncio.sleep(0.01)
-    return time.monotonic() - began
 
 
 ATTACK = Attack(

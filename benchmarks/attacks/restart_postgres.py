@@ -6,17 +6,13 @@ said meanwhile. Writes go on within two seconds of its return.
 
 import asyncio
 import random
-import time
 from contextlib import AsyncExitStack
-from itertools import count
 from pathlib import Path
 
 from benchmarks.attacks import Advance, Attack, Found
 from benchmarks.attacks._engines import killable_postgres, texts_in
-from benchmarks.attacks._ledger import Ledger, Writer, start_workers
+from benchmarks.attacks._ledger import Ledger, recover, start_workers, writing
 from tests.engines import KillablePostgres
-
-WRITERS = 16
 
 PEACE = (0.2, 1.0)
 OUTAGE = (0.0, 1.0)
@@ -33,27 +29,14 @@ async def attack(root: Path, size: int, seed: int, advance: Advance) -> Found:
     chooser = random.Random(seed)  # noqa: S311
     ledger = Ledger()
     recoveries = list[float]()
-    is_over = asyncio.Event()
-
-    async def keep_writing(writer: Writer) -> None:
-        for number in count():
-            if is_over.is_set():
-                return
-            await writer.write(number)
 
     async with killable_postgres() as postgres:
         async with AsyncExitStack() as stack:
             clients = await start_workers(root, postgres.url, stack)
-            async with asyncio.TaskGroup() as writers:
-                for number in range(WRITERS):
-                    client = clients[number % len(clients)]
-                    name = f"{number}"
-                    writer = Writer(client, ledger, name, chooser, late=True)
-                    writers.create_task(keep_writing(writer))
+            async with writing(clients, ledger, chooser):
                 for _ in range(size):
                     recoveries.append(await restart(postgres, ledger, chooser))
                     advance()
-                is_over.set()
         faults = ledger.faults(await texts_in(postgres.url))
     faults += [
         f"{seconds:.1f} s after its return nothing was acknowledged"
@@ -77,12 +60,7 @@ async def restart(
     await asyncio.to_thread(end)
     await asyncio.sleep(chooser.uniform(*OUTAGE))
     await asyncio.to_thread(postgres.start)
-    returned = time.monotonic()
-    before = len(ledger.acknowledged)
-    async with asyncio.timeout(GIVEN_UP):
-        while len(ledger.acknowledged) == before:
-            await asyncio.sleep(0.01)
-    return time.monotonic() - returned
+    return await recover(ledger, GIVEN_UP)
 
 
 ATTACK = Attack(

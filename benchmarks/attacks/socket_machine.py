@@ -8,7 +8,6 @@ set says which are open, and whose.
 import asyncio
 from dataclasses import dataclass
 from pathlib import Path
-from socket import SHUT_RDWR
 from tempfile import TemporaryDirectory
 
 from aiohttp import (
@@ -22,7 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, MultipleResults, multiple, rule
 
 from benchmarks.attacks import Advance, Attack, Found
-from benchmarks.attacks._machine import Answer, Machine, ask, drive
+from benchmarks.attacks._machine import Answer, Machine, ask, close, drive
 from tests.servers import forked
 
 LOGGED_OUT = 4001
@@ -150,10 +149,7 @@ class Registry(Machine):
 
     async def part(self, socket: Socket, in_order: bool) -> None:
         """Leave, and wait until the program has noticed."""
-        if not in_order:
-            # Without a word, as one whose network is gone.
-            socket.ws.get_extra_info("socket").shutdown(SHUT_RDWR)
-        await socket.ws.close()
+        await close(socket.ws, in_order)
         await self.count()
 
     @rule(login=logins, late=st.integers(0, 3))
