@@ -34,6 +34,7 @@ from tests.engines import KillablePostgres as KillablePostgres
 from tests.engines import KillableRedis as KillableRedis
 from tests.programs import Programs, running_programs
 from tests.servers import (
+    PATIENCE,
     ROOT,
     TIMEOUT,
     Server,
@@ -297,6 +298,26 @@ async def client(server: Server) -> AsyncIterator[ClientSession]:
 def handler_cancellation(request: pytest.FixtureRequest) -> bool:
     """Both ways in which a runner treats the handler of a lost client."""
     return bool(request.param)
+
+
+@pytest.fixture
+async def cancelling(
+    serve: Serve, application: web.Application, handler_cancellation: bool
+) -> Server:
+    """A server in either of the ways to treat a lost client's handler."""
+    return await serve(application, handler_cancellation=handler_cancellation)
+
+
+@pytest.fixture
+async def patient(
+    serve: Serve, application: web.Application, handler_cancellation: bool
+) -> Server:
+    """The same, with PATIENCE for handlers at the end."""
+    return await serve(
+        application,
+        handler_cancellation=handler_cancellation,
+        shutdown_timeout=PATIENCE,
+    )
 
 
 def create_cookbook(

@@ -310,14 +310,6 @@ class Stranger:
         self._socket.close()
 
 
-@pytest.fixture
-async def cancelling(
-    serve: Serve, application: web.Application, handler_cancellation: bool
-) -> Server:
-    """A server in either of the ways to treat a lost client's handler."""
-    return await serve(application, handler_cancellation=handler_cancellation)
-
-
 @every_ping
 async def test_a_client_that_disconnects_before_the_answer_counts(
     held: Held,

@@ -28,7 +28,6 @@ from yarl import URL
 
 from tests.conftest import KillableRedis, Serve, Tier
 from tests.servers import (
-    PATIENCE,
     TIMEOUT,
     Server,
     exchange,
@@ -194,26 +193,6 @@ def transports_of(server: Server) -> list[asyncio.Transport]:
     connections = server.runner.server.connections
     transports = [connection.transport for connection in connections]
     return [transport for transport in transports if transport is not None]
-
-
-@pytest.fixture
-async def patient(
-    serve: Serve, application: web.Application, handler_cancellation: bool
-) -> Server:
-    """A server with PATIENCE for handlers at the end."""
-    return await serve(
-        application,
-        handler_cancellation=handler_cancellation,
-        shutdown_timeout=PATIENCE,
-    )
-
-
-@pytest.fixture
-async def cancelling(
-    serve: Serve, application: web.Application, handler_cancellation: bool
-) -> Server:
-    """A server in either of the ways to treat a lost client's handler."""
-    return await serve(application, handler_cancellation=handler_cancellation)
 
 
 @pytest.fixture

@@ -27,7 +27,6 @@ from yarl import URL
 
 from tests.conftest import Serve, Tier, at_length
 from tests.servers import (
-    PATIENCE,
     TIMEOUT,
     Server,
     exchange,
@@ -71,26 +70,6 @@ def application(recipe: Tier, redis_url: str) -> web.Application:
     limits = ("timeout", "socket_timeout", "socket_connect_timeout")
     url = URL(redis_url).update_query(dict.fromkeys(limits, TIMEOUT))
     return recipe.create_app(redis_url=str(url))
-
-
-@pytest.fixture
-async def cancelling(
-    serve: Serve, application: web.Application, handler_cancellation: bool
-) -> Server:
-    """A server in either of the ways to treat a lost client's handler."""
-    return await serve(application, handler_cancellation=handler_cancellation)
-
-
-@pytest.fixture
-async def patient(
-    serve: Serve, application: web.Application, handler_cancellation: bool
-) -> Server:
-    """The same, with PATIENCE for handlers at the end."""
-    return await serve(
-        application,
-        handler_cancellation=handler_cancellation,
-        shutdown_timeout=PATIENCE,
-    )
 
 
 @pytest.fixture

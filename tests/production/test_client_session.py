@@ -156,14 +156,14 @@ async def test_a_redirect_is_not_followed_to_another_host(
 
 
 @pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+def patient_upstream(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give an upstream PATIENCE."""
     patience = ClientTimeout(total=PATIENCE, connect=PATIENCE)
     monkeypatch.setattr(client_session, "TIMEOUT", patience)
 
 
 async def test_an_upstream_that_hangs_keeps_no_other_waiting(
-    patient: None, serve: Serve, crowd: ClientSession
+    patient_upstream: None, serve: Serve, crowd: ClientSession
 ) -> None:
     most = 20
     app = client_session.create_app(max_calls=most)
@@ -229,7 +229,7 @@ async def test_more_calls_than_turns_wait_for_one(
 
 @pytest.mark.parametrize("leave", ["abort", "close"])
 async def test_a_caller_that_leaves_ends_its_call(
-    patient: None,
+    patient_upstream: None,
     serve: Serve,
     crowd: ClientSession,
     handler_cancellation: bool,
@@ -252,7 +252,7 @@ async def test_a_caller_that_leaves_ends_its_call(
 
 
 async def test_a_caller_that_leaves_in_a_body_gives_its_connection_back(
-    patient: None,
+    patient_upstream: None,
     serve: Serve,
     crowd: ClientSession,
     monkeypatch: pytest.MonkeyPatch,
