@@ -3,12 +3,19 @@
 The repository keeps `app.py`, `cookbook/` and `recipes/` at its top. At the top
 of a reader's site-packages they would be taken for the reader's own, or the
 reader's own for ours.
+
+The description of the package is README.md, whose links lead to files of the
+repository. `COOKBOOK_FILES` is the address below which they are, such as
+https://github.com/OWNER/NAME/blob/v1. Without it, the links are left out.
 """
 
+import os
+import re
 from pathlib import Path
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 CONTENT = [
     "app.py",
@@ -21,6 +28,11 @@ CONTENT = [
     "tests/production",
     "verdicts",
 ]
+
+PICTURE = re.compile(r"^!\[([^]]*)\]\(([^):]+)\)\n\n", re.MULTILINE)
+
+LINK = re.compile(r"\[([^]]*)\]\(([^):]+)\)")
+"""A link to a file of the repository: the address of any other has a colon."""
 
 
 class Hook(BuildHookInterface):  # type: ignore[type-arg]
@@ -37,3 +49,22 @@ class Hook(BuildHookInterface):  # type: ignore[type-arg]
                 build_data["force_include"][str(path)] = (
                     f"aiohttp_cookbook/{place}"
                 )
+
+
+class Description(MetadataHookInterface):
+    def update(self, metadata: dict[str, Any]) -> None:
+        readme = Path(self.root, "README.md").read_text("utf-8")
+        metadata["readme"] = {
+            "content-type": "text/markdown",
+            "text": describe(readme, os.environ.get("COOKBOOK_FILES")),
+        }
+
+
+def describe(readme: str, files: str | None) -> str:
+    """Return what a page elsewhere can show of README.md."""
+    if not files:
+        return LINK.sub(r"\1", PICTURE.sub("", readme))
+    base = files.rstrip("/")
+    # GitHub shows a file as a page, unless it is asked for the file alone.
+    readme = PICTURE.sub(rf"![\1]({base}/\2?raw=true)\n\n", readme)
+    return LINK.sub(rf"[\1]({base}/\2)", readme)

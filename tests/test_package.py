@@ -10,6 +10,7 @@ import sysconfig
 import tomllib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from email import message_from_bytes
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -21,6 +22,9 @@ from tests.servers import ROOT, START_TIMEOUT, UNMEASURED, Process, listening
 
 pytestmark = pytest.mark.full("it builds a wheel")
 
+LINKS = re.compile(r"\]\(([^)]*)\)")
+"""Where links and pictures of a Markdown lead."""
+
 TOOLS = ["cat", "nice", "rm", "sh"]
 """What an installed cookbook may need of a system: curl is not among them."""
 
@@ -28,17 +32,7 @@ TOOLS = ["cat", "nice", "rm", "sh"]
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel of the project, as it is on disk now."""
-    folder = tmp_path_factory.mktemp("wheel")
-    subprocess.run(
-        [
-            *(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"),
-            *("--no-build-isolation", "--wheel-dir", str(folder), str(ROOT)),
-        ],
-        check=True,
-        timeout=100,
-    )
-    [wheel] = folder.glob("*.whl")
-    return wheel
+    return build_wheel(tmp_path_factory.mktemp("wheel"), COOKBOOK_FILES="")
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +99,29 @@ def bound(installed: Path) -> Iterator[list[str]]:
     subprocess.run(["/bin/chmod", "-R", "u+w", folder], check=True)
 
 
+def build_wheel(folder: Path, **environment: str) -> Path:
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"),
+            *("--no-build-isolation", "--wheel-dir", str(folder), str(ROOT)),
+        ],
+        env={**os.environ, **environment},
+        check=True,
+        timeout=100,
+    )
+    [wheel] = folder.glob("*.whl")
+    return wheel
+
+
+def description_of(wheel: Path) -> str:
+    """Return the page of the package, as an index shows it."""
+    with ZipFile(wheel) as archive:
+        [name] = [each for each in archive.namelist() if "/METADATA" in each]
+        metadata = message_from_bytes(archive.read(name))
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    return str(metadata.get_payload())
+
+
 def files_of(folder: Path) -> dict[Path, int]:
     """Return what lies in a folder, and when it was last written."""
     return {
@@ -145,8 +162,6 @@ def test_the_wheel_has_one_top_level_package_and_all_content(
 ) -> None:
     with ZipFile(wheel) as archive:
         names = archive.namelist()
-        metadata = next(each for each in names if each.endswith("/METADATA"))
-        readme = archive.read(metadata).decode()
     tops = {name.partition("/")[0] for name in names}
     assert {top for top in tops if not top.endswith("dist-info")} == {
         "aiohttp_cookbook"
@@ -161,8 +176,29 @@ def test_the_wheel_has_one_top_level_package_and_all_content(
     assert {"verdicts/results.json", "benchmarks/results.json"} <= content
     for recipe in app.COOKBOOK:
         assert f"tests/test_{recipe.name}.py" in content
-    for picture in re.findall(r"!\[[^\]]*\]\(([^)]*)\)", readme):
-        assert (ROOT / picture).exists()
+
+
+def test_the_description_without_an_address_has_no_broken_link(
+    wheel: Path,
+) -> None:
+    text = description_of(wheel)
+    assert "](docs/" not in text
+    assert "![" not in text
+    assert all(link.startswith("http") for link in LINKS.findall(text))
+    assert "| recipes/database.py | [/recipes/database](http" in text
+
+
+def test_pictures_and_links_of_the_description_are_absolute(
+    tmp_path: Path,
+) -> None:
+    base = "https://example.org/cookbook/blob/v1"
+    wheel = build_wheel(tmp_path, COOKBOOK_FILES=f"{base}/")
+    links = LINKS.findall(description_of(wheel))
+    assert all(link.startswith("http") for link in links)
+    files = [link[len(base) + 1 :] for link in links if link.startswith(base)]
+    assert {"CONTRIBUTING.md", "docs/index.png?raw=true"} <= set(files)
+    for file in files:
+        assert (ROOT / file.removesuffix("?raw=true")).is_file()
 
 
 @pytest.mark.parametrize(
