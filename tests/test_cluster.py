@@ -44,7 +44,10 @@ from tests.servers import (
 )
 
 LONGEST_ANSWER = 30.0
-"""Seconds that a request waits until new workers listen; alone, about two."""
+"""Seconds that a request may take while workers come and go.
+
+Alone, it is a fraction of one: nobody waits for those that start.
+"""
 
 pytestmark = pytest.mark.slow("it starts a cluster")
 
