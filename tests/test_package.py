@@ -9,7 +9,7 @@ import sys
 import sysconfig
 import tomllib
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from email import message_from_bytes
 from pathlib import Path
 from zipfile import ZipFile
@@ -27,6 +27,11 @@ LINKS = re.compile(r"\]\(([^)]*)\)")
 
 TOOLS = ["cat", "nice", "rm", "sh"]
 """What an installed cookbook may need of a system: curl is not among them."""
+
+UV = Path(sys.executable).with_name("uv")
+
+PYTHON = ["--no-python-downloads", "--python", sys.executable]
+"""The interpreter that uv takes."""
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +84,18 @@ def path_without_curl(tmp_path_factory: pytest.TempPathFactory) -> str:
     for name in TOOLS:
         (folder / name).symlink_to(f"/bin/{name}")
     return str(folder)
+
+
+@pytest.fixture(scope="module")
+def cached_by_uv() -> Path:
+    """A recipe whose packages uv need not fetch any more."""
+    recipe = ROOT / "recipes" / "database.py"
+    subprocess.run(
+        [UV, "sync", "--quiet", "--script", recipe, *PYTHON],
+        check=True,
+        timeout=100,
+    )
+    return recipe
 
 
 @pytest.fixture
@@ -155,6 +172,12 @@ async def started(
         )
     async with listening(process, log) as server:
         yield server
+
+
+def run_by_uv(script: str, cwd: Path) -> AbstractAsyncContextManager[Process]:
+    """Run a script as its reader does, on a free port."""
+    environment = {**os.environ, "PORT": "0"}
+    return started(str(UV), "run", *PYTHON, script, cwd=cwd, **environment)
 
 
 def test_the_wheel_has_one_top_level_package_and_all_content(
@@ -266,8 +289,8 @@ def test_uvx_runs_the_wheel_beside_files_of_its_names(
 ) -> None:
     outcome = subprocess.run(
         [
-            *(Path(sys.executable).with_name("uvx"), "--quiet"),
-            *("--no-python-downloads", "--python", sys.executable),
+            UV.with_name("uvx"),
+            *("--quiet", *PYTHON),
             *("--constraints", ROOT / "constraints.txt", "--from", wheel),
             *("aiohttp-cookbook", "list"),
         ],
@@ -280,6 +303,45 @@ def test_uvx_runs_the_wheel_beside_files_of_its_names(
     assert outcome.returncode == 0, outcome.stderr
     for recipe in app.COOKBOOK:
         assert f"  {recipe.name} " in outcome.stdout
+
+
+async def test_uv_runs_the_file_of_a_recipe_by_its_header(
+    cached_by_uv: Path, tmp_path: Path
+) -> None:
+    file = str(shutil.copy(cached_by_uv, tmp_path))
+    async with run_by_uv(file, tmp_path) as process:
+        async with ClientSession() as client:
+            url = f"http://localhost:{process.port}/notes"
+            async with client.get(url, raise_for_status=True):
+                pass
+        assert await process.end() == 0
+
+
+async def test_uv_runs_a_recipe_from_the_address_that_its_page_names(
+    installed: Path,
+    cached_by_uv: Path,
+    path_without_curl: str,
+    tmp_path: Path,
+) -> None:
+    command = str(installed / "aiohttp-cookbook")
+    async with (
+        started(command, cwd=tmp_path, PATH=path_without_curl) as cookbook,
+        ClientSession(raise_for_status=True) as client,
+    ):
+        page = f"http://localhost:{cookbook.port}/recipes/{cached_by_uv.stem}"
+        async with client.get(page) as response:
+            line = re.search(
+                r"^uv run (http[^<]*)", await response.text(), re.M
+            )
+        assert line
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        async with run_by_uv(line[1], elsewhere) as process:
+            url = f"http://localhost:{process.port}/notes"
+            async with client.get(url):
+                pass
+            assert await process.end() == 0
+        assert await cookbook.end() == 0
 
 
 def test_the_installed_command_explains_an_error(
