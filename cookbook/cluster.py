@@ -250,6 +250,7 @@ def nginx(folder: Path, listen: str, workers: str) -> Part:
         "CONNECTIONS": str(NGINX_CONNECTIONS),
         "MAX_CONNECTIONS": str(MAX_CONNECTIONS),
         "CONNECTIONS_PER_ADDRESS": str(CONNECTIONS_PER_ADDRESS),
+        "ACCESS_LOG": "/dev/stdout",
     }
     for name in ("nginx.conf", "cookbook.conf"):
         text = (DEPLOY / f"{name}.template").read_text()
