@@ -22,7 +22,7 @@ run: .venv/run  ## serve all recipes; ARGS=--help lists the options
 cluster: .venv/engines  ## serve them by nginx, gunicorn, Valkey, PostgreSQL
 	$(BIN)/python -m cookbook.cluster --jobs $(JOBS) $(ARGS)
 
-test: .venv/test  ## prove them; ARGS=tests/test_database.py runs a part
+test: .venv/test .venv/bench  ## prove them; ARGS=tests/test_database.py runs a part
 	$(PYTEST) $(or $(ARGS),--cov)
 
 quick: .venv/test  ## prove them without a browser and what is slow
@@ -35,7 +35,7 @@ check: .venv/test .venv/bench  ## what has to pass: lint, types, tests, coverage
 	$(PYTEST) -m "not full" --cov --cov-report=
 	$(BIN)/coverage report --fail-under=100
 
-check-full: .venv/test  ## what repeats the proof elsewhere, and takes long
+check-full: .venv/test .venv/bench  ## what repeats the proof elsewhere, and takes long
 	$(PYTEST) -m full $(ARGS)
 
 check-cluster: .venv/test  ## the part of check-full that asks a cluster
