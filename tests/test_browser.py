@@ -66,7 +66,10 @@ VIOLATIONS = {"resultTypes": ["violations"], "preload": False}
 CONTRAST = VIOLATIONS | {"runOnly": ["color-contrast"]}
 """The rule of axe that depends on the colour scheme."""
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.unmeasured("the cookbook has a process of its own"),
+]
 
 KINDS = {"route_table", "database", "websocket_logout"}
 """A page of each kind: short, with a production file, with a console."""
@@ -83,6 +86,31 @@ def pages(*names: str) -> pytest.MarkDecorator:
 
 
 page_of_each_kind = pages(*KINDS)
+
+LISTS = [
+    "/",
+    "/?q=loop",
+    "/?q=Session is closed",
+    "/?q=xyzzy",
+    "/errors",
+    "/errors/session_is_closed",
+    "/production",
+    "/promises",
+    "/recipes/database/tests",
+    "/verdicts",
+    "/verdicts/3.8",
+    "/verdicts/3.14",
+]
+"""The pages that are not made for one recipe, and that of its tests."""
+
+
+def lists(*paths: str) -> pytest.MarkDecorator:
+    """Give a test the named paths, and all lists in `make check-full`."""
+    another = pytest.mark.full("made as a list that is looked at")
+    others = [
+        pytest.param(path, marks=another) for path in LISTS if path not in paths
+    ]
+    return pytest.mark.parametrize("path", [*paths, *others])
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -108,7 +136,13 @@ async def browser() -> AsyncIterator[Browser]:
             missing("no Chromium; try `.venv/bin/playwright install chromium`")
         # Chromium refuses to start as root in its sandbox.
         arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-        arguments.append(f"--host-resolver-rules=MAP {FAR_NAME} 127.0.0.1")
+        arguments += [
+            f"--host-resolver-rules=MAP {FAR_NAME} 127.0.0.1",
+            # A process that plays the part of a graphics card takes a sixth
+            # of what the pages cost.
+            "--disable-gpu",
+            "--disable-software-rasterizer",
+        ]
         browser = await playwright.chromium.launch(
             executable_path=executable, args=arguments
         )
@@ -931,6 +965,7 @@ async def test_the_answer_is_on_the_first_screen_of_a_laptop_and_of_a_phone(
     await expect(page.locator("[data-widget=copy]")).to_be_in_viewport()
 
 
+@pytest.mark.full("it looks at all pages")
 async def test_pages_are_short(page: Page) -> None:
     await page.set_viewport_size(DESKTOP)
     heights = {}
@@ -973,9 +1008,9 @@ async def test_scripts_move_nothing_that_is_read(
     browser: Browser, base: str, module: str
 ) -> None:
     heights = set()
-    for scripts in (True, False):
-        async with open_window(browser, base_url=base) as window:
-            page = await window.new_page()
+    async with open_window(browser, base_url=base) as window:
+        page = await window.new_page()
+        for scripts in (True, False):
             if not scripts:
                 await page.route("**/*.js", lambda route: route.abort())
             await page.goto(f"/recipes/{module}")
@@ -1009,7 +1044,8 @@ async def test_what_is_folded_opens_when_its_address_is_followed(
         "never_closed",
         "claim-application_is_like_a_dict",
     ):
-        await page.goto("/recipes/websocket_logout")
+        # From another page, so that the address is no jump within this one.
+        await page.goto("about:blank")
         await page.goto(f"/recipes/database#{anchor}")
         target = page.locator(":target")
         await expect(target).to_have_id(anchor)
@@ -1021,32 +1057,22 @@ async def test_a_message_among_hundreds_is_reached_by_its_address(
     page: Page,
 ) -> None:
     for anchor in ("session_is_closed", "no_such_table", "hangs_on_import"):
-        await page.goto("/")
+        await page.goto("about:blank")
         await page.goto(f"/errors#{anchor}")
         await expect(page.locator(":target")).to_have_id(anchor)
         await expect(page.locator(":target")).to_be_in_viewport()
 
 
+@lists("/", "/errors/session_is_closed", "/recipes/database")
 async def test_the_slash_key_leads_to_the_search_of_every_page(
-    page: Page,
+    page: Page, path: str
 ) -> None:
-    for path in (
-        "/",
-        "/errors",
-        "/errors/session_is_closed",
-        "/production",
-        "/promises",
-        "/verdicts",
-        "/verdicts/3.8",
-        "/recipes/database",
-        "/recipes/database/tests",
-    ):
-        await page.goto(path)
-        await page.evaluate("scrollTo(0, document.body.scrollHeight)")
-        await page.keyboard.press("/")
-        await expect(page.locator("#q")).to_be_focused()
-        await expect(page.locator("#q")).to_be_in_viewport()
-        await expect(page.locator("#q")).to_have_value("")
+    await page.goto(path)
+    await page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    await page.keyboard.press("/")
+    await expect(page.locator("#q")).to_be_focused()
+    await expect(page.locator("#q")).to_be_in_viewport()
+    await expect(page.locator("#q")).to_have_value("")
 
 
 async def test_the_text_of_the_drawing_fits_and_can_be_read(
@@ -1173,22 +1199,7 @@ async def look_for_barriers(page: Page) -> None:
     assert in_the_dark.violations_count == 0, in_the_dark.generate_report()
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/",
-        "/?q=loop",
-        "/?q=Session is closed",
-        "/?q=xyzzy",
-        "/errors",
-        "/errors/session_is_closed",
-        "/production",
-        "/promises",
-        "/recipes/database/tests",
-        "/verdicts",
-        "/verdicts/3.8",
-    ],
-)
+@lists("/", "/?q=Session is closed", "/errors", "/production", "/verdicts")
 async def test_a_list_shuts_nobody_out(open_page: Page, path: str) -> None:
     await open_page.goto(path)
     await look_for_barriers(open_page)
@@ -1196,7 +1207,7 @@ async def test_a_list_shuts_nobody_out(open_page: Page, path: str) -> None:
 
 # Axe looks at each of 6,000 elements, twice: minutes on a busy core.
 @pytest.mark.timeout(300)
-@page_of_each_kind
+@pages("route_table", "database")
 async def test_a_page_shuts_nobody_out(open_page: Page, module: str) -> None:
     await open_page.goto(f"/recipes/{module}")
     await look_for_barriers(open_page)
@@ -1213,19 +1224,7 @@ async def test_a_played_page_shuts_nobody_out(open_page: Page) -> None:
     await look_for_barriers(open_page)
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/",
-        "/?q=Session is closed",
-        "/errors",
-        "/production",
-        "/promises",
-        "/verdicts",
-        "/verdicts/3.14",
-        "/recipes/database/tests",
-    ],
-)
+@lists("/", "/errors", "/production", "/verdicts")
 async def test_a_list_needs_no_sideways_scrolling(
     page: Page, path: str
 ) -> None:

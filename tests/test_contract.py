@@ -27,7 +27,7 @@ from cookbook.recipe import Recipe
 from cookbook.runner import dialogue_runner
 from cookbook.source import read_answer, read_header
 from tests.conftest import new_database
-from tests.programs import Outcome, Programs
+from tests.programs import NO_PLUGINS, Outcome, Programs
 from tests.readability import Readability, read_source
 from tests.readme import with_table
 from tests.servers import (
@@ -621,7 +621,12 @@ def test_a_starter_test_passes_beside_a_copy_of_the_answer(
     assert 15 <= len(starter.read_text().splitlines()) <= 40
     for file in (recipe.file, starter):
         shutil.copy(file, tmp_path)
-    environment = {"PATH": "", "HOME": str(tmp_path), "REDIS_URL": redis_url}
+    environment = {
+        "PATH": "",
+        "HOME": str(tmp_path),
+        "REDIS_URL": redis_url,
+        "PYTEST_ADDOPTS": NO_PLUGINS,
+    }
     program = (
         "import os, pytest\n"
         "os.environ.clear()\n"
