@@ -692,6 +692,7 @@ def test_deprecation():
         aiohttp.ClientSession(loop=1)  # found
     with open("a"):
         asyncio.Lock(loop=1)  # found
+        aiohttp.ThreadedResolver(loop=1)  # found
 """,
     "deprecated": """
 import aiohttp

@@ -19,6 +19,7 @@ WITHOUT_LOOP = {
     APPLICATION,
     "aiohttp.TCPConnector",
     "aiohttp.UnixConnector",
+    "aiohttp.ThreadedResolver",
     "aiohttp.CookieJar",
     "aiohttp.DummyCookieJar",
     *(
