@@ -1,6 +1,7 @@
 """Proofs for deploy/: its own programs read it, and nginx does what it says."""
 
 import asyncio
+import json
 import os
 import re
 import shutil
@@ -14,14 +15,14 @@ from typing import Any
 
 import pytest
 import yaml
-from aiohttp import ClientSession, TCPConnector, web
+from aiohttp import ClientConnectionError, ClientSession, TCPConnector, web
 from yarl import URL
 
 from cookbook import cluster
 from cookbook.project import files_of, read_project, write_project
 from cookbook.server import DRAIN_TIMEOUT, SHUTDOWN_TIMEOUT
 from tests.conftest import Serve
-from tests.servers import ROOT, START_TIMEOUT, TIMEOUT
+from tests.servers import ROOT, START_TIMEOUT, TIMEOUT, UNMEASURED
 
 DEPLOY = ROOT / "deploy"
 VARIABLE = re.compile(r"\$\{([A-Z_]+)(?::\?)?\}")
@@ -494,3 +495,106 @@ def test_the_image_has_all_that_the_workers_need() -> None:
     needed |= {"hatch_build.py", "pyproject.toml"}
     needed |= {"benchmarks/attacks.json", "benchmarks/results.json"}
     assert needed | {"deploy", "constraints.txt"} <= copied
+
+
+def instructions_of(dockerfile: Path) -> list[tuple[str, str]]:
+    """Return each instruction, and what follows it, on one line."""
+    text = re.sub(r"(?m)^#.*\n", "", dockerfile.read_text())
+    text = re.sub(r"\\\n\s*", "", text)
+    pairs = [line.partition(" ") for line in text.splitlines()]
+    return [(name, rest) for name, _, rest in pairs]
+
+
+def make_environment(folder: Path) -> Path:
+    """Make one with nothing in it but a pip; return where its programs are."""
+    subprocess.run(
+        [sys.executable, "-m", "venv", "--without-pip", folder], check=True
+    )
+    programs = folder / "bin"
+    uv = Path(sys.executable).with_name("uv")
+    pip = programs / "pip"
+    # uv does the same as pip, in a tenth of the time, from its cache.
+    pip.write_text(
+        "#!/bin/sh\n"
+        'test "$1 $2" = "install --no-cache-dir" || exit 1\n'
+        "shift 2\n"
+        f"exec {uv} pip install --quiet --python {programs}/python "
+        '"$@"\n'
+    )
+    pip.chmod(0o755)
+    return programs
+
+
+def build_image(folder: Path, environment: dict[str, str]) -> list[str]:
+    """Do each step of the Dockerfile in a folder; return the command."""
+    command = []
+    for name, rest in instructions_of(DEPLOY / "Dockerfile"):
+        if name == "COPY":
+            *sources, target = rest.split()
+            for source in map(ROOT.joinpath, sources):
+                if source.is_dir():
+                    shutil.copytree(source, folder / target)
+                else:
+                    (folder / target).mkdir(exist_ok=True)
+                    shutil.copy(source, folder / target)
+        elif name == "RUN":
+            for step in rest.split(" && "):
+                # What makes a user would change this machine.
+                if not step.startswith(("useradd ", "mkdir ", "chown ")):
+                    subprocess.run(
+                        ["/bin/sh", "-c", step],
+                        cwd=folder,
+                        env=environment,
+                        check=True,
+                        timeout=100,
+                    )
+        elif name == "CMD":
+            command = json.loads(rest)
+        else:
+            assert name in {"FROM", "WORKDIR", "USER"}
+    return command
+
+
+@pytest.mark.full("it installs packages")
+async def test_the_image_serves_by_what_its_file_copies_and_installs(
+    tmp_path: Path,
+) -> None:
+    image = tmp_path / "image"
+    image.mkdir()
+    programs = make_environment(tmp_path / "environment")
+    port = cluster.free_port()
+    environment = {
+        **os.environ,
+        **UNMEASURED,
+        "PATH": f"{programs}:/usr/bin:/bin",
+        "BIND": f"127.0.0.1:{port}",
+        "WEB_CONCURRENCY": "1",
+        "DATA_DIR": str(tmp_path),
+        "SESSION_KEY": "random",
+    }
+    environment.pop("PYTHONPATH", None)
+    command = await asyncio.to_thread(build_image, image, environment)
+    process = await asyncio.create_subprocess_exec(
+        programs / command[0], *command[1:], cwd=image, env=environment
+    )
+    try:
+        async with asyncio.timeout(START_TIMEOUT), ClientSession() as client:
+            url = URL(f"http://127.0.0.1:{port}")
+            while True:
+                try:
+                    async with client.get(url / "healthz") as response:
+                        assert response.status == 200
+                        break
+                except ClientConnectionError:
+                    assert process.returncode is None
+                    await asyncio.sleep(0.1)
+            async with client.get(url / "production") as response:
+                # From benchmarks/results.json.
+                assert "What many sockets take" in await response.text()
+            process.terminate()
+            assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            # The worker sees it within a second, and ends.
+            process.kill()
+            await process.wait()
