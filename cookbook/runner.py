@@ -136,12 +136,13 @@ async def dialogue_runner(
     log: Collection[str] = (),
     server: int | None = None,
     step_timeout: float = STEP_TIMEOUT,
+    niceness: int = 0,
 ) -> AsyncIterator[DialogueRunner]:
     """Start a shell that works in `folder`, where cookie jars end up.
 
     `log` are the lines that the server has written so far, `server` is its
     process: a line of the dialogue may send signals to `$SERVER`. A step is
-    given up after `step_timeout` seconds.
+    given up after `step_timeout` seconds. `niceness` is that of the shell.
     """
     settings = f"silent\nshow-error\nmax-time = {CURL_TIMEOUT}\n"
     await asyncio.to_thread((folder / ".curlrc").write_text, settings)
@@ -153,6 +154,7 @@ async def dialogue_runner(
             "HOME": str(folder),
             "SERVER": str(server or ""),
         },
+        niceness=niceness,
     )
     async with group as shell:
         runner = DialogueRunner(shell, port, prefix, log, step_timeout)

@@ -62,7 +62,8 @@ async def sandboxed(
     PostgreSQL of its own if it needs one. A program that ends before it listens
     is played too: its dialogue shows that it does not start. Raises
     TimeoutError for one that does neither within `start_timeout` seconds. A
-    step may take `step_timeout` seconds.
+    step may take `step_timeout` seconds. `niceness` is that of the program, and
+    of the shell that asks it.
     """
     async with AsyncExitStack() as stack:
         temporary = in_thread(temporary_folder("cookbook-show-"))
@@ -106,6 +107,7 @@ async def sandboxed(
             log=log,
             server=int(number[1]) if number else None,
             step_timeout=step_timeout,
+            niceness=niceness,
         )
         yield await stack.enter_async_context(runner)
 

@@ -80,6 +80,19 @@ async def test_a_dialogue_knows_nothing_of_our_environment(
     assert "SECRET" not in known
 
 
+async def test_a_program_and_its_dialogue_give_way_by_their_niceness(
+    tmp_path: Path,
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_text("import os\nprint('niceness', os.nice(0))")
+    expected = min(os.nice(0) + 5, 19)
+    async with sandboxed(program, niceness=5) as runner:
+        told = await runner.run(Step("log", f"niceness {expected}"))
+        assert told == f"niceness {expected}"
+        shell = int(await runner.run(Step("run", "echo $$")))
+        assert os.getpriority(os.PRIO_PROCESS, shell) == expected
+
+
 async def test_what_has_no_end_is_bounded_in_cpu_time_and_leaves_no_core(
     program: Callable[[str], Path],
 ) -> None:

@@ -28,9 +28,9 @@ HEARTBEAT = 0.5
 WRITE_TIMEOUT = 5.0
 """Seconds in which a visitor has to take a line."""
 
-NICENESS = 5
-"""A program gets a third of the server's weight: what serves comes first. With
-19 it would not get through its start beside a server that is busy."""
+NICENESS = 10
+"""A program gets a tenth of the server's weight: what serves comes first. With
+15 it would not get through its start beside a server that is busy."""
 
 MAX_PRINTED = 2000
 """Characters that are sent of what a step printed: more would fill the page."""
