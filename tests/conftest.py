@@ -53,6 +53,11 @@ for name in list(os.environ):
     if name.startswith(("COOKBOOK_", "PG")):
         del os.environ[name]
 
+# The tests start hundreds of processes: each would compile what it imports,
+# where the shell or the image of a container says so.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 # A shell that starts the tests in the background has it ignored, and so would
 # what the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -145,19 +145,27 @@ def test_a_port_that_is_taken_is_one_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("function", "name"),
+    ("function", "name", "others"),
     [
-        ("find_redis", "valkey-server"),
-        ("find_postgres", "postgres"),
-        ("find_nginx", "nginx"),
+        ("find_redis", "valkey-server", []),
+        ("find_postgres", "postgres", []),
+        # It is looked for when the files of the engines have been made.
+        (
+            "find_nginx",
+            "nginx",
+            ["--redis-url", "redis:///", "--postgres-url", "postgresql:///"],
+        ),
     ],
 )
 def test_a_server_that_is_missing_is_one_line(
-    function: str, name: str, monkeypatch: pytest.MonkeyPatch
+    function: str,
+    name: str,
+    others: list[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(cluster, function, lambda: None)
     port = str(cluster.free_port())
-    result = CliRunner().invoke(cluster.main, ["--port", port])
+    result = CliRunner().invoke(cluster.main, ["--port", port, *others])
     assert result.exit_code == 1
     assert result.output == (
         f"Error: {name} was not found on PATH: pip install '.[engines]' "
