@@ -34,6 +34,9 @@ CLIENTS = 64
 LAST_CHUNK = b"\r\n0\r\n\r\n"
 """The end of an answer in chunks (RFC 9112, 7.1)."""
 
+CORES = getattr(psutil.Process(), "cpu_affinity", list[int])()
+"""Those of this process before it is pinned: a server inherits what is left."""
+
 TIMEOUT = 60.0
 """Seconds for a server's start, its end, or a load."""
 
@@ -81,6 +84,8 @@ def serving(*arguments: str, pinned: bool = True) -> Iterator[Server]:
             server = psutil.Process(process.pid)
             if pinned:
                 pin(server, 0)
+            else:
+                release(server)
             yield Server(server, _find_address(process, [output, log]))
         finally:
             process.terminate()
@@ -102,8 +107,13 @@ def _find_address(process: subprocess.Popen[bytes], files: list[Any]) -> URL:
 def pin(process: psutil.Process, core: int) -> None:
     """Keep a process on one core, where the system can do that."""
     if hasattr(process, "cpu_affinity"):
-        cores = process.cpu_affinity()
-        process.cpu_affinity([cores[core]])
+        process.cpu_affinity([CORES[core]])
+
+
+def release(process: psutil.Process) -> None:
+    """Let a process run on all cores: it has inherited the one of the load."""
+    if hasattr(process, "cpu_affinity"):
+        process.cpu_affinity(CORES)
 
 
 async def measure(

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import psutil
 import pytest
@@ -47,6 +48,10 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return file
 
 
+def cores_of(process: psutil.Process) -> list[int]:
+    return cast(list[int], process.as_dict(["cpu_affinity"])["cpu_affinity"])
+
+
 def hello(**options: object) -> Requests:
     values = {"count": 50, "rounds": 2, "clients": 4, **options}
     return Requests("Hello", [HELLO], Request("/hello"), **values)  # type: ignore[arg-type]
@@ -61,6 +66,20 @@ async def test_requests_are_counted_in_rounds_that_take_turns() -> None:
     for what in ("cpu", "p50", "p99", "rate"):
         assert len(rounds["hello"][what]) == 2
         assert min(rounds["hello"][what]) > 0
+
+
+@starts_servers
+@pytest.mark.skipif(len(measure.CORES) < 2, reason="it takes two cores")
+def test_a_server_and_its_load_have_a_core_each() -> None:
+    this = psutil.Process()
+    measure.pin(this, -1)
+    try:
+        with measure.serving(*HELLO.command) as server:
+            assert cores_of(server.process) == measure.CORES[:1]
+        with measure.serving(*HELLO.command, pinned=False) as server:
+            assert cores_of(server.process) == measure.CORES
+    finally:
+        measure.release(this)
 
 
 @starts_servers
