@@ -44,8 +44,8 @@ OTHER_LANGUAGE = re.compile(
 """What a program in JavaScript, Java, Go or Rust prints."""
 
 OTHER_PROGRAM = re.compile(
-    r"(?i)\b(?:apt|apt-get|awk|bash|brew|cargo|cat|cp|curl|docker|ffmpeg|find"
-    r"|git|grep|gzip|haproxy|head|kubectl|ls|make|mongod?|mount|mysqld?|nc|nginx"
+    r"(?i)(?<!\.)\b(?:apt|apt-get|awk|bash|brew|cargo|cat|cp|curl|docker"
+    r"|ffmpeg|find|git|grep|gzip|haproxy|head|kubectl|ls|make|mongod?|mount|mysqld?|nc|nginx"
     r"|openssl|ping6?|psql|redis-cli|redis-server|rm|rsync|scp|sed|sftp|sh|sort|ssh|sudo|systemd|tail"
     r"|tar|tee|telnet|wget|xargs|zsh)(?:\[\d+\])?: "
     r"|\bsqlstate\b|(?<!: )\bfatal: |\(hy000\)|\bSQLITE_[A-Z]+\b"
@@ -84,11 +84,22 @@ OTHER_MODULE = re.compile(
 LOGGER = re.compile(r"\[(\w+)[\w.]*\]")
 """The logger of a record, as many logs show it: its first part."""
 
+PREFIX = re.compile(
+    r"^(?:[A-Z][a-z]{2} [ \d]\d [\d:]{8} \S+ [\w@./-]+(?:\[\d+\])?: "
+    r"|\d{4}-\d\d-\d\dT[\d:.,Z+-]+ "
+    r"(?:\S+ [\w@./-]+\[\d+\]: |std(?:out|err) [FP] )"
+    r"|[\w.-]+[-_]\d+ +\| |\d+\|[\w.-]+ +\| )"
+)
+"""What a journal, Docker Compose, Kubernetes or PM2 puts before each line."""
+
 DECORATION = re.compile(r"^(?:E\s{2,}|[\s|+│╭╰─┆>❱`-]+)+")
 """What pytest, exception groups, printers and Markdown put before a line."""
 
 REPRESENTED = re.compile("<[^<>]*>")
 """An object as Python represents it: it may be of any package."""
+
+NO_PACKAGE = re.compile(r"(?i)(?<!['\"\w-])requests\b(?![./_:])")
+"""A word of sentences, as in "Too Many Requests", that is a package, too."""
 
 COLOUR = re.compile(r"\x1b\[[\d;]*m")
 """What a terminal is told by a log in colours."""
@@ -220,6 +231,7 @@ def _rows(text: str) -> list[str]:
     for line in text.splitlines()[-MAX_LINES:]:
         if len(line) > MAX_LINE:
             line = f"{line[: MAX_LINE // 2]} {line[-MAX_LINE // 2 :]}"
+        line = PREFIX.sub("", line)
         row = " ".join(DECORATION.sub("", line).split())
         starts_frame = FRAME.match(row) is not None
         is_in_frame = starts_frame or (
@@ -264,7 +276,8 @@ def _is_of_a_stranger(row: str) -> bool:
 
 def _names_others(text: str) -> bool:
     """Tell whether a text names others' packages, and none of ours."""
-    return bool(_words(text) & FOREIGN) and not _names_ours(text)
+    words = _words(NO_PACKAGE.sub("", text))
+    return bool(words & FOREIGN) and not _names_ours(text)
 
 
 def _names_ours(text: str) -> bool:

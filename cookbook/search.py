@@ -119,7 +119,7 @@ GOES_ON = re.compile(r"\s*\(|\s(?:during|for|in|of|on|while|with)\b")
 NUMBER = re.compile(r"\s\(\d+\)")
 
 QUESTION_WORDS = """
-a about aiohttp all am an and any are as at be been but by can cannot cant
+a about aiohttp all am an and any app are as at be been but by can cannot cant
 cookbook could create do does doesn doing don dont for from get gets getting
 give had has have having help how i if in install installing into is isn it its
 just like make me

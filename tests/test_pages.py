@@ -724,8 +724,8 @@ async def test_all_messages_are_on_a_page_with_an_anchor_each(
     client: ClientSession,
 ) -> None:
     page = await get(client, "/errors")
-    sections = re.findall('(?s)<section id="(.*?)".*?</section>', page)
-    assert sections == [message.name for message in MESSAGES]
+    folded = re.findall('(?s)</summary>\n<div id="(.*?)".*?</details>', page)
+    assert folded == [message.name for message in MESSAGES]
     text = text_of(page)
     for message in MESSAGES:
         assert message.text in text

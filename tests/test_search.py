@@ -450,6 +450,7 @@ TOPIC_QUERIES = [
     ("Content-Encoding", "global_gzip"),
     ("how do I share a database connection", "database"),
     ("where to put my database connection", "database"),
+    ("database in the app", "database"),
     ("rollback transaction", "database"),
     ("sqlite", "database"),
     ("pass data from middleware to handler", "request_data"),

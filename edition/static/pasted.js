@@ -9,8 +9,8 @@ const NEW_LINE = /\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]/;
 /**
  * @typedef {{ name: string, said: string, start: number }} Named
  * @typedef {{ text: string, name: string, said: string, weight: number, traceback: string, isForeign: boolean }} Line
- * @typedef {Record<"colour" | "decoration" | "entity" | "frame" | "log" | "logger" | "named" | "complaint" | "otherLanguage" |
- *   "otherModule" | "otherProgram" | "ownComplaint" | "package" | "represented", RegExp>} Expressions
+ * @typedef {Record<"colour" | "decoration" | "entity" | "frame" | "log" | "logger" | "named" | "noPackage" | "complaint" | "otherLanguage" |
+ *   "otherModule" | "otherProgram" | "ownComplaint" | "package" | "prefix" | "represented", RegExp>} Expressions
  * @typedef {{ ours: Set<string>, foreign: Set<string>, inJson: string, maxLines: number, maxLine: number }} Packages
  */
 
@@ -88,13 +88,14 @@ export class Reader {
   /** Return the last lines without indentation, a frame's marked as such. @param {string} text */
   rows(text) {
     const { maxLines, maxLine } = this.packages;
-    const { decoration, frame, named } = this.expressions;
+    const { decoration, frame, named, prefix } = this.expressions;
     /** @type {string[]} */ const rows = [];
     let isInFrame = false;
     const lines = text.split(NEW_LINE);
     if (lines.at(-1) === "") lines.pop();
     for (let line of lines.slice(-maxLines)) {
       if (line.length > maxLine) line = `${line.slice(0, maxLine / 2)} ${line.slice(-maxLine / 2)}`;
+      line = line.replace(prefix, "");
       const row = squeezed(line.replace(decoration, ""));
       isInFrame = frame.test(row) || (isInFrame && WHITE.test(line) && named.exec(row)?.index !== 0);
       if (rows.at(-1)?.endsWith("message:") && row) rows.push(`${rows.pop()} ${row}`);
@@ -132,7 +133,8 @@ export class Reader {
 
   /** Tell whether a text names others' packages, and none of ours. @param {string} text */
   namesOthers(text) {
-    return words(text).some((word) => this.packages.foreign.has(word)) && !this.namesOurs(text);
+    const said = words(removed(this.expressions.noPackage, text));
+    return said.some((word) => this.packages.foreign.has(word)) && !this.namesOurs(text);
   }
 
   /** @param {string} text */

@@ -1,0 +1,6 @@
+import os
+
+import aiohttp
+
+name = os.environ.get("NO_SUCH_VARIABLE")
+aiohttp.BasicAuth(name, "secret")

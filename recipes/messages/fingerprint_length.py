@@ -1,0 +1,5 @@
+import aiohttp
+
+text = "ab" * 32
+aiohttp.Fingerprint(text.encode())
+# cure: aiohttp.Fingerprint(bytes.fromhex(text))

@@ -1,0 +1,4 @@
+from psycopg_pool import AsyncConnectionPool
+
+AsyncConnectionPool("", open=True)
+# cure: AsyncConnectionPool("", open=False)

@@ -1,0 +1,4 @@
+from redis.asyncio import Redis
+
+Redis.from_url("redis://localhost?max_connections=many")
+# cure: Redis.from_url("redis://localhost?max_connections=50")

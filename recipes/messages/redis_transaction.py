@@ -1,0 +1,5 @@
+from redis.asyncio import Redis
+
+pipe = Redis().pipeline()
+pipe.multi()
+pipe.multi()

@@ -1,0 +1,9 @@
+import asyncio
+
+
+async def main():
+    next(iter([]))
+    # cure: next(iter([]), None)
+
+
+asyncio.run(main())

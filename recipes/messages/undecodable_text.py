@@ -1,0 +1,20 @@
+import asyncio
+
+from aiohttp import ClientSession, web
+from aiohttp.test_utils import TestServer
+
+
+async def show(request):
+    return web.Response(body=b"\xb5", content_type="text/plain")
+
+
+async def main():
+    app = web.Application()
+    app.router.add_get("/", show)
+    async with TestServer(app) as server, ClientSession() as session:
+        async with session.get(server.make_url("/")) as response:
+            await response.text()
+            # cure: await response.text(errors="replace")
+
+
+asyncio.run(main())
