@@ -282,6 +282,8 @@ class Search:
             # A message that nothing here explains: its words prove nothing.
             return Result(nearest=nearest)
         topics = [self._topics[at] for at in _best(ranked, MIN_SHARE)]
+        # A page is found first by its name, whoever else has the word.
+        topics.sort(key=lambda topic: topic.name != "_".join(words))
         found = [
             self._messages[at]
             for at in _best(self._texts.rank(words), MIN_SHARE_OF_MESSAGE)

@@ -67,6 +67,8 @@ export class Search {
     const nearest = ranked.slice(0, rules.maxNearest).map(({ at }) => topics[at]);
     if (pasted.isError) return { ...none, messages, nearest };
     const found = this.best(ranked, rules.minShare).map((at) => topics[at]);
+    // A page is found first by its name, whoever else has the word.
+    found.sort((one, other) => Number(other === words.join("_")) - Number(one === words.join("_")));
     const told = this.best(this.texts.rank(words), rules.minShareOfMessage).map((at) => all[at]);
     const wrong = this.best(this.traps.rank(words), rules.minShareOfTrap).map((at) => traps[at]);
     if (!found.length && !told.length && !wrong.length) return { ...none, messages, nearest };
