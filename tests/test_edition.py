@@ -239,6 +239,16 @@ def test_a_page_shows_what_was_recorded(folder: Path) -> None:
 
 
 @pytest.mark.full("it writes hundreds of files")
+def test_the_index_says_that_its_search_needs_javascript(folder: Path) -> None:
+    index = (folder / "index.html").read_text("utf-8")
+    _, _, hint = index.partition("<noscript>")
+    hint, end, _ = hint.partition("</noscript>")
+    assert end
+    assert "The search needs JavaScript." in hint
+    assert 'href="errors/"' in hint
+
+
+@pytest.mark.full("it writes hundreds of files")
 def test_programs_find_whole_addresses(folder: Path) -> None:
     for recipe in json.loads((folder / "recipes.json").read_text("utf-8")):
         assert file_at(folder, recipe["address"]).is_file()
