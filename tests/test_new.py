@@ -494,6 +494,30 @@ def test_a_project_passes_its_own_lint_types_and_tests(
         assert "skipped" not in outcome.stdout
 
 
+@pytest.mark.full("it installs packages, and runs a test of a project")
+@pytest.mark.timeout(400)
+def test_a_service_with_a_route_of_its_own_passes_its_test(
+    programs: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "service"
+    assert new("route_table", "nested_apps", folder).exit_code == 0
+    app = folder / "app.py"
+    end = "    return app\n"
+    route = '    app.router.add_static("/files", ".")\n'
+    assert end in app.read_text()
+    app.write_text(app.read_text().replace(end, route + end))
+    outcome = subprocess.run(
+        [programs / "python", "-m", "pytest", "-q", "tests/test_app.py"],
+        cwd=folder,
+        env={"PATH": os.defpath, "HOME": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=100,
+    )
+    assert outcome.returncode == 0, outcome.stdout
+
+
 @pytest.mark.full("it installs packages")
 @pytest.mark.timeout(400)
 def test_the_two_commands_of_a_project_work_from_nothing(
