@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, ExitStack, closing
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -445,6 +446,18 @@ def test_compose_fills_in_each_variable_of_nginx() -> None:
     assert set(VARIABLE.findall(text)) == set(
         COMPOSE["services"]["nginx"]["environment"]
     )
+
+
+def test_compose_gives_the_workers_an_address_that_nobody_else_gets() -> None:
+    services = COMPOSE["services"]
+    address = services["workers"]["networks"]["default"]["ipv4_address"]
+    assert services["nginx"]["environment"]["WORKERS"] == f"{address}:8081"
+    [network] = COMPOSE["networks"]["default"]["ipam"]["config"]
+    assert IPv4Address(address) in IPv4Network(network["subnet"])
+    assert IPv4Address(address) not in IPv4Network(network["ip_range"])
+    # Those that nginx has are believed.
+    proxies = services["workers"]["environment"]["PROXIES"]
+    assert IPv4Network(network["ip_range"]).subnet_of(IPv4Network(proxies))
 
 
 def test_compose_itself_accepts_its_file() -> None:
