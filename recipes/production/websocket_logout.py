@@ -49,9 +49,9 @@ Good to know:
   nginx set `proxy_set_header Host $http_host`: `$host` lacks the port.
 - Behind https call `create_app(secure=True)`.
 - A client that sends more than 1000 messages in a second is closed with 1008.
-- Where a handler reads, aiohttp 3.14.5 ends the connection right behind the
-  goodbye. So aiohttp's client may say `close_code` 1006. The message that it
-  receives has the 4001.
+- Where a handler reads, `close()` of aiohttp 3.14.5 ends the connection right
+  behind the goodbye, and aiohttp's client says 1006. So a logout ends the
+  reading, and the handler itself says goodbye, and waits for its peer's.
 """
 
 import asyncio
@@ -61,7 +61,7 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -94,6 +94,8 @@ HEARTBEAT = 30.0
 SEND_TIMEOUT = 10.0
 # Seconds that Redis has for an answer, and a client for its goodbye.
 WAIT = 1.0
+# Seconds before goodbyes: a thousand of them would delay a logout's answer.
+PAUSE = 0.05
 # Seconds that a worker waits for news, and for a Redis that was away.
 TRY_AGAIN = 0.5
 # Seconds after which a worker asks which sessions of its sockets are over.
@@ -113,7 +115,7 @@ TICKET = "websocket_logout:ticket:"
 SESSIONS = "websocket_logout:sessions:"
 # The sockets of a user on all workers, and when their places end.
 PLACES = "websocket_logout:places:"
-# The channel on which workers tell each other which places are no more.
+# The channel on which workers tell each other which sessions are over.
 ENDED = "websocket_logout:ended"
 
 logger = logging.getLogger(__name__)
@@ -131,23 +133,27 @@ class Goodbye(Enum):
 
 @dataclass(eq=False)
 class Socket:
-    """An open socket, and the task that closes it, if any."""
+    """An open socket, and what it is closed with, once that is known."""
 
     user: str
     session: str
     ws: web.WebSocketResponse
     transport: asyncio.Transport
     place: str = field(default_factory=secrets.token_hex)
-    closing: asyncio.Task[None] | None = None
+    reading: asyncio.Timeout = field(init=False)
+    goodbye: Goodbye | None = None
 
 
 @dataclass
 class Hub:
-    """What this worker has: its open sockets, by their places."""
+    """What this worker has: its open sockets, by their sessions."""
 
     redis: Redis
     secure: bool
-    sockets: dict[str, Socket] = field(default_factory=dict)
+    sockets: dict[str, set[Socket]] = field(default_factory=dict)
+
+    def all_sockets(self) -> list[Socket]:
+        return [socket for each in self.sockets.values() for socket in each]
 
 
 HUB = web.AppKey("HUB", Hub)
@@ -159,64 +165,73 @@ async def echo(request: web.Request) -> web.WebSocketResponse:
     """Echo text until the client leaves, or its session ends."""
     hub = request.app[HUB]
     socket = await open_socket(request)
-    hub.sockets[socket.place] = socket
     try:
-        # A logout before this line found no socket to close here, and one after
-        # it will. So ask now, and not before. The watch asks again.
-        with suppress(RedisError):
-            await check(hub, [socket])
-        # The client leaves, or does not read.
-        with suppress(ConnectionError):
-            await echo_messages(hub, socket)
+        # The client leaves, does not read, or is hung up on.
+        with suppress(ConnectionError, TimeoutError):
+            async with asyncio.timeout(None) as socket.reading:
+                await echo_messages(hub, socket)
     finally:
-        await asyncio.wait([hang_up(hub, socket, Goodbye.SHUTDOWN)])
+        await part(hub, socket)
     return socket.ws
 
 
 async def echo_messages(hub: Hub, socket: Socket) -> None:
-    loop = asyncio.get_running_loop()
     second = 0
     count = 0
-    async for message in socket.ws:
+    hub.sockets.setdefault(socket.session, set()).add(socket)
+    # A logout before this line found no socket to close here, and one after it
+    # will. So ask now, and not before. The watch asks again.
+    with suppress(RedisError):
+        await check(hub, [socket])
+    while not socket.goodbye and not socket.transport.is_closing():
+        message = await socket.ws.receive()
         now = int(time.monotonic())
         count = count + 1 if now == second else 1
         second = now
         if count > MAX_RATE:
-            hang_up(hub, socket, Goodbye.TOO_FAST)
-        if socket.closing:
-            # Also one that came before: nothing may follow a logout.
-            return
-        # asyncio.timeout() would cancel a close() that waits, too.
-        timer = loop.call_later(SEND_TIMEOUT, socket.transport.abort)
-        if message.type is WSMsgType.TEXT:
-            await socket.ws.send_str(message.data)
-        elif message.type is WSMsgType.PING:
-            await socket.ws.pong(message.data)
-        timer.cancel()
+            socket.goodbye = Goodbye.TOO_FAST
+        async with asyncio.timeout(SEND_TIMEOUT):
+            # Also of one that came before, no echo may follow a logout.
+            if message.type is WSMsgType.TEXT and not socket.goodbye:
+                await socket.ws.send_str(message.data)
+            elif message.type is WSMsgType.PING:
+                await socket.ws.pong(message.data)
         # In a flood of small messages nothing above lets others run.
         await asyncio.sleep(0)
 
 
-def hang_up(hub: Hub, socket: Socket, goodbye: Goodbye) -> asyncio.Task[None]:
-    """Forget a socket; return the task that closes it, and starts once."""
-    hub.sockets.pop(socket.place, None)
-    if socket.closing is None:
-        # The handler waits for it. Who has left may cancel that one, not this.
-        socket.closing = asyncio.create_task(close(hub, socket, goodbye))
-    return socket.closing
+def hang_up(sockets: list[Socket], goodbye: Goodbye) -> None:
+    """Let the handlers of sockets close them soon, and echo nothing more."""
+    for socket in sockets:
+        socket.goodbye = goodbye
+    asyncio.get_running_loop().call_later(PAUSE, end_reading, sockets)
 
 
-async def close(hub: Hub, socket: Socket, goodbye: Goodbye) -> None:
-    """Say goodbye, and end the connection a second later."""
+def end_reading(sockets: list[Socket]) -> None:
+    for socket in sockets:
+        # Its handler may have ended it, after a message.
+        with suppress(RuntimeError):
+            socket.reading.reschedule(0)
+
+
+async def part(hub: Hub, socket: Socket) -> None:
+    """Say goodbye, wait for the peer's, and end the connection in a second."""
     # Without it close() has no limit where the peer does not read. And aiohttp
     # closes a transport whose heartbeat fails, but only once all is sent.
     asyncio.get_running_loop().call_later(WAIT, socket.transport.abort)
-    # First: who has heard the goodbye may open another socket.
-    await leave_place(hub, socket)
+    sockets = hub.sockets.get(socket.session, set())
+    # If not, a logout has freed its place.
+    if socket in sockets:
+        sockets.remove(socket)
+        if not sockets:
+            del hub.sockets[socket.session]
+        # First: who has heard the goodbye may open another socket. Who has left
+        # may cancel the handler, but not this.
+        await asyncio.shield(leave_place(hub, socket))
     if not socket.transport.is_closing():
         # Now close() waits until all is sent, not only until there is room.
         socket.transport.set_write_buffer_limits(0)
-    code, reason = goodbye.value
+    code, reason = (socket.goodbye or Goodbye.SHUTDOWN).value
     await socket.ws.close(code=code, message=reason)
 
 
@@ -228,31 +243,26 @@ async def log_out(request: web.Request) -> web.Response:
     user = await find_user(hub.redis, session)
     # Another logout may be faster: then no other session is left.
     sessions = {session, *await hub.redis.zrange(SESSIONS + user, 0, -1)}
-    places = await end_sessions(hub, user, sessions)
-    await hub.redis.publish(ENDED, " ".join(places))
+    async with hub.redis.pipeline() as transaction:
+        transaction.zcount(PLACES + user, time.time(), "+inf")
+        # None of this takes memory: it works where Redis is full, too.
+        transaction.delete(PLACES + user, *[SESSION + s for s in sessions])
+        transaction.zrem(SESSIONS + user, *sessions)
+        # In the transaction: a worker that is killed here has told the others.
+        transaction.publish(ENDED, " ".join(sessions))
+        closed, *_ = await transaction.execute()
     # Not only when the channel says so: nothing is echoed after the answer.
-    close_sockets(hub, places)
-    return web.json_response({"closed": len(places)})
+    forget_sessions(hub, sessions)
+    return web.json_response({"closed": closed})
 
 
 # end of answer
 
 
-async def end_sessions(hub: Hub, user: str, sessions: set[str]) -> list[str]:
-    """End sessions; return the places of the user's sockets."""
-    # None of this takes memory: it works where Redis is full, too.
-    async with hub.redis.pipeline() as transaction:
-        transaction.delete(*[SESSION + session for session in sessions])
-        transaction.zrem(SESSIONS + user, *sessions)
-        transaction.zrangebyscore(PLACES + user, time.time(), "+inf")
-        return list((await transaction.execute())[-1])
-
-
-def close_sockets(hub: Hub, places: list[str]) -> None:
-    """Close those that this worker has, after a logout."""
-    for place in places:
-        if socket := hub.sockets.get(place):
-            hang_up(hub, socket, Goodbye.LOGGED_OUT)
+def forget_sessions(hub: Hub, sessions: Iterable[str]) -> None:
+    """Close the sockets that this worker has of sessions, after a logout."""
+    sockets = [s for each in sessions for s in hub.sockets.pop(each, ())]
+    hang_up(sockets, Goodbye.LOGGED_OUT)
 
 
 async def open_socket(request: web.Request) -> Socket:
@@ -286,25 +296,22 @@ async def open_socket(request: web.Request) -> Socket:
 
 
 async def find_user(redis: Redis, session: str) -> str:
-    user = await redis.get(SESSION + session)
-    if user is None:
-        raise web.HTTPUnauthorized(text="log in first")
-    return str(user)
+    if user := await redis.get(SESSION + session):
+        return str(user)
+    raise web.HTTPUnauthorized(text="log in first")
 
 
 def hash_secret(secret: str) -> str:
     # A cookie may have bytes that are no text.
-    data = secret.encode(errors="surrogateescape")
-    return hashlib.sha256(data).hexdigest()
+    return hashlib.sha256(secret.encode(errors="surrogateescape")).hexdigest()
 
 
 async def take_place(hub: Hub, socket: Socket, ticket: str | None) -> None:
     """Count the socket among those of its user, and spend the ticket."""
     places = PLACES + socket.user
-    now = time.time()
     async with hub.redis.pipeline() as transaction:
-        transaction.zremrangebyscore(places, 0, now)
-        transaction.zadd(places, {socket.place: now + PLACE_AGE})
+        transaction.zremrangebyscore(places, 0, time.time())
+        transaction.zadd(places, {socket.place: time.time() + PLACE_AGE})
         transaction.pexpire(places, SESSION_AGE)
         transaction.zcard(places)
         # With it in one transaction, a logout counts the socket, or refuses it.
@@ -339,9 +346,8 @@ async def check(hub: Hub, sockets: list[Socket]) -> None:
                 # Only if it is there: it may be leaving.
                 pipeline.zadd(places, {socket.place: end}, xx=True)
             answers = await pipeline.execute()
-        for socket, is_valid in zip(batch, answers[::2], strict=True):
-            if not is_valid:
-                hang_up(hub, socket, Goodbye.LOGGED_OUT)
+        over = [s for s, ok in zip(batch, answers[::2], strict=True) if not ok]
+        hang_up(over, Goodbye.LOGGED_OUT)
 
 
 async def keep_watching(hub: Hub) -> None:
@@ -355,10 +361,10 @@ async def keep_watching(hub: Hub) -> None:
                 await channel.subscribe(ENDED)
             message = await channel.get_message(timeout=TRY_AGAIN)
             if message:
-                close_sockets(hub, message["data"].split())
+                forget_sessions(hub, message["data"].split())
             # What was published in an outage is lost. So check all afterwards.
             if is_away or time.monotonic() >= checked + CHECK_INTERVAL:
-                await check(hub, list(hub.sockets.values()))
+                await check(hub, hub.all_sockets())
                 checked = time.monotonic()
                 is_away = False
         except Exception as error:
@@ -368,8 +374,7 @@ async def keep_watching(hub: Hub) -> None:
             log("no sessions: %s", describe(error), exc_info=is_mistake)
             is_away = True
             if time.monotonic() >= checked + MAX_UNCHECKED:
-                for socket in list(hub.sockets.values()):
-                    hang_up(hub, socket, Goodbye.UNCHECKED)
+                hang_up(hub.all_sockets(), Goodbye.UNCHECKED)
             await asyncio.sleep(TRY_AGAIN)
 
 
@@ -395,7 +400,9 @@ async def log_in(request: web.Request) -> web.Response:
         *_, oldest = await transaction.execute()
     if oldest:
         # Nobody else's: whoever logs in often must not log others out.
-        await end_sessions(hub, user, set(oldest))
+        # In this order: whoever logs out ends all that are listed.
+        await hub.redis.delete(*[SESSION + s for s in oldest])
+        await hub.redis.zrem(SESSIONS + user, *oldest)
     response = web.json_response({"user": user, "ticket": ticket})
     response.set_cookie(
         COOKIE, token, httponly=True, samesite="Lax", secure=hub.secure
@@ -435,8 +442,7 @@ async def explain_errors(
         return await handler(request)
     except web.HTTPError as error:
         # In aiohttp 4.0 an error is no response, and cannot be changed.
-        headers = error.headers.copy()
-        headers["Content-Type"] = "application/json"
+        headers = {**error.headers, "Content-Type": "application/json"}
         text = json.dumps({"error": error.text})
         return web.Response(text=text, status=error.status, headers=headers)
     except RedisError as error:
@@ -448,15 +454,13 @@ async def explain_errors(
 @routes.get("/sockets")
 async def count_sockets(request: web.Request) -> web.Response:
     """Count the open sockets of this worker, and their users."""
-    sockets = request.app[HUB].sockets.values()
-    users = [socket.user for socket in sockets]
+    users = [socket.user for socket in request.app[HUB].all_sockets()]
     return web.json_response({"users": len(set(users)), "sockets": len(users)})
 
 
 async def say_goodbye(app: web.Application) -> None:
     """Close all sockets. The server then waits for their handlers."""
-    for socket in list(app[HUB].sockets.values()):
-        hang_up(app[HUB], socket, Goodbye.SHUTDOWN)
+    hang_up(app[HUB].all_sockets(), Goodbye.SHUTDOWN)
 
 
 async def watch(app: web.Application) -> AsyncIterator[None]:
@@ -476,7 +480,7 @@ def open_redis(url: str) -> Redis:
     pool = BlockingConnectionPool.from_url(
         url, timeout=WAIT, socket_timeout=WAIT, socket_connect_timeout=WAIT
     )
-    # Whatever the URL asks for. What is no text names no place.
+    # Whatever the URL asks for. What is no text names no session.
     pool.connection_kwargs["decode_responses"] = True
     pool.connection_kwargs["encoding_errors"] = "replace"
     return Redis.from_pool(pool)
