@@ -10,6 +10,7 @@ import asyncio
 import random
 import resource
 import sqlite3
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -99,6 +100,8 @@ async def a_disk_that_fails(process: psutil.Process) -> AsyncIterator[None]:
 
 
 def limit(process: psutil.Process, size: int) -> None:
+    if sys.platform != "linux":
+        raise RuntimeError("Linux alone limits what another process writes")
     limits = (size, resource.RLIM_INFINITY)
     process.rlimit(psutil.RLIMIT_FSIZE, limits)
 
