@@ -1176,7 +1176,7 @@ async def thin_out(page: Page) -> None:
             if (!isNew(lookOf(place) + lookOf(word)))
               word.replaceWith(...word.childNodes)
           }
-          const parts = "tbody tr, li, .errors > section"
+          const parts = "tbody tr, li, .errors > details"
           for (const part of document.querySelectorAll(parts)) {
             const all = [part, ...part.querySelectorAll("*")].map(lookOf)
             if (!all.filter(isNew).length) part.remove()
