@@ -470,6 +470,7 @@ async def test_shutdown_cancels_an_answer_that_is_held_up_without_a_traceback(
     assert not errors_in(caplog)
 
 
+@pytest.mark.slow("it starts a program")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_the_process_exits_in_time_with_idle_and_stalled_clients(
     recipe: Tier,

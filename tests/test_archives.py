@@ -27,6 +27,7 @@ def written(folder: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.slow("it writes a project for each page")
 @pytest.mark.parametrize(
     ("recipe", "production"),
     [

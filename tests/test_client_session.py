@@ -155,6 +155,7 @@ async def test_a_cookie_of_a_chain_stays_in_the_chain(
     assert (await get(client, "fetch"))["upstream"] == "nobody"
 
 
+@pytest.mark.slow("it logs many users in")
 async def test_parallel_chains_keep_the_cookies_of_their_users_apart(
     client: ClientSession,
 ) -> None:

@@ -130,6 +130,7 @@ def test_a_shell_completes_commands_recipes_traps_and_messages(
     assert [item.value for item in found] == completed
 
 
+@pytest.mark.slow("it starts a program")
 @pytest.mark.parametrize("name", ["bash", "zsh", "fish"])
 def test_completion_is_written_for_each_shell(name: str) -> None:
     outcome = subprocess.run(

@@ -367,6 +367,7 @@ def test_nginx_accepts_its_files(tmp_path: Path) -> None:
         assert not VARIABLE.search((tmp_path / file.stem).read_text())
 
 
+@pytest.mark.slow("it starts a program")
 def test_gunicorn_accepts_its_file() -> None:
     command = [sys.executable, "-m", "gunicorn", "--check-config"]
     command += ["--config", "deploy/gunicorn.conf.py"]

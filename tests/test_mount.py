@@ -487,6 +487,7 @@ async def test_the_bare_prefix_leads_to_the_recipe(
                 assert response.headers["Location"] == location
 
 
+@pytest.mark.slow("it starts a program")
 async def test_a_redirect_holds_bytes_above_127_that_a_parser_lets_in(
     tmp_path: Path, redis_url: str
 ) -> None:

@@ -216,6 +216,7 @@ ORIGINS_OF_OTHERS = [
 ]
 
 
+@pytest.mark.slow("it asks hundreds of times")
 async def test_an_origin_that_is_not_the_one_asked_by_is_refused(
     serve: Serve,
 ) -> None:

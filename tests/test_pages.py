@@ -138,6 +138,7 @@ async def test_a_release_that_was_not_measured_is_not_found(
         assert response.status == 404
 
 
+@pytest.mark.slow("it starts a program")
 def test_an_import_reads_no_page_and_no_library_that_makes_them() -> None:
     program = (
         "import sys\n"

@@ -70,6 +70,7 @@ async def test_a_trap_fails_as_told_and_only_so(trap: Trap) -> None:
     await check_that_it_fails_as_told_and_only_so(trap, forked)
 
 
+@pytest.mark.slow("it starts programs")
 @pytest.mark.parametrize(
     "trap",
     [

@@ -27,6 +27,7 @@ def run(program: Path, *arguments: str | Path) -> str:
     ).stdout
 
 
+@pytest.mark.slow("it starts a program")
 @pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
 def test_a_program_for_upstream_prints_what_its_page_says(page: Path) -> None:
     program = page.with_suffix(".py")

@@ -850,6 +850,7 @@ async def test_one_process_knows_all_sessions(
     assert statuses == {400}
 
 
+@pytest.mark.slow("it starts a program")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_process_with_open_sockets_waits_for_none_of_them_to_exit(
     recipe: Tier, tmp_path: Path, redis_url: str, number: signal.Signals

@@ -481,6 +481,7 @@ async def test_running_jobs_have_time_when_their_worker_ends(
         assert await read_count(client) == {"count": 10, "pending": 0}
 
 
+@pytest.mark.slow("it waits for the end of a worker")
 async def test_a_job_that_is_too_slow_for_the_end_goes_back_to_the_queue(
     serve: Serve,
     idle: web.Application,

@@ -986,6 +986,7 @@ async def test_a_redis_that_freezes_as_an_answer_is_made_loses_none(
             assert await reading == "1"
 
 
+@pytest.mark.slow("it fills a Redis")
 async def test_a_redis_that_is_full_is_read(
     serve: Serve,
     killable_redis: KillableRedis,
