@@ -142,6 +142,13 @@ MISTAKES = {
         "    finally:\n        await runner.cleanup()\n",
         "    finally:\n        os._exit(0)\n",
     ),
+    # The handler of a WebSocket waits, when its client has left.
+    "soak": Mistake(
+        "recipes/production/parallel_events.py",
+        "        await asyncio.sleep(0)\n\n\nasync def open_socket",
+        "        await asyncio.sleep(0)\n"
+        "    await asyncio.Event().wait()\n\n\nasync def open_socket",
+    ),
     # A logout ends one of the user's two keys.
     "socket_machine": Mistake(
         "recipes/websocket_logout.py",

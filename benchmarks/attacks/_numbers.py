@@ -76,6 +76,7 @@ class Listener:
             if peer := ws.get_extra_info("socket"):
                 with suppress(OSError):
                     peer.shutdown(socket.SHUT_RDWR)
+            await ws.close()
 
     def _take(self, message: dict[str, Any]) -> None:
         self.last = message.get("id", self.last)
@@ -119,6 +120,27 @@ async def publish(url: URL, client: ClientSession, number: int) -> bool:
             pass
         was_refused = True
         await asyncio.sleep(PAUSE)
+
+
+class Publisher:
+    """Publishes one number after the other, with so many seconds between."""
+
+    def __init__(
+        self, urls: Sequence[URL], client: ClientSession, pause: float = 0.0
+    ) -> None:
+        self._urls = urls
+        self._client = client
+        self._pause = pause
+        self.last = 0
+        self.is_over = False
+
+    async def run(self) -> None:
+        while not self.is_over:
+            number = self.last + 1
+            url = self._urls[number % len(self._urls)]
+            await publish(url, self._client, number)
+            self.last = number
+            await asyncio.sleep(self._pause)
 
 
 async def arrival(listeners: list[Listener], size: int) -> list[str]:
