@@ -10,6 +10,7 @@ PRODUCTION = recipe(
     "the production file", "production.database", "postgres_url={postgres}"
 )
 POOL = peer("a bare psycopg pool", "database.psycopg_app", "{postgres}")
+ASYNCPG = peer("a bare asyncpg pool", "database.asyncpg_app", "{postgres}")
 
 COMPARISONS = {
     "SQLite": Requests(
@@ -28,7 +29,7 @@ COMPARISONS = {
     ),
     "PostgreSQL": Requests(
         "A note in PostgreSQL, in a transaction",
-        [PRODUCTION, POOL],
+        [PRODUCTION, POOL, ASYNCPG],
         Request("/notes", "POST", JSON, '{"text": "milk"}'),
         status=201,
         clients=16,
