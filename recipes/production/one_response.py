@@ -317,7 +317,8 @@ async def ask(cache: Cache, command: Awaitable[Any]) -> Any:
     try:
         async with asyncio.timeout(REDIS_TIMEOUT):
             reply = await command
-    except (RedisError, OSError) as error:
+    # uvloop raises a RuntimeError where a connection was reset.
+    except (RedisError, OSError, RuntimeError) as error:
         if not cache.is_away:
             # Once for each outage. A TimeoutError has no text, and the errors
             # of redis-py 8 show none in %r.

@@ -408,7 +408,8 @@ async def explain_errors(
         headers["Content-Type"] = "application/json"
         text = json.dumps({"error": error.text})
         return web.Response(text=text, status=error.status, headers=headers)
-    except (RedisError, TimeoutError) as error:
+    # uvloop raises a RuntimeError where a connection was reset.
+    except (RedisError, TimeoutError, RuntimeError) as error:
         # What the reader knows, it has told.
         if request.app[HUB].ready.is_set():
             logger.warning("Redis is away: %s", describe(error))

@@ -67,6 +67,8 @@ from typing import Any, NamedTuple
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 from redis.asyncio import BlockingConnectionPool, Redis, RedisError
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 REQUEST_ID = web.RequestKey("REQUEST_ID", str)
 VALID_ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
@@ -443,6 +445,9 @@ async def open_redis(
         timeout=REDIS_TIMEOUT,
         socket_timeout=REDIS_TIMEOUT,
         socket_connect_timeout=REDIS_TIMEOUT,
+        # uvloop raises it where a connection was reset: nothing is sent yet.
+        retry=Retry(NoBackoff(), 1, ()),
+        retry_on_error=[RuntimeError],
     )
     # Whatever the URL says: the rest of this file expects text.
     pool.connection_kwargs["decode_responses"] = True

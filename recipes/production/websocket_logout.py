@@ -328,7 +328,7 @@ async def take_place(hub: Hub, socket: Socket, ticket: str | None) -> None:
 
 async def leave_place(hub: Hub, socket: Socket) -> None:
     # Where Redis is away, the place ends by itself.
-    with suppress(RedisError, TimeoutError):
+    with suppress(RedisError, TimeoutError, RuntimeError):
         async with asyncio.timeout(WAIT / 2):
             await hub.redis.zrem(PLACES + socket.user, socket.place)
 
@@ -445,7 +445,8 @@ async def explain_errors(
         headers = {**error.headers, "Content-Type": "application/json"}
         text = json.dumps({"error": error.text})
         return web.Response(text=text, status=error.status, headers=headers)
-    except RedisError as error:
+    # uvloop raises a RuntimeError where a connection was reset.
+    except (RedisError, RuntimeError) as error:
         logger.warning("Redis is away: %s", describe(error))
         body = {"error": "Redis is away: `make cluster` starts one"}
         return web.json_response(body, status=503, headers={"Retry-After": "1"})

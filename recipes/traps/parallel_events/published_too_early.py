@@ -150,7 +150,8 @@ async def publish(request: web.Request) -> web.Response:
             await request.app[REDIS].publish(f"events:{channel}", event)
     except (ValueError, web.RequestPayloadError):
         raise json_error(web.HTTPBadRequest, "an event is UTF-8") from None
-    except (RedisError, OSError) as error:
+    # uvloop raises a RuntimeError where a connection was reset.
+    except (RedisError, OSError, RuntimeError) as error:
         request.app.logger.warning("cannot publish: %r", error)
         raise json_error(web.HTTPServiceUnavailable, "Redis is away") from error
     channels = [socket.channel for socket in request.app[SOCKETS]]
