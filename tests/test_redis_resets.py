@@ -7,6 +7,7 @@ already. asyncio's own loop does not, and redis-py takes it for a mistake.
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 import pytest
@@ -69,6 +70,26 @@ async def go_on(case: Case, redis: Path) -> None:
         await reset(network)
         assert await ask(client, case) in (200, 503)
         await until_it_works(client, case)
+
+
+@pytest.mark.parametrize("recipe", [events, websocket_logout])
+async def test_a_mistake_that_looks_like_a_reset_has_its_traceback_in_the_log(
+    recipe: ModuleType, redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def err(request: web.Request) -> web.Response:
+        raise RuntimeError("a mistake")
+
+    app = recipe.create_app(redis_url=redis_url)
+    app.router.add_get("/mistake", err)
+    async with (
+        serving(app) as server,
+        ClientSession(server.url) as client,
+        client.get("mistake") as response,
+    ):
+        assert response.status == 503
+    [record] = [each for each in caplog.records if "a mistake" in each.message]
+    assert record.exc_info
+    assert record.exc_info[0] is RuntimeError
 
 
 async def until_it_works(client: ClientSession, case: Case) -> None:

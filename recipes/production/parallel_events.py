@@ -404,15 +404,15 @@ async def explain_errors(
         return await handler(request)
     except web.HTTPError as error:
         # In aiohttp 4.0 an error is no response, and cannot be changed.
-        headers = error.headers.copy()
-        headers["Content-Type"] = "application/json"
+        headers = {**error.headers, "Content-Type": "application/json"}
         text = json.dumps({"error": error.text})
         return web.Response(text=text, status=error.status, headers=headers)
-    # uvloop raises a RuntimeError where a connection was reset.
     except (RedisError, TimeoutError, RuntimeError) as error:
+        # uvloop raises one where a connection was reset; others are mistakes.
+        trace = isinstance(error, RuntimeError)
         # What the reader knows, it has told.
-        if request.app[HUB].ready.is_set():
-            logger.warning("Redis is away: %s", describe(error))
+        if trace or request.app[HUB].ready.is_set():
+            logger.warning("Redis is away: %s", describe(error), exc_info=trace)
         body = {"error": "Redis is away: `make cluster` starts one"}
         return web.json_response(body, status=503, headers=LATER)
 

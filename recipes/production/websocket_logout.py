@@ -66,7 +66,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
-from typing import Any
 
 from aiohttp import WSCloseCode, WSMsgType, web
 from aiohttp.typedefs import Handler
@@ -181,7 +180,7 @@ async def echo_messages(hub: Hub, socket: Socket) -> None:
     hub.sockets.setdefault(socket.session, set()).add(socket)
     # A logout before this line found no socket to close here, and one after it
     # will. So ask now, and not before. The watch asks again.
-    with suppress(RedisError):
+    with suppress(RedisError, RuntimeError):
         await check(hub, [socket])
     while not socket.goodbye and not socket.transport.is_closing():
         message = await socket.ws.receive()
@@ -278,9 +277,9 @@ async def open_socket(request: web.Request) -> Socket:
         is_handshake = ws.can_prepare(request).ok
     if not is_handshake or request.transport is None:
         raise web.HTTPBadRequest(text="this is no WebSocket handshake")
-    session: Any = hash_secret(request.cookies.get(COOKIE, ""))
+    session = hash_secret(request.cookies.get(COOKIE, ""))
     if ticket := request.query.get("ticket"):
-        session = await hub.redis.get(TICKET + hash_secret(ticket)) or ""
+        session = str(await hub.redis.get(TICKET + hash_secret(ticket)) or "")
     user = await find_user(hub.redis, session)
     socket = Socket(user, session, ws, request.transport)
     try:
@@ -416,7 +415,7 @@ async def read_user(request: web.Request) -> str:
         body = json.loads(await request.read())
     except (OSError, ValueError, RecursionError, web.RequestPayloadError):
         body = None
-    user: Any = body.get("user") if isinstance(body, dict) else None
+    user = body.get("user", "") if isinstance(body, dict) else ""
     is_text = isinstance(user, str) and user.isprintable()
     if not is_text or not 1 <= len(user) <= MAX_USER_NAME:
         text = f"user must have 1 to {MAX_USER_NAME} printable characters"
@@ -445,9 +444,10 @@ async def explain_errors(
         headers = {**error.headers, "Content-Type": "application/json"}
         text = json.dumps({"error": error.text})
         return web.Response(text=text, status=error.status, headers=headers)
-    # uvloop raises a RuntimeError where a connection was reset.
     except (RedisError, RuntimeError) as error:
-        logger.warning("Redis is away: %s", describe(error))
+        # uvloop raises one where a connection was reset; others are mistakes.
+        trace = isinstance(error, RuntimeError)
+        logger.warning("Redis is away: %s", describe(error), exc_info=trace)
         body = {"error": "Redis is away: `make cluster` starts one"}
         return web.json_response(body, status=503, headers={"Retry-After": "1"})
 
