@@ -62,6 +62,7 @@ import re
 import socket
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -219,8 +220,10 @@ async def open_database(app: web.Application, url: str) -> AsyncIterator[None]:
     await jobs.open_async(pool)
     app[POOL] = pool
     app[JOBS] = jobs
+    # Who is refused need not wait: that is tried again, and reported.
+    with suppress(Error):
+        await open_pool(pool, url)
     app[OPENING] = asyncio.create_task(keep_opening(pool, url))
-    await asyncio.wait([app[OPENING]], timeout=PATIENCE)
     yield
     app[OPENING].cancel()
     await asyncio.wait([app[OPENING]])
@@ -232,9 +235,7 @@ async def keep_opening(pool: Pool, url: str) -> None:
     reported = ""
     while pool.closed:
         try:
-            async with await Connection.connect(url, **OPTIONS) as connection:
-                await create_tables(connection)
-            await pool.open()
+            await open_pool(pool, url)
         except Error as error:
             if repr(error) != reported:
                 reported = repr(error)
@@ -242,14 +243,17 @@ async def keep_opening(pool: Pool, url: str) -> None:
             await asyncio.sleep(TRY_AGAIN)
 
 
-async def create_tables(connection: AsyncConnection) -> None:
-    """Make the tables, if this is the first connection of all processes."""
-    async with connection.transaction():
+async def open_pool(pool: Pool, url: str) -> None:
+    """Open it once the tables are there: the first process makes them."""
+    async with await Connection.connect(url, **OPTIONS) as connection:
+        # It commits at the end of this block. An error rolls back.
+        await connection.execute("BEGIN")
         # No other advisory lock of the database may have this number.
         await connection.execute("SELECT pg_advisory_xact_lock(13)")
         cursor = await connection.execute("SELECT to_regclass('pongs')")
         if await cursor.fetchone() == (None,):
             await connection.execute(SCHEMA)
+    await pool.open()
 
 
 # What a worker does
@@ -332,12 +336,9 @@ async def explain_errors(
     try:
         return await handler(request)
     except web.HTTPError as error:
-        if error.headers["Content-Type"].startswith("application/json"):
-            raise
         # In aiohttp 4.0 an error is no response, and cannot be changed.
-        headers = error.headers.copy()
-        headers["Content-Type"] = "application/json"
-        text = json.dumps({"error": error.reason})
+        headers = {**error.headers, "Content-Type": "application/json"}
+        text = json.dumps({"error": error.text})
         return web.Response(text=text, status=error.status, headers=headers)
     except CommitUnknownError as error:
         logger.warning("%s: %r", UNKNOWN, error)
@@ -345,11 +346,6 @@ async def explain_errors(
     except OUTAGES as error:
         logger.warning("%s: %r", ABSENT, error)
         return web.json_response({"error": ABSENT}, status=503, headers=LATER)
-
-
-def json_error(kind: type[web.HTTPError], reason: str) -> web.HTTPError:
-    body = json.dumps({"error": reason})
-    return kind(text=body, content_type="application/json")
 
 
 # answer
@@ -396,7 +392,7 @@ async def store(app: web.Application, new: Ping, held: bool) -> int | None:
         if row is None:
             known = await connection.execute(KNOWN, new)
             if not known.rowcount:
-                raise json_error(web.HTTPUnprocessableEntity, OTHER)
+                raise web.HTTPUnprocessableEntity(text=OTHER)
             return None
         hold = HOLD if held else None
         task = app[JOBS].tasks["ping"]
@@ -430,7 +426,7 @@ def read_key(request: web.Request) -> str | None:
     if re.fullmatch("[!-~]{0,255}", key):
         return key or None
     reason = "Idempotency-Key must be up to 255 visible characters"
-    raise json_error(web.HTTPBadRequest, reason)
+    raise web.HTTPBadRequest(text=reason)
 
 
 def read_work(request: web.Request) -> float:
@@ -440,13 +436,13 @@ def read_work(request: web.Request) -> float:
         if seconds <= MAX_WORK:
             return seconds
     reason = f"work must be one number, 0 to {MAX_WORK}"
-    raise json_error(web.HTTPBadRequest, reason)
+    raise web.HTTPBadRequest(text=reason)
 
 
 def read_fail(request: web.Request) -> bool:
     fails = request.query.getall("fail", ["0"])
     if fails not in (["0"], ["1"]):
-        raise json_error(web.HTTPBadRequest, "fail must be 0 or 1, once")
+        raise web.HTTPBadRequest(text="fail must be 0 or 1, once")
     return fails == ["1"]
 
 

@@ -53,7 +53,7 @@ import random
 import re
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Final, LiteralString, TypeVar
 from uuid import uuid4
@@ -205,11 +205,12 @@ async def open_database(
         open=False,
     )
     app[POOL] = pool
+    # Who is refused need not wait: that is tried again, and reported.
+    with suppress(psycopg.OperationalError, TimeoutError):
+        async with asyncio.timeout(CONNECTION_WAIT):
+            await open_pool(pool, postgres_url)
     opening = asyncio.create_task(keep_opening(pool, postgres_url))
     try:
-        await asyncio.wait([opening], timeout=CONNECTION_WAIT)
-        if opening.done():
-            opening.result()  # raises what is a mistake of this program
         yield
     finally:
         opening.cancel()
@@ -266,17 +267,24 @@ async def in_transaction(
         attempt += 1
 
 
+async def open_pool(
+    pool: AsyncConnectionPool[Connection], postgres_url: str
+) -> None:
+    """Open the pool when the schema is up to date."""
+    async with await Connection.connect(postgres_url, **OPTIONS) as connection:
+        await migrate(connection)
+    await pool.open()
+
+
 async def keep_opening(
     pool: AsyncConnectionPool[Connection], postgres_url: str
 ) -> None:
-    """Open the pool as soon as the schema is up to date."""
+    """Open the pool that could not be opened at the start."""
     reported = ""
     while pool.closed:
         try:
-            connecting = Connection.connect(postgres_url, **OPTIONS)
-            async with await connecting as connection:
-                await migrate(connection)
-            await pool.open()
+            await open_pool(pool, postgres_url)
+            logger.warning("the database is open after all")
         except psycopg.OperationalError as error:
             if repr(error) != reported:
                 reported = repr(error)
@@ -284,9 +292,7 @@ async def keep_opening(
             await asyncio.sleep(CONNECT_AGAIN)
         except psycopg.Error:
             logger.exception("a mistake keeps the database closed")
-            raise
-    if reported:
-        logger.warning("the database is open after all")
+            return
 
 
 async def migrate(connection: Connection) -> None:
@@ -313,8 +319,7 @@ async def explain_errors(
         if error.headers["Content-Type"].startswith("application/json"):
             raise
         # In aiohttp 4.0 an error is no response, and cannot be changed.
-        headers = error.headers.copy()
-        headers["Content-Type"] = "application/json"
+        headers = {**error.headers, "Content-Type": "application/json"}
         text = json.dumps({"error": error.reason})
         return web.Response(text=text, status=error.status, headers=headers)
     except CommitUnknownError as error:
@@ -325,7 +330,8 @@ async def explain_errors(
         if outage is None:
             raise
         logger.warning("%s: %r", outage, error)
-        raise unavailable(outage) from error
+        headers = {hdrs.RETRY_AFTER: "1"}
+        return web.json_response({"error": outage}, status=503, headers=headers)
 
 
 def outage_of(error: psycopg.Error) -> str | None:
@@ -334,12 +340,6 @@ def outage_of(error: psycopg.Error) -> str | None:
         if error.sqlstate and error.sqlstate.startswith(code):
             return reason
     return AWAY if isinstance(error, psycopg.OperationalError) else None
-
-
-def unavailable(reason: str) -> web.HTTPError:
-    error = json_error(web.HTTPServiceUnavailable, reason)
-    error.headers[hdrs.RETRY_AFTER] = "1"
-    return error
 
 
 def json_error(kind: type[web.HTTPError], reason: str) -> web.HTTPError:

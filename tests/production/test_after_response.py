@@ -745,6 +745,15 @@ async def until_answered(client: ClientSession) -> None:
     assert status == 200
 
 
+async def test_a_start_does_not_wait_where_nobody_listens(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(after_response, "PATIENCE", 3600)
+    url = f"postgresql:///pings?host={tmp_path}"
+    async with asyncio.timeout(TIMEOUT):
+        await serve(after_response.create_app(postgres_url=url))
+
+
 @pytest.mark.slow("it restarts a PostgreSQL")
 async def test_a_database_that_is_away_at_the_start_is_told_in_a_line(
     serve: Serve,
@@ -756,7 +765,9 @@ async def test_a_database_that_is_away_at_the_start_is_told_in_a_line(
     url = killable_postgres.url
     app = after_response.create_app(postgres_url=url, work_here=True)
     server = await serve(app)
-    # Meanwhile it has tried again, and has a worker that waits.
+    async with asyncio.timeout(TIMEOUT):
+        while not caplog.messages:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.01)
     assert len(caplog.messages) == 1
     assert "the database is not open yet: " in caplog.text
     killable_postgres.start()

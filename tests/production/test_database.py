@@ -20,7 +20,14 @@ from yarl import URL
 from recipes.production import database
 from tests.conftest import KillablePostgres, Serve, at_length
 from tests.faults import PIECE, Network
-from tests.servers import ROOT, TIMEOUT, Server, forked, run_to_its_end
+from tests.servers import (
+    PATIENCE,
+    ROOT,
+    TIMEOUT,
+    Server,
+    forked,
+    run_to_its_end,
+)
 from tests.test_database import Slow
 
 SCRIPT = ROOT / "recipes" / "production" / "database.py"
@@ -919,6 +926,15 @@ async def recovered(client: ClientSession) -> None:
             pass
 
 
+async def test_a_start_does_not_wait_where_nobody_listens(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "CONNECTION_WAIT", 3600)
+    url = f"postgresql:///notes?host={tmp_path}"
+    async with asyncio.timeout(TIMEOUT):
+        await serve(database.create_app(postgres_url=url))
+
+
 @pytest.mark.slow("it starts a server")
 async def test_a_server_that_is_away_at_the_start_may_come_later(
     serve: Serve,
@@ -1101,19 +1117,38 @@ async def test_a_newer_version_keeps_what_is_stored(
     assert len(at) == len(migrations)
 
 
+WRONG = (*database.MIGRATIONS, "CREATE TABEL notes (id int)")
+"""Migrations with a mistake in the last."""
+
+
 async def test_a_mistake_in_a_migration_ends_the_start_and_changes_nothing(
+    serve: Serve, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "MIGRATIONS", WRONG)
+    with pytest.raises(psycopg.errors.SyntaxError, match="TABEL"):
+        await serve(database.create_app(postgres_url=postgres_url))
+    query: LiteralString = "SELECT to_regclass('notes')"
+    assert ask(postgres_url, query) == [(None,)]
+
+
+@pytest.mark.slow("it starts a server")
+async def test_a_mistake_in_a_migration_that_comes_late_is_logged(
     serve: Serve,
-    postgres_url: str,
+    killable_postgres: KillablePostgres,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    wrong = (*database.MIGRATIONS, "CREATE TABEL notes (id int)")
-    monkeypatch.setattr(database, "MIGRATIONS", wrong)
-    with pytest.raises(psycopg.errors.SyntaxError, match="TABEL"):
-        await serve(database.create_app(postgres_url=postgres_url))
-    assert "a mistake keeps the database closed" in caplog.text
-    query: LiteralString = "SELECT to_regclass('notes')"
-    assert ask(postgres_url, query) == [(None,)]
+    monkeypatch.setattr(database, "MIGRATIONS", WRONG)
+    killable_postgres.stop()
+    server = await serve(
+        database.create_app(postgres_url=killable_postgres.url)
+    )
+    await asyncio.to_thread(killable_postgres.start)
+    async with asyncio.timeout(PATIENCE):
+        while "a mistake keeps the database closed" not in caplog.text:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.05)
+    async with ClientSession(server.url) as client:
+        assert "make cluster" in await refused(client)
 
 
 async def test_a_worker_waits_for_the_one_that_migrates(
