@@ -42,6 +42,13 @@ def impatient(recipe: Tier, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recipe, "TIMEOUT", SHORT)
 
 
+@pytest.fixture
+def patient(recipe: Tier, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the upstream much time; has to come before `client`."""
+    limit = aiohttp.ClientTimeout(total=TIMEOUT, connect=TIMEOUT)
+    monkeypatch.setattr(recipe, "TIMEOUT", limit)
+
+
 async def get(client: ClientSession, path: str, **query: str) -> Any:
     async with client.get(path, params=query) as response:
         assert response.status == 200
@@ -157,7 +164,7 @@ async def test_a_cookie_of_a_chain_stays_in_the_chain(
 
 @pytest.mark.slow("it logs many users in")
 async def test_parallel_chains_keep_the_cookies_of_their_users_apart(
-    client: ClientSession,
+    patient: None, client: ClientSession
 ) -> None:
     users = [f"user-{number}" for number in range(20)]
     async with asyncio.timeout(TIMEOUT):

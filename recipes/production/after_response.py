@@ -22,7 +22,7 @@ Try it::
     $ curl localhost:8080/count
     {"count": ..., "pending": 0}
     $ curl localhost:8080/ping
-    {"error": "Method Not Allowed"}
+    {"error": "405: Method Not Allowed"}
 
 Good to know:
 

@@ -199,6 +199,9 @@ async def echo_messages(hub: Hub, socket: Socket) -> None:
         await asyncio.sleep(0)
 
 
+# end of answer
+
+
 def hang_up(sockets: list[Socket], goodbye: Goodbye) -> None:
     """Let the handlers of sockets close them soon, and echo nothing more."""
     for socket in sockets:
@@ -213,6 +216,7 @@ def end_reading(sockets: list[Socket]) -> None:
             socket.reading.reschedule(0)
 
 
+# answer
 async def part(hub: Hub, socket: Socket) -> None:
     """Say goodbye, wait for the peer's, and end the connection in a second."""
     # Without it close() has no limit where the peer does not read. And aiohttp
