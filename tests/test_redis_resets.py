@@ -1,4 +1,4 @@
-"""Proofs that a connection to Redis which was reset costs no request.
+"""Proofs that after a connection to Redis was reset, a recipe goes on.
 
 uvloop raises a RuntimeError where a connection is written to that is closed
 already. asyncio's own loop does not, and redis-py takes it for a mistake.
