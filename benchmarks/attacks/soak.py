@@ -117,6 +117,7 @@ class Visitor:
         self._client = client
         self._chooser = chooser
         self._number = 0
+        self._last = ""
         self.is_over = False
         self.faults = list[str]()
         self.answers = Counter[int]()
@@ -129,7 +130,9 @@ class Visitor:
             try:
                 await self._do_something()
             except (ClientError, TimeoutError) as error:
-                self.faults.append(f"no answer: {error!r}")
+                when = time.strftime("%H:%M:%S")
+                what = f"{self._last} before {when}"
+                self.faults.append(f"no answer to {what}: {error!r}")
             await asyncio.sleep(self._chooser.uniform(*PAUSES))
 
     async def _do_something(self) -> None:
@@ -153,6 +156,7 @@ class Visitor:
         self, method: str, path: str, cookie: str = "", **more: Any
     ) -> tuple[int, str]:
         """Return the status and the cookie that was set."""
+        self._last = f"{method} {path}"
         key = f"{self._name}.{self._number}"
         headers = {"Cookie": cookie, "Idempotency-Key": key}
         async with self._client.request(
@@ -189,6 +193,7 @@ class Visitor:
             return
         headers = {"Cookie": cookie}
         async with asyncio.timeout(TIMEOUT.total):
+            self._last = f"GET {prefix}/echo"
             try:
                 ws = await self._client.ws_connect(
                     f"{prefix}/echo", headers=headers
