@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from cookbook.project import files_of, read_project
 from tests.servers import PATIENCE, ROOT
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -28,6 +29,21 @@ def lint(program: str, *arguments: str | Path) -> None:
 def test_zizmor_finds_nothing_in_a_workflow() -> None:
     # Online, it would ask GitHub about each action.
     lint("zizmor", "--offline", "--no-progress", ".github")
+
+
+@pytest.mark.parametrize("production", [False, True])
+def test_zizmor_finds_nothing_in_the_workflow_of_a_project(
+    production: bool, tmp_path: Path
+) -> None:
+    project = read_project(
+        ROOT / "recipes", ["database"], "service", production=production
+    )
+    name = ".github/workflows/tests.yml"
+    workflow = tmp_path / name
+    workflow.parent.mkdir(parents=True)
+    workflow.write_text(files_of(project, ROOT / "deploy")[name])
+    config = ROOT / ".github" / "zizmor.yml"
+    lint("zizmor", "--offline", "--no-progress", "--config", config, workflow)
 
 
 @pytest.mark.full("it takes most of a second of CPU")
