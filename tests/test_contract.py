@@ -25,6 +25,7 @@ from yarl import URL
 import app
 from cookbook.recipe import Recipe
 from cookbook.runner import dialogue_runner
+from cookbook.sandbox import DEMO_SECRETS
 from cookbook.source import read_answer, read_header
 from tests.conftest import new_database
 from tests.programs import NO_PLUGINS, Outcome, Programs
@@ -39,6 +40,7 @@ from tests.servers import (
     Process,
     forked,
     patient_copy,
+    run_to_its_end,
     running,
 )
 
@@ -108,6 +110,20 @@ MAX_LINES = {
     "parallel_events": 121,
 }
 """Answers that may have more than 100 lines: their endpoints need them."""
+
+WITH_TRACEBACK = {
+    "/request-data",
+    "/parallel-events",
+    "/websocket-logout",
+    "/global-gzip",
+    "/client-session",
+    "/production/request-data",
+    "/production/parallel-events",
+    "/production/websocket-logout",
+    "/production/client-session",
+    "/production/one-response",
+}
+"""Those whose lines are all taken: no room to tell of a port that is, too."""
 
 HIDDEN = {
     # A pause at random is no secret.
@@ -416,6 +432,25 @@ async def test_the_dialogue_is_true_of_a_copy_in_an_empty_folder(
     environment = {**engines, **UNMEASURED}
     async with running(copy, cwd=tmp_path, **environment) as process:
         await play_alone(recipe, process, tmp_path, signal.SIGINT)
+
+
+@pytest.mark.slow("each runs a program")
+@parametrize([each for each in FILES if each.prefix not in WITH_TRACEBACK])
+async def test_a_recipe_whose_port_is_taken_says_so_in_one_line(
+    recipe: Recipe, tmp_path: Path, engines: dict[str, str]
+) -> None:
+    environment = {**DEMO_SECRETS, **engines}
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        environment["PORT"] = str(taken.getsockname()[1])
+        code, errors = await run_to_its_end(
+            recipe.file, cwd=tmp_path, **environment
+        )
+    assert code == 1
+    [*before, line] = errors.splitlines()
+    assert line.startswith("cannot start: ")
+    assert line.endswith("address already in use")
+    # A database is brought up to date first, and that is logged.
+    assert all(each.startswith("migration ") for each in before)
 
 
 async def play_alone(
