@@ -18,7 +18,12 @@ from click.testing import CliRunner, Result
 
 import app
 from aiohttp_cookbook.__main__ import load
-from cookbook.commands import group
+from cookbook.commands import (
+    INTERRUPTED,
+    Collection,
+    group,
+    run_command_line,
+)
 from cookbook.commands.names import trap_names
 from tests.servers import MEASURED, ROOT, TIMEOUT, UNMEASURED
 
@@ -100,6 +105,18 @@ def test_an_example_in_the_help_does_what_it_says(
 def test_every_command_has_examples_in_its_help() -> None:
     with_examples = {name for name, _ in examples()}
     assert with_examples == set(group.commands)
+
+
+def test_ctrl_c_ends_a_command_with_the_exit_code_of_a_shell(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def press_ctrl_c() -> Collection:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "argv", ["aiohttp-cookbook", "list"])
+    with pytest.raises(SystemExit) as ending:
+        run_command_line(press_ctrl_c)
+    assert ending.value.code == INTERRUPTED
 
 
 def test_the_help_names_every_command_and_the_three_shells() -> None:
