@@ -63,7 +63,9 @@ class Fork:
                 os.kill(self.pid, number)
 
     def kill(self) -> None:
-        self.send_signal(signal.SIGKILL)
+        """Kill it, and what it has started, with which it shares a group."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
 
     async def wait(self) -> int:
         if self.returncode is None:
@@ -152,10 +154,13 @@ def _serve() -> list[str]:
             os.close(descriptor)
     output, errors, answer = descriptors
     if script := os.fork():
+        # Here and there, as nobody knows which comes first.
+        os.setpgid(script, script)
         os.write(answer, b"%d\n" % script)
         _, status = os.waitpid(script, 0)
         os.write(answer, b"%d\n" % os.waitstatus_to_exitcode(status))
         os._exit(0)
+    os.setpgid(0, 0)
     orders.close()
     os.open(os.devnull, os.O_RDONLY)  # the lowest that is free: 0
     for descriptor, stream in ((output, 1), (errors, 2)):

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession, web
 
-from benchmarks.pictures import FOLDER, draw_all
 from cookbook.pages import speed
 from cookbook.pages.documents import RENDERING
 from cookbook.pages.speed import Figure, Range, Said, Speed, SpeedPage
@@ -276,6 +275,9 @@ async def test_a_picture_that_is_not_drawn_is_a_404(
 
 @pytest.mark.full("it draws each picture again")
 def test_the_pictures_are_those_of_the_figures() -> None:
+    # What draws takes a second to import, in each worker.
+    from benchmarks.pictures import FOLDER, draw_all
+
     pictures = dict(draw_all())
     assert pictures.keys() == set(FOLDER.glob("*.svg"))
     for path, text in pictures.items():
