@@ -173,7 +173,8 @@ async def running(
 ) -> AsyncIterator[Process]:
     """Run a script in a new interpreter and wait until it listens.
 
-    It listens on a free port, and writes its log to `cwd`/script.log.
+    It listens on a free port, and writes its log to `cwd`/script.log. With
+    MEASURED in its environment, its coverage counts.
     """
     log = cwd / f"{script.stem}.log"
     with log.open("wb") as errors:
@@ -183,7 +184,7 @@ async def running(
             script,
             *arguments,
             cwd=cwd,
-            env=variables(PYTHONUNBUFFERED="1", **MEASURED | environment),
+            env=variables(PYTHONUNBUFFERED="1", **UNMEASURED | environment),
             stdout=asyncio.subprocess.PIPE,
             stderr=errors,
         )

@@ -18,6 +18,8 @@ from recipes import database
 from tests.conftest import Serve
 from tests.servers import Server
 
+pytestmark = pytest.mark.unmeasured("`new` has tests of its own")
+
 
 def written(folder: Path) -> dict[str, bytes]:
     return {

@@ -790,6 +790,7 @@ async def test_a_search_asks_the_server_once_for_what_is_typed_fast(
     assert [URL(url).query["q"] for url in searches] == ["gzip"]
 
 
+@pytest.mark.full("a browser takes long to type it")
 async def test_a_pasted_traceback_of_20000_characters_is_explained(
     page: Page,
 ) -> None:
@@ -1209,12 +1210,13 @@ async def test_a_list_shuts_nobody_out(open_page: Page, path: str) -> None:
 
 # Axe looks at each of 6,000 elements, twice: minutes on a busy core.
 @pytest.mark.timeout(300)
-@pages("route_table", "database")
+@pages("route_table")
 async def test_a_page_shuts_nobody_out(open_page: Page, module: str) -> None:
     await open_page.goto(f"/recipes/{module}")
     await look_for_barriers(open_page)
 
 
+@pytest.mark.full("the page was looked at before it was played")
 @pytest.mark.timeout(300)
 async def test_a_played_page_shuts_nobody_out(open_page: Page) -> None:
     await open_page.goto("/recipes/websocket_logout")
@@ -1258,6 +1260,7 @@ OUTSIDE = (
 """How the addresses begin of what the prose names, and of the FAQ."""
 
 
+@pytest.mark.full("it looks at all pages")
 async def test_every_link_leads_somewhere(page: Page, base: str) -> None:
     links: set[str] = set()
     pages = [f"/recipes/{module}" for module in MODULES]
@@ -1296,6 +1299,7 @@ def pictures(pytestconfig: pytest.Config, tmp_path: Path) -> Path:
     return Path(pytestconfig.getoption("pictures") or tmp_path)
 
 
+@pytest.mark.full("for README alone")
 async def test_the_index_fits_its_picture(page: Page, pictures: Path) -> None:
     await page.set_viewport_size({"width": 1280, "height": 640})
     await page.goto("/")
@@ -1305,6 +1309,7 @@ async def test_the_index_fits_its_picture(page: Page, pictures: Path) -> None:
     await page.screenshot(path=pictures / "index.png")
 
 
+@pytest.mark.full("for README alone")
 async def test_a_page_fits_its_picture(page: Page, pictures: Path) -> None:
     await page.set_viewport_size({"width": 1440, "height": 1080})
     await page.emulate_media(color_scheme="dark")
@@ -1316,6 +1321,7 @@ async def test_a_page_fits_its_picture(page: Page, pictures: Path) -> None:
     await page.screenshot(path=pictures / "page.png")
 
 
+@pytest.mark.full("the server notices late")
 async def test_a_page_that_is_left_leaves_nothing_open(
     page: Page, base: str
 ) -> None:

@@ -103,6 +103,7 @@ async def test_a_cluster_starts_heals_and_ends_with_ctrl_c(
     await until_it_is_empty(short_folder)
 
 
+@pytest.mark.full("it starts a cluster")
 async def test_a_cluster_ends_where_its_command_is_killed(
     short_folder: Path,
 ) -> None:

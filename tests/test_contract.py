@@ -44,6 +44,8 @@ from tests.servers import (
     running,
 )
 
+pytestmark = pytest.mark.unmeasured("each recipe has tests of its own")
+
 FAQ = {
     "/route-table": "Are there plans for an @app.route decorator like in "
     "Flask?",

@@ -23,7 +23,7 @@ from cookbook.log import (
     BackgroundStream,
     count_refused_connections,
 )
-from tests.servers import ROOT, TIMEOUT, Process, running
+from tests.servers import MEASURED, ROOT, TIMEOUT, Process, running
 
 pytestmark = pytest.mark.slow("most tests start a server")
 
@@ -158,6 +158,7 @@ async def test_a_reader_that_is_back_is_told_how_many_lines_were_dropped(
     fifo: int,
     client: ClientSession,
 ) -> None:
+    environment |= MEASURED
     async with running(script, cwd=tmp_path, **environment) as process:
         for _ in range(ENOUGH):
             await get(client, process, PATH)
@@ -216,7 +217,7 @@ async def test_a_want_of_descriptors_is_one_line_a_second(
     environment: dict[str, str],
     client: ClientSession,
 ) -> None:
-    environment |= {"DESCRIPTORS": "64"}
+    environment |= {"DESCRIPTORS": "64", **MEASURED}
     async with running(
         script, "--loop", "asyncio", cwd=tmp_path, **environment
     ) as process:
@@ -318,6 +319,16 @@ async def test_lines_are_counted_while_the_reader_has_left(
     assert re.search(" WARNING 2 lines ", text)
 
 
+async def test_lines_that_come_at_once_are_written_in_their_order(
+    pipe: tuple[int, int],
+) -> None:
+    lines = [f"{number}\n" for number in range(100)]
+    with BackgroundStream(pipe[1]) as stream:
+        for line in lines:
+            stream.write(line)
+        assert await read_until(pipe[0], "\n99\n") == "".join(lines)
+
+
 async def test_a_closed_stderr_is_no_log_and_no_error(
     script: Path,
     tmp_path: Path,
@@ -330,6 +341,7 @@ async def test_a_closed_stderr_is_no_log_and_no_error(
         "os.close(2)\n"
         f"os.execv(sys.executable, [sys.executable, '{script}'])\n"
     )
+    environment |= MEASURED
     async with running(closing, cwd=tmp_path, **environment) as process:
         await get(client, process, "answer")
         assert await process.end() == 0

@@ -10,6 +10,8 @@ import app
 from tests.mutations import __main__ as mutations
 from tests.servers import ROOT
 
+pytestmark = pytest.mark.unmeasured("it is about the tests alone")
+
 PATCHES = sorted((ROOT / "tests" / "mutations").glob("*/*.patch"))
 
 every_patch = pytest.mark.parametrize(

@@ -412,6 +412,7 @@ async def test_four_publish_at_once_and_do_not_queue_on_one_connection(
         await server.stop()
 
 
+@pytest.mark.full("the same at length", seconds=7)
 @pytest.mark.slow("an outage takes seconds")
 @pytest.mark.parametrize("seconds", [0, 7])
 async def test_sockets_live_through_an_outage_and_are_ready_again(

@@ -18,6 +18,7 @@ from tests.servers import (
     MEASURED,
     ROOT,
     TIMEOUT,
+    UNMEASURED,
     Process,
     running,
     until_it_is_empty,
@@ -139,7 +140,7 @@ async def test_the_first_signal_ends_it_in_order(
     number: signal.Signals,
 ) -> None:
     async with running(
-        script, "--loop", loop, cwd=tmp_path, **environment
+        script, "--loop", loop, cwd=tmp_path, **MEASURED, **environment
     ) as process:
         knobs = await told(process)
         assert knobs["loop"].startswith(loop)
@@ -157,7 +158,7 @@ def test_a_signal_while_it_starts_leaves_nothing(
     ended = subprocess.run(
         [sys.executable, "-c", EARLY, str(number.value)],
         cwd=script.parent,
-        env={**os.environ, **MEASURED, **environment},
+        env={**os.environ, **UNMEASURED, **environment},
         timeout=30,
     )
     assert ended.returncode == 1
@@ -170,7 +171,7 @@ async def test_nohup_is_respected(
 ) -> None:
     script.write_text(SCRIPT.replace("signal.SIG_DFL", "signal.SIG_IGN"))
     async with running(
-        script, "--loop", loop, cwd=tmp_path, **environment
+        script, "--loop", loop, cwd=tmp_path, **MEASURED, **environment
     ) as process:
         process.process.send_signal(signal.SIGHUP)
         assert await told(process)
@@ -220,6 +221,7 @@ async def test_nothing_is_left_of_it_even_when_it_is_killed(
 async def test_options_come_from_the_environment_too(
     script: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:
+    environment |= MEASURED
     environment |= {
         "COOKBOOK_REDIS_URL": "redis://redis.example",
         "COOKBOOK_POSTGRES_URL": "postgresql://postgres.example/notes",
@@ -247,7 +249,7 @@ async def test_a_start_on_all_interfaces_says_what_other_names_need(
 ) -> None:
     options = ("--host", host)
     async with running(
-        script, *options, cwd=tmp_path, **environment
+        script, *options, cwd=tmp_path, **MEASURED, **environment
     ) as process:
         assert process.process.stdout is not None
         line = await process.process.stdout.readline()

@@ -623,6 +623,7 @@ async def test_a_commit_of_which_nobody_knows_is_a_504_and_may_be_repeated(
     assert stored(postgres_url) == ["milk"]
 
 
+@pytest.mark.full("an outage has to last")
 @pytest.mark.slow("an outage has to last")
 async def test_a_long_outage_is_over_when_it_is_over(
     wired: ClientSession, wire: Wire
@@ -1001,6 +1002,7 @@ async def test_a_server_that_freezes_in_a_transaction_stores_nothing_refused(
         await recovered(client)
 
 
+@pytest.mark.full("gentler than a kill", how="stop")
 @pytest.mark.unmeasured("it repeats")
 @pytest.mark.slow("it starts a server")
 @pytest.mark.parametrize("how", ["stop", "kill"])

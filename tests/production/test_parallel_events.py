@@ -218,6 +218,7 @@ async def test_an_event_may_have_64_kib(
 # Outages
 
 
+@pytest.mark.full("the same at length", seconds=3)
 @pytest.mark.slow("an outage takes seconds")
 @pytest.mark.parametrize("seconds", [0, 3])
 async def test_an_outage_is_logged_once_and_over_within_two_seconds(
