@@ -15,9 +15,10 @@ MAX_LINE = 2_000
 """Characters of a line that are read, half of them from its end."""
 
 OUR_PACKAGES = """
-aiodns aiohappyeyeballs aiohttp aiohttp_cors aiohttp_session aiojobs aioredis
-aiosignal aiosqlite async_timeout cryptography frozenlist multidict nacl
-procrastinate propcache psycopg psycopg_pool redis uvloop yarl
+aiodns aiohappyeyeballs aiohttp aiohttp_cors aiohttp_jinja2 aiohttp_session
+aiohttp_socks aiojobs aioredis aioresponses aiosignal aiosqlite async_timeout
+cryptography frozenlist multidict nacl procrastinate propcache psycopg
+psycopg_pool pycares python_socks redis uvloop yarl
 """
 OURS = frozenset(OUR_PACKAGES.split())
 """Packages whose exceptions and frames are those of users of aiohttp."""
@@ -39,7 +40,8 @@ OTHER_LANGUAGE = re.compile(
     r"|^error(?:\[E\d+\])?: .*\n *-->|\bOs \{ code: \d|\(os error \d"
     r"|\b(?:E(?:ADDRINUSE|CONNREFUSED|CONNRESET|PIPE|ACCES|NOENT|NOTFOUND"
     r"|TIMEDOUT|MFILE|RESOLVE|PERM))\b[: ]|\bcode: '[A-Z][A-Z_]+'"
-    r"|\bdial tcp\b|\blisten tcp\b"
+    r"|\bdial tcp\b|\blisten tcp\b|\breadyState \d"
+    r"|\[ERR_[A-Z]|^E\d{4}: "
 )
 """What a program in JavaScript, Java, Go or Rust prints."""
 

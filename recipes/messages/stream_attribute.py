@@ -1,0 +1,4 @@
+from aiohttp import web
+
+response = web.StreamResponse()
+response.start()
