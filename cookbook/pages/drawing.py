@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from cookbook.pages.parts import Part
 
+# All in units of the drawing: a pixel where it is shown at its full width.
 WIDTH = 280
 GAP = 12
 BOX_HEIGHT = 50

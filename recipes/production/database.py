@@ -97,6 +97,7 @@ OPTIONS: dict[str, Any] = {
 ATTEMPTS = 4
 LONGEST_PAUSE = 0.1
 
+# Notes in a request, and in an answer.
 MAX_BATCH = 100
 MAX_LIMIT = 100
 

@@ -29,6 +29,7 @@ from aiohttp.typedefs import Handler
 ANSWERS = web.AppKey("ANSWERS", dict[str, web.Response])
 # Set by a handler whose answer is the same for everybody.
 REUSABLE = web.ResponseKey("REUSABLE", bool)
+# Answers that are kept. The one that was stored first makes room.
 MAX_ANSWERS = 256
 # What aiohttp sends where the handler names no content type.
 BINARY = "application/octet-stream"
