@@ -65,6 +65,8 @@ VIOLATIONS = {"resultTypes": ["violations"], "preload": False}
 """What axe looks for: it takes long to describe all that is as it should be."""
 CONTRAST = VIOLATIONS | {"runOnly": ["color-contrast"]}
 """The rule of axe that depends on the colour scheme."""
+TARGETS = VIOLATIONS | {"runOnly": ["target-size"]}
+"""The rule that what is pressed has 24 pixels: by itself, axe leaves it out."""
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
@@ -97,6 +99,7 @@ LISTS = [
     "/production",
     "/promises",
     "/recipes/database/tests",
+    "/speed",
     "/verdicts",
     "/verdicts/3.8",
     "/verdicts/3.14",
@@ -840,7 +843,9 @@ async def test_the_keyboard_is_enough(page: Page) -> None:
     await expect(skip).to_be_focused()
     await expect(skip).to_be_in_viewport()
     await page.keyboard.press("Enter")
-    await tab_to(page, page.get_by_role("button", name="copy"), most=6)
+    await tab_to(
+        page, page.get_by_role("button", name="copy", exact=True), most=6
+    )
     # From the table of contents, where most of the page is passed over.
     await tab_to(
         page, page.get_by_role("link", name="Try it", exact=True), most=10
@@ -902,16 +907,19 @@ async def test_no_arrow_leaves_a_page_with_an_open_websocket(
     await page.wait_for_url("**/recipes/websocket_logout")
 
 
-async def test_the_source_is_copied_as_it_is(
+async def test_the_source_and_its_test_are_copied_as_they_are(
     context: BrowserContext, page: Page
 ) -> None:
     await context.grant_permissions(["clipboard-read", "clipboard-write"])
     await page.goto("/recipes/database")
-    button = page.locator("[data-widget=copy]")
-    await button.click()
-    await expect(button).to_have_text("copied")
-    copied = await page.evaluate("navigator.clipboard.readText()")
-    assert copied == (ROOT / "recipes" / "database.py").read_text()
+    for button, file in [
+        (page.locator(".bar [data-widget=copy]"), "database.py"),
+        (page.locator("[data-of=starter-test]"), "testing/test_database.py"),
+    ]:
+        await button.click()
+        await expect(button).to_have_text("copied")
+        copied = await page.evaluate("navigator.clipboard.readText()")
+        assert copied == (ROOT / "recipes" / file).read_text()
 
 
 async def test_a_page_is_complete_without_javascript(
@@ -958,12 +966,12 @@ async def test_the_answer_is_on_the_first_screen_of_a_laptop_and_of_a_phone(
     await page.set_viewport_size(DESKTOP)
     await page.goto(f"/recipes/{module}")
     assert await first_function(page) < DESKTOP["height"] / 2
-    await expect(page.locator("[data-widget=copy]")).to_be_in_viewport()
+    await expect(page.locator(".bar [data-widget=copy]")).to_be_in_viewport()
     await expect(page.locator(".bar [download]")).to_be_in_viewport()
     await expect(page.locator(".install").first).to_be_in_viewport()
     await page.set_viewport_size(PHONE)
     assert await first_function(page) < PHONE["height"]
-    await expect(page.locator("[data-widget=copy]")).to_be_in_viewport()
+    await expect(page.locator(".bar [data-widget=copy]")).to_be_in_viewport()
 
 
 @pytest.mark.full("it looks at all pages")
@@ -977,6 +985,69 @@ async def test_pages_are_short(page: Page) -> None:
         )
     assert sum(heights.values()) / len(heights) < 5_500 / 2, heights
     assert max(heights.values()) < 8_900 / 2, heights
+
+
+@pytest.mark.parametrize("path", ["/promises", "/speed"])
+async def test_what_is_long_is_folded_on_a_phone(page: Page, path: str) -> None:
+    await page.set_viewport_size(PHONE)
+    await page.goto(path)
+    height = await page.evaluate("document.documentElement.scrollHeight")
+    assert height < 8 * PHONE["height"]
+
+
+async def test_what_leads_to_the_next_page_is_on_one_line(page: Page) -> None:
+    await page.set_viewport_size({"width": 320, "height": 640})
+    await page.goto("/recipes/subapp_database")
+    tops = await page.locator("header [rel]").evaluate_all(
+        "all => all.map(each => each.getBoundingClientRect().top)"
+    )
+    assert len(tops) == 2
+    assert tops[0] == tops[1]
+
+
+SLOW_NETWORK = {
+    "offline": False,
+    "latency": 100,
+    "downloadThroughput": 40_000,
+    "uploadThroughput": 40_000,
+}
+"""ms, and bytes in a second: a page is painted before all of it is there."""
+
+SHIFT = """() => new Promise(resolve => {
+  let shift = 0
+  const add = entries => entries.forEach(entry => shift += entry.value)
+  const observer = new PerformanceObserver(list => add(list.getEntries()))
+  observer.observe({type: "layout-shift", buffered: true})
+  setTimeout(() => resolve(shift), 100)
+})"""
+"""How far what was painted has moved since, as Chromium reckons it."""
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/errors",
+        "/promises",
+        "/recipes/database",
+        "/recipes/websocket_logout",
+        "/verdicts",
+    ],
+)
+async def test_nothing_moves_while_a_page_comes_in(
+    browser: Browser, base: str, path: str, width: int
+) -> None:
+    size: ViewportSize = {"width": width, "height": 900}
+    async with open_window(browser, base_url=base, viewport=size) as window:
+        page = await window.new_page()
+        # The style has come before: else nothing is painted until it is there.
+        await page.goto("/nowhere")
+        session = await window.new_cdp_session(page)
+        await session.send("Network.enable")
+        await session.send("Network.emulateNetworkConditions", SLOW_NETWORK)
+        await page.goto(path)
+        assert await page.evaluate(SHIFT) < 0.01
 
 
 async def test_the_contents_of_a_page_stay_in_view(page: Page) -> None:
@@ -1064,6 +1135,15 @@ async def test_a_message_among_hundreds_is_reached_by_its_address(
         await expect(page.locator(":target")).to_be_in_viewport()
 
 
+@pytest.mark.parametrize("anchor", ["X8", "attack-slow_peers"])
+async def test_a_promise_and_an_attack_have_an_address(
+    page: Page, anchor: str
+) -> None:
+    await page.goto(f"/promises#{anchor}")
+    await expect(page.locator(":target")).to_have_id(anchor)
+    await expect(page.locator(":target")).to_be_in_viewport()
+
+
 @lists("/", "/errors/session_is_closed", "/recipes/database")
 async def test_the_slash_key_leads_to_the_search_of_every_page(
     page: Page, path: str
@@ -1149,6 +1229,7 @@ async def open_page(
 ) -> AsyncIterator[Page]:
     yield tab_for_axe
     await empty(tab_for_axe)
+    await tab_for_axe.set_viewport_size(SIZE)
     await window_for_axe.clear_cookies()
 
 
@@ -1179,7 +1260,7 @@ async def thin_out(page: Page) -> None:
             if (!isNew(lookOf(place) + lookOf(word)))
               word.replaceWith(...word.childNodes)
           }
-          const parts = "tbody tr, li, .errors > details"
+          const parts = "tbody tr, li:not(.errors li), .errors > details"
           for (const part of document.querySelectorAll(parts)) {
             const all = [part, ...part.querySelectorAll("*")].map(lookOf)
             if (!all.filter(isNew).length) part.remove()
@@ -1214,6 +1295,16 @@ async def test_a_list_shuts_nobody_out(open_page: Page, path: str) -> None:
 async def test_a_page_shuts_nobody_out(open_page: Page, module: str) -> None:
     await open_page.goto(f"/recipes/{module}")
     await look_for_barriers(open_page)
+
+
+@page_of_each_kind
+async def test_what_is_pressed_is_large_enough_for_a_thumb(
+    open_page: Page, module: str
+) -> None:
+    await open_page.set_viewport_size(PHONE)
+    await open_page.goto(f"/recipes/{module}")
+    found = await Axe().run(open_page, options=TARGETS)
+    assert found.violations_count == 0, found.generate_report()
 
 
 @pytest.mark.full("the page was looked at before it was played")
@@ -1270,6 +1361,7 @@ async def test_every_link_leads_somewhere(page: Page, base: str) -> None:
         "/errors",
         "/production",
         "/promises",
+        "/speed",
         "/verdicts",
         *pages,
     ]:

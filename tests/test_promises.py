@@ -69,7 +69,7 @@ async def test_the_page_and_its_markdown_have_each_promise_and_attack(
     markup = await get(client, "/promises")
     page, markdown = text_of(markup), await get(client, "/promises.md")
     for promise in PROMISES:
-        assert f'<tr id="{promise.id}">' in markup
+        assert f'<div id="{promise.id}">' in markup
         assert promise.promise.replace("`", "") in page
         assert promise.promise in markdown
         assert promise.test in markdown
