@@ -6,9 +6,9 @@
 
 Start from this file when you go live. Each upstream has its own limit of calls:
 one that hangs keeps no other waiting. An answer is read up to a limit, and a
-redirect is not followed. A call goes to the hosts of its upstream alone, is
-told how long its answer is waited for, and is repeated where that is safe. It
-ends when its caller leaves. What goes wrong upstream is logged with its cause,
+redirect is not followed. A call goes to a host of a list alone, is told how
+long its answer is waited for, and is repeated where that is safe. It ends when
+its caller leaves. What goes wrong upstream is logged with its cause,
 and is a 502, 503 or 504.
 
 Try it::
@@ -180,14 +180,16 @@ class Upstream:
         """Call until there is an answer: only what may be done twice."""
         self.retries = min(MAX_RETRIES, self.retries + RETRY_SHARE)
         for longest_pause in LONGEST_PAUSES:
+            pause = random.uniform(0, longest_pause)  # noqa: S311
             try:
                 return await call(session, url, deadline)
             except AGAIN as error:
-                if self.retries < 1:
+                now = asyncio.get_running_loop().time()
+                if self.retries < 1 or now + pause >= deadline:
                     raise
                 self.retries -= 1
                 logger.info("%s: again, after %s", self.name, error)
-            await asyncio.sleep(random.uniform(0, longest_pause))  # noqa: S311
+            await asyncio.sleep(pause)
         return await call(session, url, deadline)
 
 

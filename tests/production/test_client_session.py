@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import random
 import re
 import tracemalloc
 from collections.abc import AsyncIterator
@@ -485,6 +486,29 @@ async def test_an_upstream_that_is_down_gets_few_more_calls_than_asked_for(
     saved = client_session.MAX_RETRIES
     earned = asked * client_session.RETRY_SHARE
     assert saved <= len(upstream.heads) - asked <= saved + earned
+
+
+async def test_a_failure_that_no_time_is_left_to_repeat_is_told_as_it_is(
+    serve: Serve,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def longer_than_waited_for(shortest: float, longest: float) -> float:
+        return 5.0
+
+    # Not a 504, after a pause in which nobody waits any more.
+    monkeypatch.setattr(random, "uniform", longer_than_waited_for)
+    server = await serve(client_session.create_app())
+    headers = {"X-Request-Timeout": str(TIMEOUT)}
+    async with (
+        upstream_that_answers(monkeypatch, BUSY) as upstream,
+        ClientSession(server.url) as client,
+        client.get("fetch", headers=headers) as response,
+    ):
+        assert response.status == 502
+    assert len(upstream.heads) == 1
+    [warning] = warnings_in(caplog)
+    assert "BusyError: status 503" in warning
 
 
 async def test_a_call_that_was_slow_is_not_repeated(
