@@ -4,6 +4,7 @@ import asyncio
 import os
 import secrets
 import signal
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -24,6 +25,8 @@ from aiohttp import (
     ClientSession,
     ClientWebSocketResponse,
     CookieJar,
+    WSMessage,
+    WSMsgType,
     WSServerHandshakeError,
     web,
 )
@@ -1031,3 +1034,35 @@ async def test_workers_of_gunicorn_close_each_others_sockets(
         process.terminate()
         await asyncio.wait_for(process.wait(), START_TIMEOUT)
     assert "Traceback" not in log.read_text()
+
+
+# Attacks
+
+
+@pytest.mark.parametrize("how", ["says goodbye", "vanishes"])
+async def test_nothing_is_read_after_the_end_of_a_connection(
+    client: ClientSession,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    how: str,
+) -> None:
+    received: list[WSMsgType] = []
+    receive = web.WebSocketResponse.receive
+
+    async def record(ws: web.WebSocketResponse) -> WSMessage:
+        message = await receive(ws)
+        received.append(message.type)
+        return message
+
+    await log_in(client)
+    monkeypatch.setattr(web.WebSocketResponse, "receive", record)
+    async with client.ws_connect("echo") as ws:
+        assert await echoes(ws)
+        if how == "vanishes":
+            transport = ws.get_extra_info("socket")
+            transport.shutdown(socket.SHUT_RDWR)
+    await emptied(client)
+    first, *others = received
+    assert first is WSMsgType.TEXT
+    assert len(others) == 1
+    assert not errors(caplog)
