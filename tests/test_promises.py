@@ -78,6 +78,21 @@ async def test_the_page_and_its_markdown_have_each_promise_and_attack(
         assert attack.outcome in markdown
 
 
+@pytest.mark.parametrize("size", [10, 40])
+def test_an_attack_that_did_less_than_aimed_at_says_so(
+    tmp_path: Path, size: int
+) -> None:
+    name, result = next(iter(json.loads(ATTACKS.read_text("utf-8")).items()))
+    result |= {"size": size, "goal": 40, "unit": "kills", "seconds": 60.0}
+    file = tmp_path / "attacks.json"
+    file.write_text(json.dumps({name: result}))
+    page = PromisesPage(FILE, file)
+    for text in (page._render("promises.html"), page._render("promises.md")):
+        assert ("10 kills of 40" in text) is (size == 10)
+        assert bool(re.search("All (40 )?would take", text)) is (size == 10)
+        assert ("would take 4 minutes" in text) is (size == 10)
+
+
 async def test_a_fault_that_was_found_is_told(
     serve: Serve, tmp_path: Path
 ) -> None:

@@ -43,3 +43,5 @@ class Attack(NamedTuple):
     """The size of `make check-full`: it takes some seconds."""
     longest: float
     """Seconds that a unit may take; an attack that takes longer hangs."""
+    linux: bool = False
+    """Whether it does something that Linux alone lets it do."""

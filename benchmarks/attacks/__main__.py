@@ -52,6 +52,9 @@ def main(
     breaches = 0
     for name in names or attacks:
         attack: Attack = attacks[name].ATTACK
+        if attack.linux and sys.platform != "linux":
+            click.echo(f"{name}: left out, as only Linux can do this")
+            continue
         wanted = size or (attack.small if small else attack.full)
         inputs = {
             "size": wanted,
@@ -129,6 +132,7 @@ def describe(module: ModuleType) -> dict[str, Any]:
         "title": title,
         "promises": attack.promises,
         "unit": attack.unit,
+        "goal": attack.full,
         **provenance(PACKAGES),
     }
 

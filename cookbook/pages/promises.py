@@ -20,12 +20,14 @@ AROUND = "cookbook"
 class Attack:
     """What an attack did at last, and what it found.
 
-    `size` counts units, such as requests. `found` are counts, in words.
+    `size` counts units, such as requests, of which `goal` are aimed at. `found`
+    are counts, in words.
     """
 
     name: str
     title: str
     size: int
+    goal: int
     unit: str
     seed: int
     seconds: float
@@ -39,9 +41,16 @@ class Attack:
     def outcome(self) -> str:
         """What was run, and how often a promise was broken, in a few words."""
         run = f"{self.size:,} {self.unit}"
+        if self.size < self.goal:
+            run += f" of {self.goal:,}"
         if self.faults:
             return f"{run}: broken {self.faults} times"
         return f"{run}: never broken"
+
+    @property
+    def minutes(self) -> int:
+        """What all that is aimed at would take on the same machine."""
+        return round(self.goal * self.seconds / self.size / 60)
 
 
 @dataclass(frozen=True)
