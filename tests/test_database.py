@@ -391,6 +391,15 @@ async def test_an_error_that_ended_the_transaction_is_no_success(
     assert await texts(client) == []
 
 
+@pytest.mark.answer_only(OF_A_FILE)
+async def test_what_reads_cannot_write(
+    client: ClientSession, application: web.Application, recipe: Any
+) -> None:
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        await insert(recipe, application[recipe.READER], "past the lock")
+    assert await add(client, "milk") == 201
+
+
 # Busy, and broken
 
 
