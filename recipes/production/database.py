@@ -36,6 +36,9 @@ Good to know:
 - The first worker that starts brings the schema up to date, so its role has to
   be allowed to create tables. An advisory lock keeps the others waiting:
   without it, two can fail even at `CREATE TABLE IF NOT EXISTS`.
+- asyncpg takes two thirds of the CPU of psycopg. But psycopg's pool bounds each
+  wait, checks a connection before it lends it, and starts without a server. And
+  the queue of production/after_response.py needs psycopg.
 - A worker that is killed loses the requests that it has not answered. A server
   loses nothing that was answered 201, at its default `synchronous_commit`:
   measured with 16 writers, it was restarted ten times and killed ten times. Of
