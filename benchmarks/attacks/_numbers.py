@@ -130,7 +130,7 @@ class Publisher:
     ) -> None:
         self._urls = urls
         self._client = client
-        self._pause = pause
+        self.pause = pause
         self.last = 0
         self.is_over = False
 
@@ -140,7 +140,7 @@ class Publisher:
             url = self._urls[number % len(self._urls)]
             await publish(url, self._client, number)
             self.last = number
-            await asyncio.sleep(self._pause)
+            await asyncio.sleep(self.pause)
 
 
 async def arrival(listeners: list[Listener], size: int) -> list[str]:
