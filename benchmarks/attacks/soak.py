@@ -212,8 +212,9 @@ class Visitor:
             async with ws:
                 await ws.send_str("tea")
                 await ws.receive()
-                await self._ask("POST", f"{prefix}/logout", cookie)
-                if self._chooser.random() < 0.5:
+                status, _ = await self._ask("POST", f"{prefix}/logout", cookie)
+                # One that was refused closes nothing.
+                if status == 200 and self._chooser.random() < 0.5:
                     while (await ws.receive()).type is WSMsgType.TEXT:
                         pass
 
