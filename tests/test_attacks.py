@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shutil
+import sys
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -181,12 +182,19 @@ def test_each_attack_has_a_mistake_to_find() -> None:
     assert sorted(MISTAKES) == ATTACKS
 
 
+def attack_called(name: str) -> Attack:
+    attack: Attack = import_module(f"benchmarks.attacks.{name}").ATTACK
+    if attack.linux and sys.platform != "linux":
+        pytest.skip("only Linux can do this")
+    return attack
+
+
 @pytest.mark.full("it attacks")
 @pytest.mark.timeout(600)
 @pytest.mark.usefixtures("may_block")
 @pytest.mark.parametrize("name", ATTACKS)
 async def test_an_attack_finds_nothing(name: str) -> None:
-    attack: Attack = import_module(f"benchmarks.attacks.{name}").ATTACK
+    attack = attack_called(name)
     done = []
     found = await attacks.bounded(
         attack, ROOT, attack.small, SEED, lambda: done.append(1)
@@ -200,7 +208,7 @@ async def test_an_attack_finds_nothing(name: str) -> None:
 @pytest.mark.usefixtures("may_block")
 @pytest.mark.parametrize("name", MISTAKES)
 async def test_an_attack_finds_a_mistake(name: str, tmp_path: Path) -> None:
-    attack: Attack = import_module(f"benchmarks.attacks.{name}").ATTACK
+    attack = attack_called(name)
     mistake = MISTAKES[name]
     copy = tmp_path / "copy"
     ignore = shutil.ignore_patterns(".*", "docs", "__pycache__")
@@ -279,6 +287,18 @@ def test_an_attack_that_is_unknown_is_a_line(trial: list[list[int]]) -> None:
     result = CliRunner().invoke(attacks.main, ["trail"])
     assert result.exit_code == 2
     assert "no attack is called trail; there are trial" in result.output
+
+
+def test_what_linux_alone_can_do_is_left_out_elsewhere(
+    trial: list[list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [(_, module)] = attacks.find_attacks()
+    module.__dict__["ATTACK"] = module.ATTACK._replace(linux=True)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    result = CliRunner().invoke(attacks.main)
+    assert result.exit_code == 0
+    assert result.output == "trial: left out, as only Linux can do this\n"
+    assert not trial
 
 
 async def test_an_attack_that_hangs_is_a_fault(
