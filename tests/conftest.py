@@ -136,8 +136,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Return one more than there are processors: half of a test is waiting."""
-    return (os.cpu_count() or 1) + 1
+    """Return two more than there are processors: half of a test is waiting."""
+    return (os.cpu_count() or 1) + 2
 
 
 class Uvloop:
