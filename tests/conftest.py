@@ -136,8 +136,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Return two more than there are processors: half of a test is waiting."""
-    return (os.cpu_count() or 1) + 2
+    """Return one more than there are processors: half of a test is waiting.
+
+    With two more, the browser of each took what the others had gained.
+    """
+    return (os.cpu_count() or 1) + 1
 
 
 class Uvloop:

@@ -18,8 +18,6 @@ from recipes import database
 from tests.conftest import Serve
 from tests.servers import Server
 
-pytestmark = pytest.mark.unmeasured("`new` has tests of its own")
-
 
 def written(folder: Path) -> dict[str, bytes]:
     return {
@@ -29,6 +27,7 @@ def written(folder: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.unmeasured("`new` has tests of its own")
 @pytest.mark.slow("it writes a project for each page")
 @pytest.mark.parametrize(
     ("recipe", "production"),

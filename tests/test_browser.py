@@ -1023,16 +1023,22 @@ SHIFT = """() => new Promise(resolve => {
 """How far what was painted has moved since, as Chromium reckons it."""
 
 
+@pytest.mark.full("as on a wide screen", width=390)
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize(
     "path",
     [
-        "/",
-        "/errors",
-        "/promises",
         "/recipes/database",
-        "/recipes/websocket_logout",
-        "/verdicts",
+        *(
+            pytest.param(path, marks=pytest.mark.full("another page"))
+            for path in (
+                "/",
+                "/errors",
+                "/promises",
+                "/recipes/websocket_logout",
+                "/verdicts",
+            )
+        ),
     ],
 )
 async def test_nothing_moves_while_a_page_comes_in(
@@ -1075,7 +1081,7 @@ async def test_the_address_of_a_trap_shows_its_title_below_the_contents(
     assert seen["y"] >= covered["y"] + covered["height"]
 
 
-@page_of_each_kind
+@pages("websocket_logout")
 async def test_scripts_move_nothing_that_is_read(
     browser: Browser, base: str, module: str
 ) -> None:
@@ -1283,7 +1289,7 @@ async def look_for_barriers(page: Page) -> None:
     assert in_the_dark.violations_count == 0, in_the_dark.generate_report()
 
 
-@lists("/", "/?q=Session is closed", "/errors", "/production", "/verdicts")
+@lists("/", "/errors")
 async def test_a_list_shuts_nobody_out(open_page: Page, path: str) -> None:
     await open_page.goto(path)
     await look_for_barriers(open_page)
@@ -1297,7 +1303,7 @@ async def test_a_page_shuts_nobody_out(open_page: Page, module: str) -> None:
     await look_for_barriers(open_page)
 
 
-@page_of_each_kind
+@pages("websocket_logout")
 async def test_what_is_pressed_is_large_enough_for_a_thumb(
     open_page: Page, module: str
 ) -> None:
@@ -1319,7 +1325,7 @@ async def test_a_played_page_shuts_nobody_out(open_page: Page) -> None:
     await look_for_barriers(open_page)
 
 
-@lists("/", "/errors", "/production", "/verdicts")
+@lists("/", "/errors")
 async def test_a_list_needs_no_sideways_scrolling(
     page: Page, path: str
 ) -> None:
@@ -1327,7 +1333,7 @@ async def test_a_list_needs_no_sideways_scrolling(
     await look_for_overflow(page)
 
 
-@page_of_each_kind
+@pages("websocket_logout")
 async def test_a_page_needs_no_sideways_scrolling(
     page: Page, module: str
 ) -> None:

@@ -10,6 +10,7 @@ import select
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
@@ -293,11 +294,20 @@ async def test_other_errors_of_the_loop_are_logged_as_ever(
 
 
 async def test_a_pipe_that_does_not_block_loses_no_line(
-    pipe: tuple[int, int],
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    waits = threading.Event()
+    select_as_ever = select.select
+
+    def select_and_tell(*descriptors: list[int]) -> object:
+        waits.set()
+        return select_as_ever(*descriptors)
+
+    monkeypatch.setattr(select, "select", select_and_tell)
     os.set_blocking(pipe[1], False)
     with BackgroundStream(pipe[1]) as stream:
         stream.write("x" * 2**18 + "end")
+        assert await asyncio.to_thread(waits.wait, TIMEOUT)
         text = await read_until(pipe[0], "end")
     assert len(text) == 2**18 + 3
 

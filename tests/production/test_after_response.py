@@ -675,7 +675,6 @@ async def test_restarts_of_the_database_lose_and_repeat_no_answered_ping(
     await check(serve, idle, url, clients)
 
 
-@pytest.mark.full("an outage has to last")
 @pytest.mark.slow("it restarts a PostgreSQL")
 async def test_a_job_that_cannot_be_let_go_begins_by_itself(
     serve: Serve,
@@ -725,7 +724,6 @@ async def test_a_frozen_database_keeps_no_request_waiting_and_loses_nothing(
         assert await settled(client, least=6) >= 6
 
 
-@pytest.mark.full("an outage has to last")
 @pytest.mark.slow("it freezes a PostgreSQL")
 async def test_the_server_ends_in_time_while_its_database_is_frozen(
     serve: Serve, killable_postgres: KillablePostgres
