@@ -178,7 +178,7 @@ async def test_a_page_shows_answers_where_a_server_would_have_buttons(
     await page.locator(".trap summary").first.click()
     sides = page.locator(".trap .sides").first
     await expect(sides).to_contain_text("this recipe")
-    await page.get_by_role("button", name="copy").click()
+    await page.get_by_role("button", name="copy", exact=True).click()
 
 
 @pytest.mark.parametrize(
