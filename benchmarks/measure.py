@@ -173,7 +173,7 @@ async def load(
 
 
 class _Client(asyncio.Protocol):
-    """A connection that costs this process little: it reads no header twice."""
+    """A connection that costs this process little: it reads one header."""
 
     def __init__(
         self,
@@ -223,7 +223,7 @@ class _Client(asyncio.Protocol):
             self._take(self._size)
 
     def _read_size(self) -> None:
-        """Read how long an answer is, once: they are all of one size."""
+        """Read how long an answer is: a number in it may grow by a digit."""
         head, end, _ = self._buffer.partition(b"\r\n\r\n")
         if not end:
             return
@@ -235,6 +235,8 @@ class _Client(asyncio.Protocol):
     def _take(self, size: int) -> None:
         self._latencies.append(time.perf_counter() - self._sent)
         del self._buffer[:size]
+        self._size = 0
+        self._is_chunked = False
         self._send()
 
     def connection_lost(self, error: Exception | None) -> None:

@@ -6,11 +6,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import cast
 
 import psutil
 import pytest
+from aiohttp import web
 from blockbuster import BlockBuster
 from click.testing import CliRunner
 from yarl import URL
@@ -22,7 +24,7 @@ from benchmarks.fan_out import FanOut, Logout
 from benchmarks.recipes import __main__ as bench
 from benchmarks.recipes import parallel_events, websocket_logout
 from benchmarks.wrk import Request, find_wrk
-from tests.conftest import missing
+from tests.conftest import Serve, missing
 
 HELLO = Subject("hello", ("-m", "benchmarks.peers.hello"))
 
@@ -91,6 +93,25 @@ async def test_an_answer_that_is_not_expected_stops_the_measurement() -> None:
 
 
 @starts_servers
+@pytest.mark.parametrize("is_chunked", [False, True])
+async def test_an_answer_may_be_longer_than_the_one_before(
+    serve: Serve, is_chunked: bool
+) -> None:
+    numbers = count(8)
+
+    async def tell_number(request: web.Request) -> web.Response:
+        response = web.Response(text=str(next(numbers)))
+        if is_chunked:
+            response.enable_chunked_encoding()
+        return response
+
+    app = web.Application()
+    app.add_routes([web.get("/", tell_number)])
+    server = await serve(app)
+    assert len(await measure.load(server.url, 4, clients=1)) == 4
+    assert next(numbers) == 12
+
+
 async def test_wrk_sends_what_our_own_load_sends() -> None:
     if find_wrk() is None:
         missing("wrk")

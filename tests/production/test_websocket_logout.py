@@ -598,9 +598,13 @@ async def test_as_many_messages_as_allowed_are_answered(
 
 @pytest.fixture
 async def workers(serve: Serve, redis_url: str) -> list[Server]:
-    """Two workers, which share nothing but their Redis."""
+    """Two workers, which share nothing but their Redis.
+
+    It may be slow to answer on a busy machine, and is not away then.
+    """
+    patient = URL(redis_url).update_query(socket_timeout=PATIENCE)
     return [
-        await serve(websocket_logout.create_app(redis_url=redis_url))
+        await serve(websocket_logout.create_app(redis_url=str(patient)))
         for _ in range(2)
     ]
 
