@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import ClientSession
@@ -299,7 +300,7 @@ async def test_a_pipe_that_does_not_block_loses_no_line(
     waits = threading.Event()
     select_as_ever = select.select
 
-    def select_and_tell(*descriptors: list[int]) -> object:
+    def select_and_tell(*descriptors: Any) -> object:
         waits.set()
         return select_as_ever(*descriptors)
 
