@@ -5,6 +5,7 @@ import json
 import shutil
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from click.testing import CliRunner
 from benchmarks.attacks import Advance, Attack, Found
 from benchmarks.attacks import __main__ as attacks
 from benchmarks.attacks._ledger import Ledger
+from tests.conftest import missing
 from tests.servers import ROOT
 
 FOLDER = Path(attacks.__file__).parent
@@ -33,6 +35,12 @@ class Mistake(NamedTuple):
 
 
 MISTAKES = {
+    # A session begins by the clock of its worker, and ages by that of Redis.
+    "clock": Mistake(
+        "recipes/production/request_data.py",
+        "now, _ = await redis.time()",
+        'now = int(__import__("time").time())',
+    ),
     # As long as aiohttp waits for the headers of a request by itself.
     "slow_peers": Mistake(
         "cookbook/connection.py",
@@ -186,6 +194,8 @@ def attack_called(name: str) -> Attack:
     attack: Attack = import_module(f"benchmarks.attacks.{name}").ATTACK
     if attack.linux and sys.platform != "linux":
         pytest.skip("only Linux can do this")
+    if name == "clock" and not find_spec("libfaketime"):
+        missing("libfaketime, of which x86-64 has a wheel")
     return attack
 
 
