@@ -118,12 +118,9 @@ WITH_TRACEBACK = {
     "/parallel-events",
     "/websocket-logout",
     "/global-gzip",
-    "/client-session",
-    "/production/request-data",
     "/production/parallel-events",
     "/production/websocket-logout",
     "/production/client-session",
-    "/production/one-response",
 }
 """Those whose lines are all taken: no room to tell of a port that is, too."""
 

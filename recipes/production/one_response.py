@@ -441,18 +441,14 @@ async def explain_errors(
 @routes.get("/greeting", name="greeting")
 async def greet(request: web.Request) -> web.Response:
     """Greet by name; the answer may be sent again."""
-    name = read_name(request)
+    name, *more = request.query.getall("name", [""])
+    is_name = 1 <= len(name) <= MAX_NAME and name.isprintable()
+    if more or not is_name:
+        reason = f"give one name, of 1 to {MAX_NAME} printable characters"
+        raise web.HTTPBadRequest(text=reason)
     response = web.json_response({"greeting": f"Hello, {name}!"})
     response[REUSABLE] = True
     return response
-
-
-def read_name(request: web.Request) -> str:
-    name, *more = request.query.getall("name", [""])
-    if not more and 1 <= len(name) <= MAX_NAME and name.isprintable():
-        return name
-    reason = f"give one name, of 1 to {MAX_NAME} printable characters"
-    raise web.HTTPBadRequest(text=reason)
 
 
 @routes.get("/fresh")
@@ -513,4 +509,7 @@ def create_app(*, redis_url: str = "redis://localhost") -> web.Application:
 if __name__ == "__main__":
     app = create_app(redis_url=os.environ.get("REDIS_URL", "redis://localhost"))
     port = int(os.environ.get("PORT", "8080"))
-    web.run_app(app, host="127.0.0.1", port=port, shutdown_timeout=5)
+    try:
+        web.run_app(app, host="127.0.0.1", port=port, shutdown_timeout=5)
+    except OSError as error:
+        raise SystemExit(f"cannot start: {error}") from None

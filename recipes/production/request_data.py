@@ -229,16 +229,12 @@ async def explain_errors(
         retry = {hdrs.RETRY_AFTER: "1"}
         return web.json_response(body, status=503, headers=retry)
     except ConnectionError:
-        if is_connected(request):
+        transport = request.transport
+        if transport is not None and not transport.is_closing():
             raise  # it is about another connection: a 500
         logger.info("request %s: the client has left", request[REQUEST_ID])
         # Nobody reads it. aiohttp would log a traceback if we raised.
         return web.Response(status=400)
-
-
-def is_connected(request: web.Request) -> bool:
-    transport = request.transport
-    return transport is not None and not transport.is_closing()
 
 
 def json_error(kind: type[web.HTTPError], reason: str) -> web.HTTPError:
@@ -267,8 +263,7 @@ async def send_request_id(request: web.Request) -> web.StreamResponse:
         await ws.prepare(request)
     except (ValueError, web.HTTPBadRequest):
         # A non-ASCII byte in the handshake is a ValueError in aiohttp 3.14.5.
-        reason = "ask for a WebSocket"
-        raise json_error(web.HTTPBadRequest, reason) from None
+        raise json_error(web.HTTPBadRequest, "ask for a WebSocket") from None
     await ws.send_str(request[REQUEST_ID])
     await ws.close()
     return ws
@@ -435,12 +430,10 @@ def refuse_foreign_origin(request: web.Request) -> None:
         raise json_error(web.HTTPForbidden, "the Origin is foreign")
 
 
-async def open_redis(
-    app: web.Application, redis_url: str
-) -> AsyncIterator[None]:
+async def open_redis(app: web.Application, url: str) -> AsyncIterator[None]:
     """Keep a pool of connections, which are made when they are used."""
     pool = BlockingConnectionPool.from_url(
-        redis_url,
+        url,
         max_connections=MAX_CONNECTIONS,
         timeout=REDIS_TIMEOUT,
         socket_timeout=REDIS_TIMEOUT,
@@ -471,7 +464,7 @@ def create_app(
         flags={"httponly": True, "samesite": "Lax", "secure": secure},
         trusted=[ipaddress.ip_network(each) for each in trusted_proxies],
     )
-    app.cleanup_ctx.append(partial(open_redis, redis_url=redis_url))
+    app.cleanup_ctx.append(partial(open_redis, url=redis_url))
     app.on_response_prepare.append(show_request_id)
     app.add_routes(routes)
     return app
@@ -481,10 +474,14 @@ if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format=LOG)
     for handler in logging.getLogger().handlers:
         handler.addFilter(AddRequestId())
-    web.run_app(
-        create_app(redis_url=os.environ.get("REDIS_URL", "redis://localhost")),
-        host="127.0.0.1",
-        port=int(os.environ.get("PORT", "8080")),
-        shutdown_timeout=5,
-        access_log_format=ACCESS_LOG,
-    )
+    app = create_app(redis_url=os.environ.get("REDIS_URL", "redis://localhost"))
+    try:
+        web.run_app(
+            app,
+            host="127.0.0.1",
+            port=int(os.environ.get("PORT", "8080")),
+            shutdown_timeout=5,
+            access_log_format=ACCESS_LOG,
+        )
+    except OSError as error:
+        raise SystemExit(f"cannot start: {error}") from None
