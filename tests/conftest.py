@@ -127,6 +127,10 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     config.addinivalue_line(
         "markers",
+        "first: of the tests in a browser, one that `make check` runs too",
+    )
+    config.addinivalue_line(
+        "markers",
         "unmeasured(reason): run with no measure of its coverage, which more "
         "than doubles its time, as other tests run the same lines",
     )
@@ -175,6 +179,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if not mark.kwargs.items() <= parameters.items():
                 item.own_markers.remove(mark)
         has_table = any(item.iter_markers("parametrize"))
+        is_in_browser = item.path.name == "test_browser.py"
+        if is_in_browser and not item.get_closest_marker("first"):
+            item.add_marker(pytest.mark.full("a browser takes long"))
         if parameters.get("server") == "mounted":
             item.add_marker(pytest.mark.unmeasured("it was alone"))
             if has_table:

@@ -239,6 +239,7 @@ async def run_all(page: Page) -> None:
     await expect(summary(page)).to_contain_text("promised")
 
 
+@pytest.mark.first
 @pages(*KINDS, *CURL_ONLY)
 async def test_every_dialogue_is_played_with_no_difference(
     page: Page, module: str
@@ -369,6 +370,7 @@ async def test_a_browser_can_run_a_line_of_the_gzip_page(page: Page) -> None:
     await expect(headers).to_contain_text("content-encoding: gzip")
 
 
+@pytest.mark.first
 async def test_a_promise_that_is_not_kept_is_red(page: Page) -> None:
     async def change(route: Route) -> None:
         response = await route.fetch()
@@ -727,6 +729,7 @@ async def test_a_second_show_is_refused(
     await expect(other.get_by_role("status")).to_contain_text("one at a time")
 
 
+@pytest.mark.first
 async def test_a_search_shows_the_message_and_its_explanation(
     page: Page,
 ) -> None:
@@ -836,6 +839,7 @@ async def tab_to(page: Page, target: Locator, most: int) -> None:
     await expect(target).to_be_focused()
 
 
+@pytest.mark.first
 async def test_the_keyboard_is_enough(page: Page) -> None:
     await page.goto("/recipes/nested_apps")
     await page.keyboard.press("Tab")
@@ -922,6 +926,7 @@ async def test_the_source_and_its_test_are_copied_as_they_are(
         assert copied == (ROOT / "recipes" / file).read_text()
 
 
+@pytest.mark.first
 async def test_a_page_is_complete_without_javascript(
     browser: Browser, base: str
 ) -> None:
@@ -959,6 +964,7 @@ async def first_function(page: Page) -> float:
     return box["y"] + box["height"]
 
 
+@pytest.mark.first
 @page_of_each_kind
 async def test_the_answer_is_on_the_first_screen_of_a_laptop_and_of_a_phone(
     page: Page, module: str
