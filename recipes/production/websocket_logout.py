@@ -30,6 +30,7 @@ Good to know:
 
 - `closed` counts the sockets of all workers. `/sockets` counts those of the
   worker that answers.
+- A logout ends also the sessions of logins that meet it.
 - A session ends by a logout, after an hour, or when its user has 100 newer
   ones. Its sockets are closed with 4001.
 - A ticket opens one socket within 30 s. A refused upgrade does not spend it.
@@ -61,11 +62,10 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from enum import Enum
 
 from aiohttp import WSCloseCode, WSMsgType, web
 from aiohttp.typedefs import Handler
@@ -106,6 +106,12 @@ MAX_UNCHECKED = 10.0
 # Seconds that a place is kept without a check: for longer than a socket is.
 PLACE_AGE = 20.0
 
+# Goodbyes: the code of a close frame, and its reason of 123 bytes at most.
+LOGGED_OUT = (4001, b"logged out")
+SHUTDOWN = (WSCloseCode.GOING_AWAY, b"shutdown")
+TOO_FAST = (WSCloseCode.POLICY_VIOLATION, b"too many messages")
+UNCHECKED = (WSCloseCode.TRY_AGAIN_LATER, b"cannot check the session")
+
 # The user of a session. Keys hold hashes of tokens, which open nothing.
 SESSION = "websocket_logout:session:"
 # The session of a ticket.
@@ -121,15 +127,6 @@ logger = logging.getLogger(__name__)
 routes = web.RouteTableDef()
 
 
-class Goodbye(Enum):
-    """What a close frame says. A reason has 123 bytes at most."""
-
-    LOGGED_OUT = 4001, b"logged out"
-    SHUTDOWN = WSCloseCode.GOING_AWAY, b"shutdown"
-    TOO_FAST = WSCloseCode.POLICY_VIOLATION, b"too many messages"
-    UNCHECKED = WSCloseCode.TRY_AGAIN_LATER, b"cannot check the session"
-
-
 @dataclass(eq=False)
 class Socket:
     """An open socket, and what it is closed with, once that is known."""
@@ -140,7 +137,7 @@ class Socket:
     transport: asyncio.Transport
     place: str = field(default_factory=secrets.token_hex)
     reading: asyncio.Timeout = field(init=False)
-    goodbye: Goodbye | None = None
+    goodbye: tuple[int, bytes] | None = None
 
 
 @dataclass
@@ -188,7 +185,7 @@ async def echo_messages(hub: Hub, socket: Socket) -> None:
         count = count + 1 if now == second else 1
         second = now
         if count > MAX_RATE:
-            socket.goodbye = Goodbye.TOO_FAST
+            socket.goodbye = TOO_FAST
         async with asyncio.timeout(SEND_TIMEOUT):
             # Also of one that came before, no echo may follow a logout.
             if message.type is WSMsgType.TEXT and not socket.goodbye:
@@ -202,18 +199,14 @@ async def echo_messages(hub: Hub, socket: Socket) -> None:
 # end of answer
 
 
-def hang_up(sockets: list[Socket], goodbye: Goodbye) -> None:
+def hang_up(sockets: list[Socket], goodbye: tuple[int, bytes]) -> None:
     """Let the handlers of sockets close them soon, and echo nothing more."""
+    end = asyncio.get_running_loop().time() + PAUSE
     for socket in sockets:
         socket.goodbye = goodbye
-    asyncio.get_running_loop().call_later(PAUSE, end_reading, sockets)
-
-
-def end_reading(sockets: list[Socket]) -> None:
-    for socket in sockets:
         # Its handler may have ended it, after a message.
         with suppress(RuntimeError):
-            socket.reading.reschedule(0)
+            socket.reading.reschedule(end)
 
 
 # answer
@@ -222,19 +215,12 @@ async def part(hub: Hub, socket: Socket) -> None:
     # Without it close() has no limit where the peer does not read. And aiohttp
     # closes a transport whose heartbeat fails, but only once all is sent.
     asyncio.get_running_loop().call_later(WAIT, socket.transport.abort)
-    sockets = hub.sockets.get(socket.session, set())
-    # If not, a logout has freed its place.
-    if socket in sockets:
-        sockets.remove(socket)
-        if not sockets:
-            del hub.sockets[socket.session]
-        # First: who has heard the goodbye may open another socket. Who has left
-        # may cancel the handler, but not this.
-        await asyncio.shield(leave_place(hub, socket))
+    # First: who has heard the goodbye may open another socket.
+    await leave(hub, socket)
     if not socket.transport.is_closing():
         # Now close() waits until all is sent, not only until there is room.
         socket.transport.set_write_buffer_limits(0)
-    code, reason = (socket.goodbye or Goodbye.SHUTDOWN).value
+    code, reason = socket.goodbye or SHUTDOWN
     await socket.ws.close(code=code, message=reason)
 
 
@@ -246,26 +232,45 @@ async def log_out(request: web.Request) -> web.Response:
     user = await find_user(hub.redis, session)
     # Another logout may be faster: then no other session is left.
     sessions = {session, *await hub.redis.zrange(SESSIONS + user, 0, -1)}
-    async with hub.redis.pipeline() as transaction:
-        transaction.zcount(PLACES + user, time.time(), "+inf")
-        # None of this takes memory: it works where Redis is full, too.
-        transaction.delete(PLACES + user, *[SESSION + s for s in sessions])
-        transaction.zrem(SESSIONS + user, *sessions)
-        # In the transaction: a worker that is killed here has told the others.
-        transaction.publish(ENDED, " ".join(sessions))
-        closed, *_ = await transaction.execute()
-    # Not only when the channel says so: nothing is echoed after the answer.
-    forget_sessions(hub, sessions)
+    closed = 0
+    for _ in range(MAX_USER_SESSIONS):
+        async with hub.redis.pipeline() as transaction:
+            transaction.zcount(PLACES + user, time.time(), "+inf")
+            # None of this takes memory: it works where Redis is full, too.
+            transaction.delete(PLACES + user, *[SESSION + s for s in sessions])
+            transaction.zrem(SESSIONS + user, *sessions)
+            # Here: a worker that is killed afterwards has told the others.
+            transaction.publish(ENDED, " ".join(sessions))
+            transaction.zrange(SESSIONS + user, 0, -1)
+            count, *_, later = await transaction.execute()
+        closed += count
+        # Not only when the channel says so: nothing is echoed after the answer.
+        forget_sessions(hub, sessions)
+        if not later:
+            break
+        # Who has logged in meanwhile may have a socket that we have counted.
+        sessions = later
     return web.json_response({"closed": closed})
 
 
 # end of answer
 
 
+async def leave(hub: Hub, socket: Socket) -> None:
+    sockets = hub.sockets.get(socket.session, set())
+    # If not, a logout has freed its place.
+    if socket in sockets:
+        sockets.remove(socket)
+        if not sockets:
+            del hub.sockets[socket.session]
+        # Who has left may cancel the handler, but not this.
+        await asyncio.shield(leave_place(hub, socket))
+
+
 def forget_sessions(hub: Hub, sessions: Iterable[str]) -> None:
     """Close the sockets that this worker has of sessions, after a logout."""
     sockets = [s for each in sessions for s in hub.sockets.pop(each, ())]
-    hang_up(sockets, Goodbye.LOGGED_OUT)
+    hang_up(sockets, LOGGED_OUT)
 
 
 async def open_socket(request: web.Request) -> Socket:
@@ -343,14 +348,13 @@ async def check(hub: Hub, sockets: list[Socket]) -> None:
         batch = sockets[first : first + CHECK_BATCH]
         end = time.time() + PLACE_AGE
         async with hub.redis.pipeline(transaction=False) as pipeline:
-            for socket in batch:
-                places = PLACES + socket.user
-                pipeline.exists(SESSION + socket.session)
+            for each in batch:
+                pipeline.exists(SESSION + each.session)
                 # Only if it is there: it may be leaving.
-                pipeline.zadd(places, {socket.place: end}, xx=True)
+                pipeline.zadd(PLACES + each.user, {each.place: end}, xx=True)
             answers = await pipeline.execute()
         over = [s for s, ok in zip(batch, answers[::2], strict=True) if not ok]
-        hang_up(over, Goodbye.LOGGED_OUT)
+        hang_up(over, LOGGED_OUT)
 
 
 async def keep_watching(hub: Hub) -> None:
@@ -373,17 +377,19 @@ async def keep_watching(hub: Hub) -> None:
         except Exception as error:
             # Once for each outage, not for each attempt.
             log = logger.debug if is_away else logger.warning
-            is_mistake = not isinstance(error, RedisError)
-            log("no sessions: %s", describe(error), exc_info=is_mistake)
+            log_outage(log, "no sessions", error)
             is_away = True
             if time.monotonic() >= checked + MAX_UNCHECKED:
-                hang_up(hub.all_sockets(), Goodbye.UNCHECKED)
+                hang_up(hub.all_sockets(), UNCHECKED)
             await asyncio.sleep(TRY_AGAIN)
 
 
-def describe(error: Exception) -> str:
+def log_outage(log: Callable[..., None], text: str, error: Exception) -> None:
+    # uvloop raises a RuntimeError where a connection was reset. What else is no
+    # error of Redis is a mistake.
+    trace = not isinstance(error, RedisError)
     # A TimeoutError has no text, and the errors of redis-py 8 show none in %r.
-    return f"{type(error).__name__}: {error}"
+    log("%s: %s: %s", text, type(error).__name__, error, exc_info=trace)
 
 
 @routes.post("/login")
@@ -414,11 +420,10 @@ async def log_in(request: web.Request) -> web.Response:
 
 
 async def read_user(request: web.Request) -> str:
+    body = None
     # Bytes, not text(): the client would choose the codec, and some are slow.
-    try:
+    with suppress(OSError, ValueError, RecursionError, web.RequestPayloadError):
         body = json.loads(await request.read())
-    except (OSError, ValueError, RecursionError, web.RequestPayloadError):
-        body = None
     user = body.get("user", "") if isinstance(body, dict) else ""
     is_text = isinstance(user, str) and user.isprintable()
     if not is_text or not 1 <= len(user) <= MAX_USER_NAME:
@@ -427,21 +432,17 @@ async def read_user(request: web.Request) -> str:
     return str(user)
 
 
-def refuse_foreign_origin(request: web.Request) -> None:
-    """Refuse what a page of another origin sends with our visitor's cookie."""
-    # Both schemes: behind a proxy that ends TLS, our page has https, we http.
-    ours = {None, f"http://{request.host}", f"https://{request.host}"}
-    if request.headers.get("Origin") not in ours:
-        raise web.HTTPForbidden(text="the Origin is foreign")
-
-
 @web.middleware
 async def explain_errors(
     request: web.Request, handler: Handler
 ) -> web.StreamResponse:
     """Refuse what foreign pages send; answer in JSON, whoever refuses."""
+    # Both schemes: behind a proxy that ends TLS, our page has https, we http.
+    ours = {None, f"http://{request.host}", f"https://{request.host}"}
     try:
-        refuse_foreign_origin(request)
+        # A page of another origin sends our visitor's cookie.
+        if request.headers.get("Origin") not in ours:
+            raise web.HTTPForbidden(text="the Origin is foreign")
         return await handler(request)
     except web.HTTPError as error:
         # In aiohttp 4.0 an error is no response, and cannot be changed.
@@ -449,9 +450,7 @@ async def explain_errors(
         text = json.dumps({"error": error.text})
         return web.Response(text=text, status=error.status, headers=headers)
     except (RedisError, RuntimeError) as error:
-        # uvloop raises one where a connection was reset; others are mistakes.
-        trace = isinstance(error, RuntimeError)
-        logger.warning("Redis is away: %s", describe(error), exc_info=trace)
+        log_outage(logger.warning, "Redis is away", error)
         body = {"error": "Redis is away: `make cluster` starts one"}
         return web.json_response(body, status=503, headers={"Retry-After": "1"})
 
@@ -465,7 +464,7 @@ async def count_sockets(request: web.Request) -> web.Response:
 
 async def say_goodbye(app: web.Application) -> None:
     """Close all sockets. The server then waits for their handlers."""
-    hang_up(app[HUB].all_sockets(), Goodbye.SHUTDOWN)
+    hang_up(app[HUB].all_sockets(), SHUTDOWN)
 
 
 async def watch(app: web.Application) -> AsyncIterator[None]:

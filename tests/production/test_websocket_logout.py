@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import (
+    AsyncExitStack,
     asynccontextmanager,
     contextmanager,
     nullcontext,
@@ -25,16 +26,19 @@ from aiohttp import (
     ClientSession,
     ClientWebSocketResponse,
     CookieJar,
+    TCPConnector,
     WSMessage,
     WSMsgType,
     WSServerHandshakeError,
     web,
 )
 from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
 from yarl import URL
 
 from recipes.production import websocket_logout
 from tests.conftest import KillableRedis, Serve, at_length
+from tests.faults import faulty_network
 from tests.servers import PATIENCE, ROOT, START_TIMEOUT, TIMEOUT, Server
 from tests.test_gunicorn import port_of
 from tests.test_websocket_logout import (
@@ -1070,3 +1074,194 @@ async def test_nothing_is_read_after_the_end_of_a_connection(
     assert first is WSMsgType.TEXT
     assert len(others) == 1
     assert not errors(caplog)
+
+
+class LateLogins:
+    """Logins of ann, each of which opens a socket just before an EXEC.
+
+    The transaction is one of a logout, which has read the sessions before.
+    """
+
+    def __init__(self, stack: AsyncExitStack) -> None:
+        self.url = URL()
+        self.wanted = 0
+        self.clients: list[ClientSession] = []
+        self.sockets: list[ClientWebSocketResponse] = []
+        self._stack = stack
+
+    async def come(self) -> None:
+        if len(self.clients) == self.wanted:
+            return
+        client = await self._stack.enter_async_context(user(self.url, "ann"))
+        self.clients.append(client)
+        self.sockets.append(await client.ws_connect("echo"))
+
+
+@pytest.fixture
+async def late_logins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> AsyncIterator[LateLogins]:
+    execute = Pipeline.execute
+
+    async def come_first(transaction: Pipeline, *arguments: Any) -> Any:
+        if any(
+            "PUBLISH" in command for command, _ in transaction.command_stack
+        ):
+            await late.come()
+        return await execute(transaction, *arguments)
+
+    async with AsyncExitStack() as stack:
+        late = LateLogins(stack)
+        monkeypatch.setattr(Pipeline, "execute", come_first)
+        yield late
+
+
+async def test_a_logout_ends_the_logins_that_come_in_between(
+    inattentive: None,
+    workers: list[Server],
+    late_logins: LateLogins,
+    redis_url: str,
+) -> None:
+    here, there = workers
+    async with user(here.url, "ann") as ann, ann.ws_connect("echo") as ws:
+        late_logins.url = there.url
+        late_logins.wanted = 3
+        # What it counts, it closes.
+        assert await log_out(ann) == 4
+        for each in (ws, *late_logins.sockets):
+            assert await farewell(each) == (4001, "logged out")
+        for client in late_logins.clients:
+            assert await refusal(client) == 401
+    async with Redis.from_url(redis_url) as redis:
+        for kind in ("sessions", "places"):
+            assert not await redis.exists(f"websocket_logout:{kind}:ann")
+
+
+async def test_a_logout_that_always_meets_a_login_is_answered(
+    inattentive: None,
+    server: Server,
+    late_logins: LateLogins,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(websocket_logout, "MAX_USER_SESSIONS", 5)
+    async with user(server.url, "ann") as ann:
+        late_logins.url = server.url
+        late_logins.wanted = 1000
+        async with asyncio.timeout(TIMEOUT):
+            assert await log_out(ann) == 5
+        *ended, last = late_logins.sockets
+        for each in ended:
+            assert await farewell(each) == (4001, "logged out")
+        # It has come behind the logout.
+        assert await echoes(last)
+
+
+async def test_sockets_that_open_all_the_time_end_with_their_logout(
+    inattentive: None,
+    patient_goodbye: None,
+    workers: list[Server],
+    redis_url: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    here, there = workers
+    opened: list[ClientWebSocketResponse] = []
+
+    async def keep_opening(client: ClientSession) -> int:
+        while True:
+            try:
+                opened.append(await client.ws_connect("echo"))
+            except WSServerHandshakeError as refused:
+                return refused.status
+
+    for _ in range(3):
+        async with (
+            user(here.url, "ann") as ann,
+            same_user(ann, there.url) as ann_there,
+            asyncio.timeout(TIMEOUT),
+        ):
+            opening = [
+                asyncio.create_task(keep_opening(client))
+                for client in (ann, ann_there, ann_there)
+            ]
+            while len(opened) < 10:  # noqa: ASYNC110 - nothing tells of it
+                await asyncio.sleep(0.001)
+            await log_out(ann)
+            assert await asyncio.gather(*opening) == [401] * 3
+            for ws in opened:
+                assert await farewell(ws) == (4001, "logged out")
+            opened.clear()
+            await emptied(ann)
+            await emptied(ann_there)
+        async with Redis.from_url(redis_url) as redis:
+            assert not await redis.exists("websocket_logout:places:ann")
+    assert not errors(caplog)
+
+
+@pytest.mark.parametrize("count", [50, at_length(900)])
+async def test_the_end_cuts_off_no_goodbye_of_a_logout(
+    patient_goodbye: None,
+    patient: Server,
+    caplog: pytest.LogCaptureFixture,
+    count: int,
+) -> None:
+    connector = TCPConnector(limit=0)
+    jar = CookieJar(unsafe=True)
+    async with (
+        ClientSession(patient.url, connector=connector, cookie_jar=jar) as ann,
+        user(patient.url, "bob") as bob,
+        bob.ws_connect("echo") as staying,
+    ):
+        await log_in(ann)
+        closing = [await ann.ws_connect("echo") for _ in range(count)]
+        assert await log_out(ann) == count
+        stopping = asyncio.create_task(patient.stop())
+        for ws in closing:
+            assert await farewell(ws) == (4001, "logged out")
+            await ws.close()
+        assert await farewell(staying) == (1001, "shutdown")
+        await staying.close()
+        await stopping
+    assert not errors(caplog)
+
+
+@pytest.mark.slow("a slow network")
+async def test_a_slow_redis_loses_no_logout(
+    inattentive: None, patient_goodbye: None, serve: Serve, redis_url: str
+) -> None:
+    url = URL(redis_url)
+    upstream = (
+        Path(url.path)
+        if url.scheme == "unix"
+        else (str(url.host), int(url.port or 0))
+    )
+    async with faulty_network(upstream) as network, AsyncExitStack() as stack:
+        limits = ("timeout", "socket_timeout", "socket_connect_timeout")
+        slow = URL(f"redis://{network.address}").update_query(
+            dict.fromkeys(limits, TIMEOUT)
+        )
+        here, there = [
+            await serve(websocket_logout.create_app(redis_url=str(slow)))
+            for _ in range(2)
+        ]
+        ann = await stack.enter_async_context(user(here.url, "ann"))
+        bob = await stack.enter_async_context(user(there.url, "bob"))
+        ann_there = await stack.enter_async_context(same_user(ann, there.url))
+        network.slow(0.1)
+        opening = [
+            client.ws_connect("echo")
+            for client in (ann, ann_there, ann_there, bob)
+        ]
+        *closing, staying = await asyncio.gather(*opening)
+        # One is being opened in the meantime.
+        late = asyncio.create_task(ann_there.ws_connect("echo"))
+        closed = await log_out(ann)
+        for ws in closing:
+            assert await farewell(ws) == (4001, "logged out")
+        [outcome] = await asyncio.gather(late, return_exceptions=True)
+        if isinstance(outcome, ClientWebSocketResponse):
+            assert closed == 4
+            assert await farewell(outcome) == (4001, "logged out")
+        else:
+            assert isinstance(outcome, WSServerHandshakeError)
+            assert (outcome.status, closed) == (401, 3)
+        assert await echoes(staying)
