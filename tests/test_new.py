@@ -3,15 +3,17 @@
 import ast
 import fcntl
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tomllib
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 from click.testing import CliRunner, Result
@@ -455,6 +457,35 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "bin"
 
 
+PYTEST = ["python", "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+
+
+def run_in(
+    folder: Path,
+    programs: Path,
+    *command: str,
+    variables: Mapping[str, str] = MappingProxyType({}),
+) -> subprocess.CompletedProcess[str]:
+    """Run a program of an environment in a project."""
+    # Most of it is aiohttp's. Of two mypys in one, one may crash.
+    cache = f"mypy-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
+    environment = {
+        "PATH": f"{programs}:{os.defpath}",
+        "HOME": str(folder.parent),
+        "MYPY_CACHE_DIR": str(programs.parent / cache),
+        **variables,
+    }
+    return subprocess.run(
+        [programs / command[0], *command[1:]],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=200,
+    )
+
+
 @pytest.mark.full("it installs packages, and runs tools and tests of a project")
 @pytest.mark.timeout(400)
 @every_project
@@ -468,54 +499,78 @@ def test_a_project_passes_its_own_lint_types_and_tests(
     folder = tmp_path / "service"
     option = ["--production"] if production else []
     assert new(*names, folder, *option).exit_code == 0
-    environment = {
-        "PATH": f"{programs}:{os.defpath}",
-        "HOME": str(tmp_path),
-        "POSTGRES_URL": postgres_url,
-        # Most of it is aiohttp's.
-        "MYPY_CACHE_DIR": str(programs.parent / "mypy"),
-    }
     for command in (
         ["ruff", "check"],
         ["ruff", "format", "--check", "--diff"],
         ["mypy"],
-        ["python", "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        PYTEST,
     ):
-        outcome = subprocess.run(
-            [programs / command[0], *command[1:]],
-            cwd=folder,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=200,
+        outcome = run_in(
+            folder, programs, *command, variables={"POSTGRES_URL": postgres_url}
         )
         assert outcome.returncode == 0, outcome.stdout
         assert "skipped" not in outcome.stdout
 
 
-@pytest.mark.full("it installs packages, and runs a test of a project")
+ADDED = """    app.router.add_static("/files", ".")
+"""
+
+CHANGES = {
+    # What is replaced, by what, and the tests that fail then.
+    "a prefix": ("app.py", '"/database"', '"/api/notes"', []),
+    "a route": ("app.py", "    return app\n", f"{ADDED}    return app\n", []),
+    "two on one prefix": (
+        "app.py",
+        '"/database"',
+        '"/route-table"',
+        ["test_each_module_is_served_below_a_prefix_of_its_own"],
+    ),
+    "an endpoint": (
+        "route_table.py",
+        '"/private"',
+        '"/secret"',
+        ["test_a_private_page_needs_the_token"],
+    ),
+}
+
+
+@pytest.mark.full("it installs packages, and runs tests of a project")
 @pytest.mark.timeout(400)
-def test_a_service_with_a_route_of_its_own_passes_its_test(
+@pytest.mark.parametrize("change", CHANGES)
+def test_after_a_change_the_tests_of_a_project_fail_that_should(
+    programs: Path, tmp_path: Path, change: str
+) -> None:
+    folder = tmp_path / "service"
+    names = ["route_table", "database", "websocket_logout"]
+    assert new(*names, folder).exit_code == 0
+    file, before, after, failing = CHANGES[change]
+    source = (folder / file).read_text()
+    assert source.count(before) == 1
+    (folder / file).write_text(source.replace(before, after))
+    outcome = run_in(folder, programs, *PYTEST)
+    assert outcome.returncode == bool(failing), outcome.stdout
+    failed = re.findall(r"^FAILED tests/\w+\.py::(\w+)", outcome.stdout, re.M)
+    assert failed == failing
+
+
+@pytest.mark.full("it installs packages, and runs tools and tests of a project")
+@pytest.mark.timeout(400)
+def test_a_module_can_be_taken_out_of_a_project_and_another_put_in(
     programs: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "service"
     assert new("route_table", "nested_apps", folder).exit_code == 0
-    app = folder / "app.py"
-    end = "    return app\n"
-    route = '    app.router.add_static("/files", ".")\n'
-    assert end in app.read_text()
-    app.write_text(app.read_text().replace(end, route + end))
-    outcome = subprocess.run(
-        [programs / "python", "-m", "pytest", "-q", "tests/test_app.py"],
-        cwd=folder,
-        env={"PATH": os.defpath, "HOME": str(tmp_path)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=100,
-    )
-    assert outcome.returncode == 0, outcome.stdout
+    source = (folder / "app.py").read_text()
+    (folder / "app.py").write_text(source.replace("nested_apps", "more"))
+    (folder / "nested_apps.py").rename(folder / "more.py")
+    (folder / "tests" / "test_nested_apps.py").unlink()
+    for command in (["ruff", "check"], ["mypy"], PYTEST):
+        outcome = run_in(folder, programs, *command)
+        assert outcome.returncode == 0, outcome.stdout
+    with (folder / "more.py").open("a") as more:
+        more.write("count: int = 'one'\n")
+    outcome = run_in(folder, programs, "mypy")
+    assert "more.py:" in outcome.stdout
 
 
 @pytest.mark.full("it installs packages")

@@ -59,13 +59,6 @@ class Project:
         """Tell whether a recipe reads a variable of the environment."""
         return any(recipe.reads(variable) for recipe in self.recipes)
 
-    @property
-    def modules(self) -> list[str]:
-        """The modules of the project, `app` first."""
-        if self.is_alone:
-            return ["app"]
-        return ["app", *sorted(recipe.name for recipe in self.recipes)]
-
     @cached_property
     def sources(self) -> dict[str, str]:
         """The modules and their sources."""
