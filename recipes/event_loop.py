@@ -19,8 +19,8 @@ Try it::
 
 Good to know:
 
-- Each `asyncio.run` is a loop of its own, and so is each test. For tests, make
-  a session in an async fixture of function scope: testing/test_event_loop.py.
+- Each `asyncio.run` has its own loop, and so has each test. For tests, make a
+  session in an async fixture of function scope: testing/test_event_loop.py.
 - Choose uvloop where the server starts:
   `web.run_app(create_app(), loop=uvloop.new_event_loop())`.
 - Connectors, cookie jars and resolvers need a running loop as well.

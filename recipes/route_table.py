@@ -6,7 +6,7 @@
 
 Decorate handlers with a `RouteTableDef`, which needs no application. Give each
 module of handlers a table of its own, and let `create_app` add the tables. Then
-no module of handlers imports the application, and no import has side effects.
+no module of handlers has to import the application, which imports them all.
 
 Try it::
 

@@ -79,8 +79,8 @@ async def read_post(request: web.Request) -> web.Response:
     post_id = request.match_info["id"]
     if post_id not in POSTS:
         raise web.HTTPNotFound
-    # Keys of the section are in both. Keys of outer applications are only in
-    # `config_dict`.
+    # `request.app` is the section, with its own keys. `config_dict` finds those
+    # of the outer applications, too.
     section = request.app[SECTION]
     site = request.config_dict.get(SITE)
     answer = {"section": section, "id": int(post_id), "site": site}

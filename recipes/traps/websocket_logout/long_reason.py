@@ -56,7 +56,7 @@ async def echo(request: web.Request) -> web.WebSocketResponse:
     try:
         async for message in socket.ws:
             if message.type is WSMsgType.TEXT:
-                # asyncio.timeout() would cancel a close() that waits, too.
+                # Not asyncio.timeout(): aiohttp 3.14 would cancel close(), too.
                 timer = loop.call_later(WAIT, socket.transport.abort)
                 await socket.ws.send_str(message.data)
                 timer.cancel()
