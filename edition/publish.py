@@ -10,7 +10,9 @@ import asyncio
 import json
 import re
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
+from html import unescape
 from pathlib import Path
 from posixpath import relpath
 from tempfile import TemporaryDirectory
@@ -20,11 +22,12 @@ from xml.sax.saxutils import escape
 import sphobjinv
 from aiohttp import ClientSession, ClientTimeout, hdrs, web
 
-from app import COOKBOOK, create_app
-from cookbook.messages import read_messages
+from app import COOKBOOK, PRODUCTION, create_app
 from cookbook.pages import Edition, documents
 from cookbook.pages.assets import assets_path, read_assets
 from edition.search_data import make_search_data
+
+NAME = "The aiohttp cookbook"
 
 STATIC = Path(__file__).with_name("static")
 
@@ -70,6 +73,13 @@ class Page:
     @property
     def text(self) -> str:
         return self.body.decode()
+
+    @property
+    def title(self) -> str:
+        """What the page is called, without the name of the site."""
+        _, _, text = self.text.partition("<title>")
+        title, _, _ = text.partition("</title>")
+        return unescape(title).removesuffix(f" \N{EN DASH} {NAME}")
 
     @property
     def links(self) -> list[str]:
@@ -252,38 +262,55 @@ class Publication:
         """Return a map of the site (sitemaps.org, version 0.9)."""
         places = [
             f"<url><loc>{escape(urljoin(self._base, path))}</loc></url>"
-            for path in sorted(self._public_paths())
+            for path in sorted(self._public_pages())
         ]
         start = '<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">'
         lines = ['<?xml version="1.0" encoding="UTF-8"?>', start, *places]
         return "\n".join([*lines, "</urlset>", ""])
 
-    def _public_paths(self) -> list[str]:
-        return [
-            page.public_path
+    def _public_pages(self) -> dict[str, Page]:
+        return {
+            page.public_path: page
             for page in self._pages.values()
             if page.kind == "text/html" and page.address != UNKNOWN
-        ]
+        }
 
     def _make_inventory(self) -> bytes:
         """Return what Sphinx reads, to make links of `:doc:`."""
         inventory = sphobjinv.Inventory()
-        inventory.project = "The aiohttp cookbook"
+        inventory.project = NAME
         inventory.version = ""
-        titles = {recipe.page: recipe.docs.title for recipe in COOKBOOK}
-        file = COOKBOOK[0].file.with_name("messages.toml")
-        for message in read_messages(file):
-            titles[f"/errors/{message.name}"] = message.text
-        for path in sorted(self._public_paths()):
-            name = path.removesuffix("/") or "index"
-            inventory.objects.append(
-                sphobjinv.DataObjStr(
-                    name=name,
-                    domain="std",
-                    role="doc",
-                    priority="-1",
-                    uri=path or "index.html",
-                    dispname=titles.get(f"/{name}", "-"),
-                )
+        inventory.objects += [
+            sphobjinv.DataObjStr(
+                name=name,
+                domain="std",
+                role="doc",
+                priority="-1",
+                uri=uri,
+                dispname=title,
             )
+            for name, uri, title in self._list_documents()
+        ]
         return bytes(sphobjinv.compress(inventory.data_file()))
+
+    def _list_documents(self) -> Iterator[tuple[str, str, str]]:
+        """Yield the name, the address and the title of what can be named.
+
+        A file that is a part of a page is named as in the project, too.
+        """
+        for path, page in sorted(self._public_pages().items()):
+            name = path.removesuffix("/") or "index"
+            yield name, path or "index.html", page.title
+        for recipe in PRODUCTION:
+            yield (
+                f"recipes/production/{recipe.name}",
+                f"{recipe.page[1:]}/#in-production",
+                f"In production: {recipe.docs.title}",
+            )
+        for recipe in COOKBOOK:
+            for trap in recipe.traps:
+                yield (
+                    f"recipes/traps/{recipe.name}/{trap.name}",
+                    f"{recipe.page[1:]}/#{trap.name}",
+                    trap.docs.title,
+                )

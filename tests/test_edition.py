@@ -260,16 +260,30 @@ def test_programs_find_whole_addresses(folder: Path) -> None:
 
 
 @pytest.mark.full("it writes hundreds of files")
-def test_sphinx_finds_every_page_and_every_message(folder: Path) -> None:
+def test_sphinx_finds_each_page_message_production_file_and_trap(
+    folder: Path, pages: dict[Path, Links]
+) -> None:
     inventory = sphobjinv.Inventory(str(folder / "objects.inv"))
     names = {item.name: item for item in inventory.objects}
-    assert all(recipe.page[1:] in names for recipe in app.COOKBOOK)
     messages = read_messages(ROOT / "recipes" / "messages.toml")
-    assert all(f"errors/{message.name}" in names for message in messages)
+    files = [
+        *(ROOT / "recipes" / "production").glob("[!_]*.py"),
+        *(ROOT / "recipes" / "traps").rglob("*.py"),
+    ]
+    assert names.keys() >= {
+        *(recipe.page[1:] for recipe in app.COOKBOOK),
+        *(f"errors/{message.name}" for message in messages),
+        *(str(file.relative_to(ROOT).with_suffix("")) for file in files),
+    }
     for item in inventory.objects:
         assert (item.domain, item.role) == ("std", "doc")
-        assert file_at(folder, f"{BASE}{item.uri_expanded}").is_file()
+        # What a link of Sphinx says.
+        assert item.dispname not in ("", "-")
+        address = urlsplit(f"{BASE}{item.uri_expanded}")
+        page = pages[file_at(folder, address.geturl())]
+        assert not address.fragment or address.fragment in page.ids
     assert names["recipes/database"].dispname.startswith("Where do I put")
+    assert names["speed"].dispname == "Speed"
 
 
 def test_a_folder_with_files_in_it_is_left_alone(tmp_path: Path) -> None:
