@@ -101,13 +101,25 @@ async def test_a_client_that_leaves_disturbs_nobody(
         assert await get(client, "demonstration") == MISTAKES
 
 
+@pytest.mark.parametrize(
+    ("url", "cause"),
+    [
+        (URL("http://127.0.0.1:1/"), "ClientConnectorError"),
+        (URL("nowhere"), "ClientResponseError: 404"),
+    ],
+    ids=["refused", "an-error"],
+)
 async def test_an_upstream_that_fails_is_a_502_and_logged(
     serve: Serve,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
+    url: URL,
+    cause: str,
 ) -> None:
-    url = URL("http://127.0.0.1:1/")
-    monkeypatch.setattr(event_loop, "upstream_url", lambda request: url)
+    def upstream_url(request: web.Request) -> URL:
+        return request.url.join(url)
+
+    monkeypatch.setattr(event_loop, "upstream_url", upstream_url)
     server = await serve(event_loop.create_app())
     async with (
         ClientSession(server.url) as client,
@@ -115,7 +127,7 @@ async def test_an_upstream_that_fails_is_a_502_and_logged(
     ):
         assert response.status == 502
         assert await response.json() == {"error": "the upstream failed"}
-    assert "the upstream failed: ClientConnectorError" in caplog.text
+    assert f"the upstream failed: {cause}" in caplog.text
     assert not any(record.exc_info for record in caplog.records)
 
 
