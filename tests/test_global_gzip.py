@@ -243,6 +243,14 @@ async def test_binary_is_what_nothing_makes_shorter(
     assert len(gzip.compress(answer.body)) > len(answer.body) >= 256
 
 
+async def test_the_text_of_the_stream_arrives(client: ClientSession) -> None:
+    answer = await fetch(client, "stream", Accept_Encoding="gzip")
+    whole = await fetch(client, "text?size=1000")
+    # Long enough to be compressed, if it were no stream.
+    assert len(answer.body) >= global_gzip.MIN_SIZE
+    assert whole.body.startswith(answer.body)
+
+
 async def test_the_empty_answer_arrives(client: ClientSession) -> None:
     answer = await fetch(client, "empty", Accept_Encoding="gzip")
     assert (answer.status, answer.body) == (204, b"")
