@@ -9,24 +9,36 @@ import shutil
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import (
     AsyncExitStack,
     closing,
 )
+from importlib import import_module
+from inspect import iscoroutinefunction, signature
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
 
 import psutil
 import pytest
 import pytest_asyncio
-from aiohttp import ClientSession, TCPConnector, web
+from aiohttp import (
+    ClientSession,
+    ClientTimeout,
+    CookieJar,
+    TCPConnector,
+    hdrs,
+    web,
+)
 from click.testing import CliRunner
+from yarl import URL
 
 from app import COOKBOOK, PRODUCTION
 from cookbook import cluster
 from cookbook.recipe import Recipe
 from cookbook.runner import dialogue_runner
+from tests import test_contract
 from tests.clusters import (
     END_TIMEOUT,
     JOBS,
@@ -39,9 +51,19 @@ from tests.servers import (
     MEASURED,
     TIMEOUT,
     UNMEASURED,
+    Server,
     serving_in_thread,
     until_it_is_empty,
 )
+from tests.test_contract import (
+    WEBSOCKETS,
+    is_production,
+    make,
+    shake_hands,
+    stall,
+    websocket_of,
+)
+from tests.test_global_gzip import bare_client
 
 LONGEST_ANSWER = 30.0
 """Seconds that a request may take while workers come and go.
@@ -104,12 +126,26 @@ async def test_a_cluster_starts_heals_and_ends_with_ctrl_c(
 
 
 @pytest.mark.full("it starts a cluster")
-async def test_a_cluster_ends_where_its_command_is_killed(
-    short_folder: Path,
+async def test_one_worker_has_all_of_an_answer_and_ends_where_its_command_dies(
+    short_folder: Path, tmp_path: Path
 ) -> None:
-    async with running_cluster(
-        short_folder, "--workers", "1", *JOBS, **UNMEASURED
-    ) as running:
+    async with (
+        running_cluster(
+            short_folder, "--workers", "1", *JOBS, **UNMEASURED
+        ) as running,
+        ClientSession() as client,
+        AsyncExitStack() as stack,
+    ):
+        for recipe in FILES:
+            if recipe.module.__name__ in PER_PROCESS:
+                await play(recipe, running, tmp_path)
+        # Whoever is connected: WebSockets whose peers read, or have stalled.
+        for recipe in FILES:
+            if recipe.name in WEBSOCKETS:
+                base = URL(running.url) / recipe.prefix.removeprefix("/")
+                await client.ws_connect(await websocket_of(recipe, base))
+                target = await websocket_of(recipe, base)
+                await stall(stack.enter_context(await shake_hands(target)))
         processes = running.processes()
         assert await running.end(signal.SIGKILL) == -signal.SIGKILL
         await until_they_are_gone(processes)
@@ -214,6 +250,77 @@ def test_a_cluster_is_ready_when_a_worker_says_so() -> None:
 
 # What is true of the recipes behind nginx, with four workers
 
+ASKED_OF_A_CLUSTER = {
+    "test_a_production_file_has_all_endpoints_of_its_answer": (
+        "test_each_endpoint_answers_behind_nginx_as_without"
+    ),
+    "test_a_recipe_whose_port_is_taken_says_so_in_one_line": (
+        "test_a_port_that_is_taken_is_one_line"
+    ),
+    "test_sigterm_ends_the_cookbook_whoever_is_connected": (
+        "test_one_worker_has_all_of_an_answer_and_ends_where_its_command_dies"
+    ),
+    "test_the_dialogue_is_true_where_the_recipe_is_mounted": (
+        "test_the_dialogue_is_true_behind_nginx"
+    ),
+    "test_the_tests_of_an_answer_run_on_its_production_file": (
+        "test_a_test_of_a_recipe_passes_behind_nginx"
+    ),
+}
+"""The checks of the contract that ask a server, and those that ask nginx."""
+
+NOT_ASKED_OF_A_CLUSTER = {
+    "it reads files, or calls `create_app`: nobody has to serve it": {
+        "test_a_copied_recipe_hides_no_module_of_the_standard_library",
+        "test_a_file_reads_calmly",
+        "test_a_recipe_has_tests_of_its_own_name",
+        "test_a_recipe_hides_no_finding_about_security",
+        "test_a_recipe_imports_no_more_than_published_packages",
+        "test_an_answer_has_three_to_six_things_that_are_good_to_know",
+        "test_create_app_comes_last_and_has_no_logic",
+        "test_create_app_makes_independent_applications",
+        "test_every_file_of_recipes_is_in_the_cookbook",
+        "test_every_handler_has_a_line_for_the_page",
+        "test_importing_a_recipe_outside_a_loop_warns_of_nothing",
+        "test_the_answer_comes_in_the_first_half_of_the_code",
+        "test_the_docstring_answers_and_shows",
+        "test_the_environment_is_read_where_the_file_is_run",
+        "test_the_files_together_read_calmly",
+        "test_the_first_line_is_the_question_of_the_faq",
+        "test_the_header_allows_the_versions_that_are_tested",
+        "test_the_header_names_what_the_file_imports",
+        "test_the_lines_that_answer_are_marked",
+        "test_the_machinery_knows_no_recipe",
+        "test_the_prefix_is_the_name_of_the_module",
+        "test_the_readme_lists_the_recipes",
+        "test_the_recipes_are_in_the_order_of_the_faq",
+    },
+    "it is about the file alone, as a reader copies it": {
+        "test_a_starter_test_passes_beside_a_copy_of_the_answer",
+        "test_sigterm_ends_a_recipe_whose_peers_stalled_before_a_heartbeat",
+        "test_the_dialogue_is_true_of_a_copy_in_an_empty_folder",
+        "test_the_dialogue_is_true_where_the_recipe_runs_alone",
+    },
+    "a cluster drains for longer: nginx has to notice first": {
+        "test_sigterm_ends_the_cookbook_within_2_s_whoever_is_connected",
+    },
+}
+"""The other checks, by the reason why they make no sense there."""
+
+
+def test_each_check_of_the_contract_is_asked_of_a_cluster_or_has_a_reason() -> (
+    None
+):
+    checks = [name for name in vars(test_contract) if name.startswith("test_")]
+    others = [
+        name for names in NOT_ASKED_OF_A_CLUSTER.values() for name in names
+    ]
+    assert sorted(checks) == sorted([*ASKED_OF_A_CLUSTER, *others])
+    assert set(ASKED_OF_A_CLUSTER.values()) <= set(globals())
+
+
+FILES = COOKBOOK + PRODUCTION
+
 PER_PROCESS = {
     "recipes.after_response": "it counts what this process has pending",
     "recipes.one_response": "each process has a cache",
@@ -224,11 +331,10 @@ PER_PROCESS = {
 """Files that keep something per process, which their dialogue shows."""
 
 CHANGED_BY_NGINX = {
-    "recipes.global_gzip": "nginx sends Content-Length before Vary",
-    "recipes.production.request_data": "nginx chooses the request's id",
-    "recipes.request_data": "nginx chooses the request's id",
+    "X-Request-ID: proxy-7": "nginx chooses the id of a request",
+    "gzip;q=0": "nginx sends Content-Length before Vary",
 }
-"""Files whose dialogue shows what nginx does in their place."""
+"""Parts of the lines of dialogues that show what nginx does in their place."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -241,20 +347,210 @@ async def shared(
             yield running
 
 
+async def play(recipe: Recipe, running: Cluster, folder: Path) -> None:
+    """Play what nginx leaves of a dialogue."""
+    steps = [
+        step
+        for step in recipe.docs.dialogue
+        if not any(part in step.text for part in CHANGED_BY_NGINX)
+    ]
+    async with dialogue_runner(
+        running.port, recipe.prefix, folder, step_timeout=START_TIMEOUT
+    ) as shell:
+        assert not await shell.play(steps)
+
+
 @pytest.mark.full
-@pytest.mark.parametrize(
-    "recipe",
-    [
-        pytest.param(recipe, id=recipe.prefix.strip("/"))
-        for recipe in COOKBOOK + PRODUCTION
-        if recipe.module.__name__ not in {**PER_PROCESS, **CHANGED_BY_NGINX}
-    ],
+@test_contract.parametrize(
+    [each for each in FILES if each.module.__name__ not in PER_PROCESS]
 )
 async def test_the_dialogue_is_true_behind_nginx(
     recipe: Recipe, tmp_path: Path, shared: Cluster
 ) -> None:
-    async with dialogue_runner(shared.port, recipe.prefix, tmp_path) as shell:
-        assert not await shell.play(recipe.docs.dialogue)
+    await play(recipe, shared, tmp_path)
+
+
+def test_nginx_changes_lines_that_are_there() -> None:
+    lines = [step.text for each in FILES for step in each.docs.dialogue]
+    for part in CHANGED_BY_NGINX:
+        assert any(part in line for line in lines)
+
+
+OF_THE_CONNECTION = {hdrs.CONNECTION, hdrs.DATE, hdrs.SERVER}
+"""Headers of who sends an answer, or of when."""
+
+OF_THE_ANSWER = {
+    *(hdrs.CONTENT_LENGTH, hdrs.ETAG, hdrs.SET_COOKIE),
+    *("Server-Timing", "X-Request-ID"),
+}
+"""Headers whose values two answers to the same request need not share."""
+
+
+class Answer(NamedTuple):
+    """What a client sees; of a JSON object, its names."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    names: list[str]
+
+
+async def ask(client: ClientSession, method: str, url: str) -> Answer:
+    async with client.request(method, url, allow_redirects=False) as response:
+        body = await response.read()
+        headers = [
+            (name.title(), "" if name in OF_THE_ANSWER else value)
+            for name, value in response.headers.items()
+            if name not in OF_THE_CONNECTION
+        ]
+        is_json = body and response.content_type == "application/json"
+        names = sorted(await response.json()) if is_json else []
+    return Answer(response.status, sorted(headers), names)
+
+
+@pytest.fixture
+def requests(recipe: Recipe) -> list[tuple[str, str]]:
+    """Method and path of all that can be asked of a recipe, and more.
+
+    That is its page, a path that it does not have, and for each that it has a
+    method that is not allowed. A part that can be chosen is `0`.
+    """
+    requests = {(hdrs.METH_GET, recipe.page)}
+    requests.add((hdrs.METH_GET, f"{recipe.prefix}/nowhere"))
+    for route in make(recipe).router.routes():
+        if route.resource:
+            pattern = r"\{[^{}]*(\{[^{}]*\})?[^{}]*\}"
+            path = re.sub(pattern, "0", route.resource.canonical)
+            method = route.method.replace(hdrs.METH_ANY, hdrs.METH_POST)
+            requests.add((method, recipe.prefix + path))
+            requests.add((hdrs.METH_PATCH, recipe.prefix + path))
+    return sorted(requests)
+
+
+@pytest.mark.full
+@test_contract.every_file
+async def test_each_endpoint_answers_behind_nginx_as_without(
+    requests: list[tuple[str, str]], shared: Cluster, cookbook_server: Server
+) -> None:
+    direct = str(cookbook_server.url.origin())
+    async with ClientSession() as client, asyncio.timeout(START_TIMEOUT):
+        for method, path in requests:
+            behind = await ask(client, method, shared.url + path)
+            without = await ask(client, method, direct + path)
+            assert behind == without, (method, path)
+            # Nothing is away.
+            assert behind.status not in (502, 503, 504), (method, path)
+
+
+NOT_BEHIND_NGINX = {
+    "other tests have written to the same database": {
+        "test_a_batch_that_is_repeated_at_once_is_stored_once",
+        "test_a_codec_that_the_client_names_is_not_used",
+        "test_a_nul_comes_back_as_it_was",
+        "test_a_request_is_one_visit",
+        "test_a_request_that_is_repeated_is_stored_once",
+        "test_all_applications_count_in_one_counter",
+        "test_the_newest_notes_come_first",
+    },
+    "other tests have asked for the same answer": {
+        "test_answers_to_one_host_are_not_sent_to_another",
+        "test_head_stores_nothing",
+        "test_the_first_answer_is_made_and_the_others_are_reused",
+    },
+    "it looks at the connections or sockets of one worker": {
+        "test_a_close_frame_is_answered_with_the_same_code",
+        "test_a_head_request_is_never_upgraded",
+        "test_a_logout_closes_the_sockets_of_the_user_alone",
+        "test_a_socket_echoes_what_it_is_sent",
+        "test_as_many_messages_as_allowed_are_answered",
+        "test_nothing_is_opened_before_the_first_call",
+        "test_ten_requests_reuse_one_connection",
+        "test_the_connections_of_session_and_chains_are_counted",
+        "test_the_port_is_the_one_of_the_connection",
+        "test_two_upgrades_at_once_with_one_ticket_open_one_socket",
+        "test_who_pings_without_reading_is_cut_off",
+    },
+    "it looks into the process that answers": {
+        "test_a_demonstration_makes_no_error_in_another_thread",
+    },
+    "nginx chooses the id of a request": {
+        "test_a_websocket_gets_the_id_and_is_closed",
+        "test_an_id_does_not_outlive_its_request",
+        "test_fifty_parallel_requests_have_an_id_each",
+    },
+    "nginx answers it": {
+        "test_a_body_beyond_the_limit_is_refused_in_json",
+        "test_an_expectation_that_is_not_met_is_answered_with_the_id",
+    },
+}
+"""Tests of recipes that cannot hold behind nginx, by the reason."""
+
+
+class Case(NamedTuple):
+    """A test that needs no more of a recipe than its address."""
+
+    test: Any
+    recipe: Recipe
+
+
+def find_cases() -> Iterator[Case]:
+    """Yield each test that takes a client, a server or both, and nothing else.
+
+    The tables of inputs, which take more, are tried without nginx.
+    """
+    for recipe in FILES:
+        modules = [f"tests.test_{recipe.name}"]
+        if is_production(recipe):
+            modules.append(f"tests.production.test_{recipe.name}")
+        elif recipe.module.__name__ in PER_PROCESS:
+            continue
+        for module in modules:
+            for test in vars(import_module(module)).values():
+                if asks_by_address(test):
+                    marks = {m.name for m in getattr(test, "pytestmark", [])}
+                    if not (is_production(recipe) and "answer_only" in marks):
+                        yield Case(test, recipe)
+
+
+def asks_by_address(test: object) -> bool:
+    if not iscoroutinefunction(test) or not test.__name__.startswith("test_"):
+        return False
+    taken = set(signature(test).parameters)
+    return bool(taken & {"client", "server"}) and (
+        taken <= {"client", "server", "recipe"}
+    )
+
+
+def test_what_cannot_hold_behind_nginx_are_tests_that_ask() -> None:
+    names = [case.test.__name__ for case in find_cases()]
+    assert set().union(*NOT_BEHIND_NGINX.values()) <= set(names)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(each, id=f"{each.recipe.prefix}-{each.test.__name__}")
+        for each in find_cases()
+        if each.test.__name__ not in set().union(*NOT_BEHIND_NGINX.values())
+    ],
+)
+async def test_a_test_of_a_recipe_passes_behind_nginx(
+    case: Case, shared: Cluster
+) -> None:
+    url = URL(f"{shared.url}{case.recipe.prefix}/")
+    server = Server(web.AppRunner(web.Application()), url)
+    if case.recipe.name == "global_gzip":
+        session = bare_client(server)
+    else:
+        patience = ClientTimeout(total=TIMEOUT)
+        session = ClientSession(
+            url, cookie_jar=CookieJar(unsafe=True), timeout=patience
+        )
+    async with session as client:
+        given = {"client": client, "server": server}
+        given["recipe"] = case.recipe.module
+        taken = signature(case.test).parameters
+        await case.test(**{name: given[name] for name in taken})
 
 
 @pytest.mark.parametrize(
@@ -420,6 +716,8 @@ async def test_nginx_chooses_the_id_of_a_request(shared: Cluster) -> None:
     ):
         chosen = response.headers["X-Request-ID"]
     assert re.fullmatch("[0-9a-f]{32}", chosen)
-    log = shared.log_of("gunicorn")
-    assert chosen in log
-    assert "forged" not in log
+    # A thread of the worker writes it.
+    async with asyncio.timeout(TIMEOUT):
+        while chosen not in shared.log_of("gunicorn"):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    assert "forged" not in shared.log_of("gunicorn")
