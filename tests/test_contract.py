@@ -120,7 +120,6 @@ WITH_TRACEBACK = {
     "/global-gzip",
     "/production/parallel-events",
     "/production/websocket-logout",
-    "/production/client-session",
 }
 """Those whose lines are all taken: no room to tell of a port that is, too."""
 

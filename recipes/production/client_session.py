@@ -130,13 +130,14 @@ class Upstream:
     retries: float = MAX_RETRIES
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
+    async def turn(self, deadline: float) -> AsyncIterator[None]:
         """Wait for one of the turns; raises a 503 where that is late.
 
         Without it, the calls to an upstream that hangs take all descriptors.
         """
+        end = asyncio.get_running_loop().time() + TURN_WAIT
         try:
-            async with asyncio.timeout(TURN_WAIT):
+            async with asyncio.timeout_at(min(end, deadline)):
                 await self.turns.acquire()
         except TimeoutError as error:
             logger.warning("%s: %d calls are running", self.name, self.calls)
@@ -159,7 +160,7 @@ class Upstream:
         if url.host not in HOSTS:
             logger.warning("%s: no call to %s", self.name, url)
             raise json_error(web.HTTPForbidden, "this host is not called")
-        async with self.turn():
+        async with self.turn(deadline):
             try:
                 return await self.repeat(session, url, deadline)
             # First, because some of aiohttp's timeouts are a ClientError too.
@@ -180,10 +181,10 @@ class Upstream:
         """Call until there is an answer: only what may be done twice."""
         self.retries = min(MAX_RETRIES, self.retries + RETRY_SHARE)
         for longest_pause in LONGEST_PAUSES:
-            pause = random.uniform(0, longest_pause)  # noqa: S311
             try:
                 return await call(session, url, deadline)
             except AGAIN as error:
+                pause = random.uniform(0, longest_pause)  # noqa: S311
                 now = asyncio.get_running_loop().time()
                 if self.retries < 1 or now + pause >= deadline:
                     raise
@@ -379,15 +380,7 @@ async def show_stats(request: web.Request) -> web.Response:
 
 # Only for this demonstration:
 
-FAILURES = [
-    "refused",
-    "slow",
-    "status",
-    "garbage",
-    "big",
-    "redirect",
-    "charset",
-]
+FAULTS = ["refused", "slow", "status", "garbage", "big", "redirect", "charset"]
 """Each is an upstream of its own, and fails in this way."""
 
 
@@ -407,9 +400,9 @@ async def fail(request: web.Request) -> web.Response:
 
 def read_how(request: web.Request) -> str:
     ways = request.query.getall("how", [])
-    if len(ways) == 1 and ways[0] in FAILURES:
+    if len(ways) == 1 and ways[0] in FAULTS:
         return ways[0]
-    reason = f"how must be one of {', '.join(FAILURES)}"
+    reason = f"how must be one of {', '.join(FAULTS)}"
     raise json_error(web.HTTPBadRequest, reason)
 
 
@@ -468,7 +461,7 @@ def create_app(*, max_calls: int = MAX_CALLS) -> web.Application:
     app[OPENED] = Counter()
     app[UPSTREAMS] = {
         name: Upstream(name, asyncio.Semaphore(max_calls))
-        for name in ["visits", *FAILURES]
+        for name in ["visits", *FAULTS]
     }
     app.cleanup_ctx.append(client_session)
     app.add_routes(routes)
@@ -476,5 +469,9 @@ def create_app(*, max_calls: int = MAX_CALLS) -> web.Application:
 
 
 if __name__ == "__main__":
+    app = create_app()
     port = int(os.environ.get("PORT", "8080"))
-    web.run_app(create_app(), host="127.0.0.1", port=port, shutdown_timeout=5)
+    try:
+        web.run_app(app, host="127.0.0.1", port=port, shutdown_timeout=5)
+    except OSError as error:
+        raise SystemExit(f"cannot start: {error}") from None

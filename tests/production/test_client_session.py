@@ -210,6 +210,26 @@ async def test_a_call_that_gets_no_turn_is_a_503_and_logged(
     await wait_for_calls(crowd, server.url, 0)
 
 
+async def test_nobody_waits_for_a_turn_longer_than_their_own_caller_does(
+    serve: Serve, crowd: ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_session, "TURN_WAIT", PATIENCE)
+    server = await serve(
+        client_session.create_app(max_calls=1), handler_cancellation=True
+    )
+    url = server.url / "fail" % {"how": "slow"}
+    slow = asyncio.create_task(crowd.get(url))
+    await wait_for_calls(crowd, server.url, 1)
+    headers = {"X-Request-Timeout": "0.1"}
+    async with crowd.get(url, headers=headers) as response:
+        assert response.status == 503
+        assert await response.json() == {"error": "the upstream is busy"}
+    # Its own deadline is three seconds away.
+    assert not slow.done()
+    slow.cancel()
+    await wait_for_calls(crowd, server.url, 0)
+
+
 async def test_more_calls_than_turns_wait_for_one(
     serve: Serve, crowd: ClientSession
 ) -> None:
@@ -456,6 +476,27 @@ async def test_what_may_be_done_twice_is_repeated_twice_at_most(
         assert response.status == status
     assert len(upstream.heads) == calls
     assert len(warnings_in(caplog)) == (status == 502)
+
+
+async def test_a_pause_is_drawn_for_a_failure_alone(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses = []
+
+    def draw(shortest: float, longest: float) -> float:
+        pauses.append(longest)
+        return shortest
+
+    monkeypatch.setattr(random, "uniform", draw)
+    server = await serve(client_session.create_app())
+    async with (
+        upstream_that_answers(monkeypatch, BUSY) as upstream,
+        ClientSession(server.url) as client,
+    ):
+        for _ in range(2):
+            assert (await get(client, "fetch"))["upstream"] == "ann"
+    assert len(upstream.heads) == 3
+    assert pauses == [0.1]
 
 
 async def test_a_call_that_breaks_off_is_repeated(
