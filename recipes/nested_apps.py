@@ -1,6 +1,6 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["aiohttp>=3.9,<4"]
+# dependencies = ["aiohttp>=3.10,<4"]
 # ///
 """Does aiohttp have a concept like Flask's "blueprint" or Django's "app"?
 

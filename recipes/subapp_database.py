@@ -1,6 +1,6 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["aiohttp>=3.9,<4", "aiosqlite>=0.20"]
+# dependencies = ["aiohttp>=3.10,<4", "aiosqlite>=0.20"]
 # ///
 """How do I access database connections from a subapplication?
 

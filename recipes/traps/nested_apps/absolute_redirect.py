@@ -1,6 +1,6 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["aiohttp>=3.9,<4"]
+# dependencies = ["aiohttp>=3.10,<4"]
 # ///
 """A redirect to a literal path leaves the nested application.
 

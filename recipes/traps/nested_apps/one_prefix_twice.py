@@ -1,6 +1,6 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["aiohttp>=3.9,<4"]
+# dependencies = ["aiohttp>=3.10,<4"]
 # ///
 """Of two applications on one prefix, the second gets no request.
 
