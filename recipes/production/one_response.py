@@ -38,7 +38,10 @@ Good to know:
   their age: the clocks of workers may differ.
 - A cache that is away takes no page down. A Redis that is frozen holds each
   request for half a second. Only forgetting is a 503: it cannot be promised.
-- A Redis that comes back without its memory costs a new answer for each.
+- A Redis that comes back without its memory costs a new answer for each. It
+  does not know what was forgotten: an answer that was being made then, or that
+  an older copy of it has, is sent for a minute.
+- When Redis is full, it answers from what it has, and keeps nothing new.
 - A worker that dies while it makes an answer delays those who wait for it by
   3 s, and then another one makes it. A handler that hangs does the same.
 - `request.host` is what the client sent. A client that invents hosts evicts the
@@ -61,7 +64,7 @@ from aiohttp import ETag, hdrs, web
 from aiohttp.typedefs import Handler
 from redis.asyncio import BlockingConnectionPool, Redis, RedisError
 
-# Seconds for which an answer is sent.
+# Seconds for which an answer is sent, and an outage is not logged again.
 MAX_AGE = 60
 # Answers that are kept. The one that was stored first makes room.
 MAX_ANSWERS = 1000
@@ -120,7 +123,8 @@ Shared = asyncio.Future[Answer | None]
 class Cache:
     """The answers in Redis, and those that this worker looks for or makes.
 
-    `opts_in` says of each handler that has answered whether it ever opted in.
+    `opts_in` says of each handler that has answered whether it ever opted in,
+    `warned` when the log was last told that Redis is away.
     """
 
     redis: Redis
@@ -128,6 +132,7 @@ class Cache:
     shared: dict[str, Shared] = field(default_factory=dict)
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
     is_away: bool = False
+    warned: float = float("-inf")
 
 
 class Call(NamedTuple):
@@ -254,17 +259,16 @@ async def find(call: Call) -> tuple[bytes, Answer | None]:
 
     Wait while another worker makes it, for two leases at most.
     """
-    cache, _, _, key = call
     is_ours = False
     for _ in range(round(2 * LEASE / LOOK_AGAIN)):
         generation, answer = await look(call)
-        if answer or is_ours or cache.is_away:
+        if answer or is_ours or call.cache.is_away:
             break
         # Once more after this: another worker may have kept one, and be done.
-        is_ours = await take_lease(cache, key)
+        is_ours = await take_lease(call.cache, call.key)
         await asyncio.sleep(0 if is_ours else LOOK_AGAIN)
     if is_ours and answer:
-        await ask(cache, cache.redis.delete(LEASED + key))
+        await ask(call.cache, call.cache.redis.delete(LEASED + call.key))
     return generation, answer
 
 
@@ -287,7 +291,8 @@ async def look(call: Call) -> tuple[bytes, Answer | None]:
 
 async def take_lease(cache: Cache, key: str) -> bool:
     lease = cache.redis.set(LEASED + key, "", nx=True, px=round(1000 * LEASE))
-    return bool(await ask(cache, lease))
+    # A Redis that is full gives none: whoever waited for it would wait in vain.
+    return bool(await ask(cache, lease)) or cache.is_away
 
 
 async def land(call: Call, generation: bytes, answer: Answer | None) -> None:
@@ -319,10 +324,12 @@ async def ask(cache: Cache, command: Awaitable[Any]) -> Any:
             reply = await command
     # uvloop raises a RuntimeError where a connection was reset.
     except (RedisError, OSError, RuntimeError) as error:
-        if not cache.is_away:
-            # Once for each outage. A TimeoutError has no text, and the errors
-            # of redis-py 8 show none in %r.
+        # A Redis that is full can be read: it comes and goes with each command.
+        if time.monotonic() >= cache.warned + MAX_AGE:
+            # A TimeoutError has no text, and the errors of redis-py 8 show none
+            # in %r.
             logger.warning("no cache: %s: %s", type(error).__name__, error)
+            cache.warned = time.monotonic()
         cache.is_away = True
         return None
     cache.is_away = False
@@ -432,8 +439,7 @@ async def explain_errors(
         return await handler(request)
     except web.HTTPError as error:
         # In aiohttp 4.0 an error is no response, and cannot be changed.
-        headers = error.headers.copy()
-        headers["Content-Type"] = "application/json"
+        headers = {**error.headers, "Content-Type": "application/json"}
         text = json.dumps({"error": error.text})
         return web.Response(text=text, status=error.status, headers=headers)
 

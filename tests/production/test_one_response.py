@@ -926,6 +926,8 @@ async def test_without_redis_it_starts_and_answers_and_recovers_by_itself(
                 pass
         # Its memory is lost, and each answer is made once more.
         killable_redis.stop()
+        # A minute later.
+        app[CACHE].warned -= one_response.MAX_AGE
         assert not await was_reused(client, "greeting?name=ann")
         killable_redis.start()
         async with asyncio.timeout(TIMEOUT):
@@ -1007,6 +1009,53 @@ async def test_a_redis_that_is_full_is_read(
             redis.config_set("maxmemory", 0)
         assert not await was_reused(client, "greeting?name=bob")
         assert await was_reused(client, "greeting?name=bob")
+
+
+@pytest.mark.slow("it fills a Redis")
+async def test_a_redis_that_is_full_delays_nobody_and_is_told_once(
+    serve: Serve,
+    killable_redis: KillableRedis,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    # Whoever waits for a lease gives up.
+    monkeypatch.setattr(one_response, "LEASE", PATIENCE)
+    app = one_response.create_app(redis_url=killable_redis.url)
+    server = await serve(app)
+    async with ClientSession(server.url) as client:
+        assert not await was_reused(client, "greeting?name=ann")
+        with Redis.from_url(killable_redis.url) as redis:
+            redis.config_set("maxmemory", 1)
+            async with asyncio.timeout(TIMEOUT):
+                for number in range(5):
+                    path = f"greeting?name=user{number}"
+                    assert not await was_reused(client, path)
+                    assert await was_reused(client, "greeting?name=ann")
+            assert caplog.text.count("no cache: ") == 1
+            redis.config_set("maxmemory", 0)
+            async with asyncio.timeout(TIMEOUT):
+                while not await was_reused(client, "greeting?name=bob"):
+                    pass
+
+
+async def test_a_redis_that_lost_its_memory_does_not_know_what_was_forgotten(
+    serve: Serve, killable_redis: KillableRedis, browse: Browse
+) -> None:
+    counter = Counter(make_plain)
+    counter.gate.clear()
+    app = counter.create_app(killable_redis.url)
+    client = await browse(await serve(app))
+    reading = asyncio.create_task(read(client))
+    await counter.until(calls=1, arrived=1)
+    await forget(app, "/")
+    with Redis.from_url(killable_redis.url) as redis:
+        redis.flushall()
+    counter.gate.set()
+    assert await reading == "1"
+    # The docstring says so: for a minute.
+    assert await read(client) == "1"
+    grow_older(killable_redis.url, one_response.MAX_AGE)
+    assert await read(client) == "2"
 
 
 async def test_garbage_in_place_of_an_answer_is_replaced(
