@@ -57,11 +57,11 @@ OTHER_PROGRAM = re.compile(
 """The line of a program that prints its own name first, or its own codes."""
 
 COMPLAINT = re.compile(
-    r"(?i)^(?:\w+ ){0,2}(?:error|fatal|failed|uncaught|warning)\b.{0,9}:"
+    r"(?i)^(?:\w+ ){0,2}(?:error|fatal|failed|uncaught|warning)\b.{0,24}:"
     r"|\[Errno |^E: |: No such file or directory$|: Permission denied$"
     r"|^[a-z][a-z ]+(?: \(.*\))?: /\S*$|\b[A-Z]\w+::[A-Z]\w+|\(\d+: \w"
-    r"|\b(?:aborted|already in use|corrupted|denied|exceeded|refused|timed out"
-    r"|unreachable)\b|^[\w./-]+\.\w{1,4}:\d+(?::\d+)?: "
+    r"|\b(?:aborted|already in use|back-off|corrupted|denied|exceeded|refused"
+    r"|timed out|unreachable)\b|^[\w./-]+\.\w{1,4}:\d+(?::\d+)?: "
 )
 """The line of an error, whoever prints it."""
 

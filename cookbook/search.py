@@ -88,7 +88,9 @@ WEIGHTS = {"title": 4.0, "names": 2.0, "text": 2.0, "more": 1.0}
 OF_A_TEXT = 100.0
 OF_A_BEGINNING = 60.0
 OF_A_NAME = 80.0
-"""What a message scores that is found by its text, by a part, by its name."""
+OF_A_FAMILY = 40.0
+"""What a message scores that is found by its text, by a part, by its name, and
+what one scores that is about all that a package says with its exceptions."""
 
 OF_A_GAP = 8.0
 """What it loses by each gap in its text: others may stand in there."""
@@ -553,10 +555,14 @@ class _Pattern:
         words = _words(text)
         self._words = f" {' '.join(words)} "
         # Few words, or short ones, stand in others' messages too.
-        self._is_wordy = self._length >= SHORT and len(words) > 2
+        # And without its underscore a name is another one.
+        is_private = text.startswith("_")
+        is_long = self._length >= SHORT and len(words) > 2
+        self._is_wordy = is_long and not is_private
         self._is_logged = message.kind == "server" and not message.exceptions
         self._shorts = [name.rpartition(".")[2] for name in message.exceptions]
         self._packages = {package_of(name) for name in message.exceptions}
+        self._is_of_family = "." in text and text in message.exceptions
         # Such a text is found as a name: others have it in theirs.
         self._is_name = text in self._shorts or any(
             name.startswith(text) for name in message.exceptions
@@ -574,8 +580,12 @@ class _Pattern:
         if not self._is_name and self._holds(line, plain):
             gaps = OF_A_GAP * (len(self._parts) - 1)
             return OF_A_TEXT + self._length - gaps + self._agreement(line)
-        asked = plain.rstrip(".")
-        if len(asked) >= MIN_PART and self._parts[0].startswith(asked):
+        asked = plain.rstrip(".:")
+        if asked == self._text:
+            return OF_A_TEXT + self._length
+        # One word is a name, and not the beginning of what is being typed.
+        is_begun = self._parts[0].startswith(asked) and " " in asked
+        if is_begun and len(asked) >= MIN_PART:
             return min(OF_A_BEGINNING + len(asked), OF_A_TEXT - 1)
         return self._match_name(line, plain)
 
@@ -656,6 +666,8 @@ class _Pattern:
                 "",
                 package_of(name),
             )
+            if is_same and line.said and self._is_of_family and line.package:
+                return OF_A_FAMILY
             if is_same and self._is_told_by(name, line):
                 # A part of the text, or a whole family, tells more.
                 begun = 10.0 if self._parts[0] in plain else 0.0

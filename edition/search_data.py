@@ -61,6 +61,7 @@ RULES = {
     "ofABeginning": search.OF_A_BEGINNING,
     "ofAGap": search.OF_A_GAP,
     "ofAName": search.OF_A_NAME,
+    "ofAFamily": search.OF_A_FAMILY,
     "ofAText": search.OF_A_TEXT,
     "osErrors": sorted(
         name

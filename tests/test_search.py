@@ -748,6 +748,28 @@ def test_the_whole_of_a_message_comes_before_the_beginning_of_another() -> None:
     assert names[0] == "unique_violation"
 
 
+def test_what_no_message_has_is_explained_by_its_exception() -> None:
+    said = "redis.exceptions.ResponseError: min or max is not a float"
+    names = [message.name for message in SEARCH.find(said).messages]
+    assert names == ["redis_response_error"]
+    said = "redis.exceptions.ResponseError: DB index is out of range"
+    assert SEARCH.find(said).messages[0].name == "redis_no_database"
+    assert SEARCH.find("OperationalError: ambiguous column").messages == []
+
+
+def test_a_name_alone_is_no_beginning_of_a_message() -> None:
+    assert SEARCH.find("DummyCookieJar").topics[0].name == "client_session"
+    found = SEARCH.find("DummyCookieJar.__init__() got").messages
+    assert found[0].name == "client_arguments"
+
+
+def test_a_name_with_an_underscore_is_another_name() -> None:
+    said = "TypeError: {}() got an unexpected keyword argument 'body'"
+    assert SEARCH.find(said.format("request")).messages == []
+    found = SEARCH.find(said.format("_request")).messages
+    assert found[0].name == "unexpected_request_argument"
+
+
 def test_an_unknown_error_shows_the_nearest_topics_as_such() -> None:
     result = SEARCH.find("RuntimeError: the middleware has lost the session")
     assert result.is_empty

@@ -173,10 +173,11 @@ class Pattern {
     this.length = this.parts.reduce((sum, part) => sum + part.length, 0);
     const words = wordsOf(text);
     this.words = ` ${words.join(" ")} `;
-    this.isWordy = this.length >= known.rules.short && words.length > 2;
+    this.isWordy = this.length >= known.rules.short && words.length > 2 && !text.startsWith("_");
     this.isLogged = message.kind === "server" && !message.exceptions.length;
     this.shorts = message.exceptions.map(shortOf);
     this.packages = new Set(message.exceptions.map(packageOf));
+    this.isOfFamily = text.includes(".") && message.exceptions.includes(text);
     this.isName = this.shorts.includes(text) || message.exceptions.some((name) => name.startsWith(text));
   }
 
@@ -192,8 +193,10 @@ class Pattern {
       const gaps = rules.ofAGap * (this.parts.length - 1);
       return rules.ofAText + this.length - gaps + this.agreement(line);
     }
-    const asked = plain.replace(/\.+$/, "");
-    if (asked.length >= rules.minPart && this.parts[0].startsWith(asked)) {
+    const asked = plain.replace(/[.:]+$/, "");
+    if (asked === this.text) return rules.ofAText + this.length;
+    // One word is a name, and not the beginning of what is being typed.
+    if (this.parts[0].startsWith(asked) && asked.includes(" ") && asked.length >= rules.minPart) {
       return Math.min(rules.ofABeginning + asked.length, rules.ofAText - 1);
     }
     return this.matchName(line, plain);
@@ -273,6 +276,7 @@ class Pattern {
     if (!this.shorts.includes(short)) return 0;
     for (const [at, name] of this.message.exceptions.entries()) {
       const isSame = short === this.shorts[at] && ["", packageOf(name)].includes(packageOf(line.name));
+      if (isSame && line.said && this.isOfFamily && packageOf(line.name)) return this.known.rules.ofAFamily;
       if (isSame && this.isToldBy(name, line)) {
         const begun = plain.includes(this.parts[0]) ? 10 : 0;
         return this.known.rules.ofAName - 10 * at + this.shorts.length / 10 + begun;

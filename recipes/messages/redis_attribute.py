@@ -1,0 +1,4 @@
+from redis.asyncio import Redis
+
+Redis().hmset_dict
+# cure: Redis().hset

@@ -1,0 +1,2 @@
+from aiohttp import Timeout
+# cure: from aiohttp import ClientTimeout

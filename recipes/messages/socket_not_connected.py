@@ -1,0 +1,3 @@
+import socket
+
+socket.socket().shutdown(socket.SHUT_WR)
