@@ -26,7 +26,8 @@ Good to know:
   on the response of `handler()` is lost where the handler streams or raises.
 - What a stream, a WebSocket or a crash changes in the session is not saved.
 - The cookie is the session: a copy works for 12 hours, after a logout too.
-- A string as key (the FAQ of 3.13) is a NotAppKeyWarning, which aiohttp hides.
+- A string as key (the FAQ of 3.13) is a NotAppKeyWarning. aiohttp hides it, and
+  pytest shows it: aiohttp-session 2.12 has two such keys.
 - production/request_data.py adds a WebSocket, https and ids in tracebacks, and
   treats an odd cookie as missing.
 """
