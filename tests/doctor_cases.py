@@ -215,6 +215,12 @@ async def echo(request: web.Request):
         await ws.send_str(message.data)
     ws.force_close()
     return ws
+async def end(sockets, file):
+    for ws in sockets:
+        ws.close()  # found
+    for socket in sockets:
+        socket.close()
+    file.close()
 class Client:
     ws = None
     def __init__(self, session: "aiohttp.ClientSession", text: "not python("):
@@ -294,6 +300,7 @@ async def end(ws, log):
     await ws.close(message=reason)
 """.replace("%s", "x" * 124),
     "live-collection": """
+import asyncio
 from aiohttp import web
 routes = web.RouteTableDef()
 clients = []
@@ -323,6 +330,9 @@ async def close(app: web.Application):
         await each.close()
     for each in clients:
         print(each)
+    clients.append(asyncio.Queue())
+    for each in clients:
+        await each.put({})
     for ws in names:
         await ws.close()
     for each in app.values[0]:
@@ -342,6 +352,8 @@ class Server:
 async def local(clients):
     for each in clients:
         await each.close()
+def end(ws):
+    ws.close()
 """,
     "subscription-per-websocket": """
 from aiohttp import web

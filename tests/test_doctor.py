@@ -105,6 +105,18 @@ def test_a_rule_of_the_doctor_finds_what_is_marked(
     assert [finding.line for finding in findings] == marked
 
 
+@pytest.mark.parametrize("queue", ["asyncio.Queue(9)", "make_queue()"])
+def test_a_queue_that_may_be_full_lets_others_change_a_collection(
+    tmp_path: Path, queue: str
+) -> None:
+    file = tmp_path / "app.py"
+    text = CASES["live-collection"]
+    assert text.count("asyncio.Queue()") == 1
+    file.write_text(text.replace("asyncio.Queue()", queue))
+    found = [text.splitlines()[each.line] for each in examine(file).findings]
+    assert "        await each.put({})" in found
+
+
 def test_each_rule_of_the_doctor_has_its_cases() -> None:
     assert sorted(CASES) == sorted(rule.name for rule in RULES)
 

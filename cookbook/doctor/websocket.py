@@ -69,11 +69,17 @@ def _is_coroutine(module: Module, func: ast.expr) -> bool:
         return False
     if kind := module.kind(func.value):
         return func.attr in COROUTINES.get(kind, set())
+    name = ast.unparse(func.value)
+    if func.attr == "close":
+        # A socket of another library is closed without a coroutine.
+        return name == "ws" and any(
+            module.called(call) == WEBSOCKET for call in module.all(ast.Call)
+        )
     return (
         func.attr in SEND
         and module.imports("aiohttp")
         and not module.defines(func.attr)
-        and NAME.search(ast.unparse(func.value)) is not None
+        and NAME.search(name) is not None
     )
 
 
@@ -128,13 +134,29 @@ def live_collection(module: Module) -> Iterator[Found]:
         live = _live(module, loop.iter)
         if (
             live
-            and any(isinstance(node, ast.Await) for node in ast.walk(loop))
+            and any(_suspends(module, node) for node in ast.walk(loop))
             and _shrinks(module, loop, live)
         ):
             target = ast.unparse(loop.target)
             copied = f"list({ast.unparse(loop.iter)})"
             fix = f"for {target} in {copied}:"
             yield Found(loop, "closing_the_live_set", fix)
+
+
+def _suspends(module: Module, node: ast.AST) -> bool:
+    """Return whether another task may run here."""
+    match node:
+        case ast.Await(value=ast.Call(func=ast.Attribute(attr="put"))):
+            queues = [
+                call
+                for call in module.all(ast.Call)
+                if module.called(call) == "asyncio.Queue"
+            ]
+            # Without a limit, put() never waits.
+            return not queues or any(
+                call.args or call.keywords for call in queues
+            )
+    return isinstance(node, ast.Await)
 
 
 def _shrinks(module: Module, loop: ast.For, live: str) -> bool:
