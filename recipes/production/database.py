@@ -163,6 +163,10 @@ class CommitUnknownError(psycopg.OperationalError):
 ROLLED_BACK = (errors.DeadlockDetected, errors.SerializationFailure)
 AGAIN = (*ROLLED_BACK, CommitUnknownError)
 
+# A server that is down cannot be opened yet, nor one that takes over from
+# another, and is read-only until then.
+NOT_YET = (psycopg.OperationalError, errors.ReadOnlySqlTransaction)
+
 
 class Connection(psycopg.AsyncConnection[DictRow]):
     """A connection that is cut where the server says nothing."""
@@ -210,7 +214,7 @@ async def open_database(
     )
     app[POOL] = pool
     # Who is refused need not wait: that is tried again, and reported.
-    with suppress(psycopg.OperationalError, TimeoutError):
+    with suppress(*NOT_YET, TimeoutError):
         async with asyncio.timeout(CONNECTION_WAIT):
             await open_pool(pool, postgres_url)
     opening = asyncio.create_task(keep_opening(pool, postgres_url))
@@ -289,7 +293,7 @@ async def keep_opening(
         try:
             await open_pool(pool, postgres_url)
             logger.warning("the database is open after all")
-        except psycopg.OperationalError as error:
+        except NOT_YET as error:
             if repr(error) != reported:
                 reported = repr(error)
                 logger.warning("the database is not open yet: %s", reported)

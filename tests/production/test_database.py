@@ -15,6 +15,7 @@ import psycopg
 import pytest
 from aiohttp import ClientConnectionError, ClientSession, web
 from psycopg.errors import SerializationFailure, UniqueViolation
+from psycopg.sql import SQL, Identifier
 from yarl import URL
 
 from recipes.production import database
@@ -953,6 +954,35 @@ async def test_a_server_that_is_away_at_the_start_may_come_later(
     reasons = re.findall("the database is not open yet: .*", caplog.text)
     assert len(reasons) == len(set(reasons))
     assert "the database is open after all" in caplog.text
+
+
+async def test_a_server_that_is_read_only_at_the_start_may_be_written_to_later(
+    serve: Serve, postgres_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    # As one is that takes over after a failover, for its first seconds.
+    name = str(URL(postgres_url).path).removeprefix("/")
+    set_read_only(postgres_url, name, "on")
+    try:
+        server = await serve(database.create_app(postgres_url=postgres_url))
+        async with ClientSession(server.url) as client:
+            assert "make cluster" in await refused(client)
+            async with asyncio.timeout(TIMEOUT):
+                while "not open yet" not in caplog.text:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            set_read_only(postgres_url, name, "off")
+            await recovered(client)
+    finally:
+        set_read_only(postgres_url, name, "off")
+    assert "Traceback" not in caplog.text
+
+
+def set_read_only(url: str, name: str, value: LiteralString) -> None:
+    options = "-c default_transaction_read_only=off"
+    with psycopg.connect(url, autocommit=True, options=options) as connection:
+        statement = SQL(
+            "ALTER DATABASE {} SET default_transaction_read_only={}"
+        )
+        connection.execute(statement.format(Identifier(name), SQL(value)))
 
 
 @pytest.mark.slow("it starts a server")
