@@ -358,8 +358,6 @@ async def open_socket(request: web.Request, hub: Hub) -> Socket:
     channel = request.query.get("channel", "news")
     require("channel", channel, NAME)
     require("after", request.query.get("after", "0-0"), EVENT_ID)
-    if len(hub.sockets) >= MAX_SOCKETS:
-        raise web.HTTPTooManyRequests(text="too many sockets", headers=LATER)
     async with asyncio.timeout(WAIT):
         await hub.ready.wait()
         newest = await hub.redis.hget(STATE, "last")
@@ -367,6 +365,9 @@ async def open_socket(request: web.Request, hub: Hub) -> Socket:
     async with asyncio.timeout(CATCH_UP_TIMEOUT):
         while hub.place < int(newest or 0):
             await hub.has_read.wait()
+    # Only now: a crowd comes back at once, and waits together above.
+    if len(hub.sockets) >= MAX_SOCKETS:
+        raise web.HTTPTooManyRequests(text="too many sockets", headers=LATER)
     # aiohttp refuses a message of the size that it is given.
     ws = web.WebSocketResponse(
         heartbeat=HEARTBEAT, max_msg_size=MAX_SIZE + 1, autoping=False

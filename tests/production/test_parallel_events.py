@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from aiohttp import (
@@ -21,6 +21,7 @@ from aiohttp import (
     ClientSession,
     TCPConnector,
     WSMsgType,
+    WSServerHandshakeError,
     web,
 )
 from redis.asyncio import Redis
@@ -958,6 +959,43 @@ async def test_more_sockets_than_allowed_are_refused(
         assert response.status == 429
         assert response.headers["Retry-After"] == "1"
         assert "too many" in (await response.json())["error"]
+
+
+class CountedEvent(asyncio.Event):
+    """Counts those that have waited for it."""
+
+    waits = 0
+
+    async def wait(self) -> Literal[True]:
+        self.waits += 1
+        return await super().wait()
+
+
+async def test_a_crowd_that_waits_for_redis_is_let_in_up_to_the_limit(
+    serve: Serve, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parallel_events, "MAX_SOCKETS", 2)
+    monkeypatch.setattr(parallel_events, "WAIT", TIMEOUT)
+    app = parallel_events.create_app(redis_url=redis_url)
+    server = await serve(app)
+    hub = app[parallel_events.HUB]
+    async with ClientSession(server.url) as client, asyncio.timeout(TIMEOUT):
+        await hub.ready.wait()
+        hub.ready = ready = CountedEvent()
+        joining = [
+            asyncio.create_task(client.ws_connect("ws")) for _ in "12345"
+        ]
+        while ready.waits < len(joining):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        ready.set()
+        answers = await asyncio.gather(*joining, return_exceptions=True)
+        refused = [
+            answer.status
+            for answer in answers
+            if isinstance(answer, WSServerHandshakeError)
+        ]
+        assert refused == [429] * 3
+        assert await stats(client) == {"sockets": 2, "channels": 1}
 
 
 @pytest.mark.parametrize(
