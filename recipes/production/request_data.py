@@ -218,16 +218,14 @@ async def explain_errors(
         if error.headers["Content-Type"].startswith("application/json"):
             raise
         # In aiohttp 4.0 an error is no response, and cannot be changed.
-        headers = error.headers.copy()
-        headers["Content-Type"] = "application/json"
+        headers = {**error.headers, "Content-Type": "application/json"}
         text = json.dumps({"error": error.reason})
         return web.Response(text=text, status=error.status, headers=headers)
     except RedisError as error:
         # The errors of redis-py 8 show no text in %r.
         logger.warning("Redis is away: %s: %s", type(error).__name__, error)
         body = {"error": "Redis is away: `make cluster` starts one"}
-        retry = {hdrs.RETRY_AFTER: "1"}
-        return web.json_response(body, status=503, headers=retry)
+        return web.json_response(body, status=503, headers={"Retry-After": "1"})
     except ConnectionError:
         transport = request.transport
         if transport is not None and not transport.is_closing():
@@ -281,11 +279,10 @@ async def log_in(request: web.Request) -> web.Response:
     refuse_foreign_origin(request)
     user = await read_user(request)
     redis = request.app[REDIS]
-    # A new id, and nothing that was planted under the old one.
-    if old := await read_session(request):
-        await end_sessions(redis, old.user, [old.key])
+    old = await read_session(request)
     token = secrets.token_urlsafe()
-    await start_session(redis, Session(hash_token(token), user))
+    # A new id, and nothing that was planted under the old one.
+    await rotate(redis, old, Session(hash_token(token), user))
     logger.info("request %s: %r logs in", request[REQUEST_ID], user)
     response = web.json_response({"user": user})
     name, flags, _ = request.app[SETTINGS]
@@ -293,12 +290,16 @@ async def log_in(request: web.Request) -> web.Response:
     return response
 
 
-async def start_session(redis: Redis, session: Session) -> None:
-    key, user = session
+async def rotate(redis: Redis, old: Session | None, new: Session) -> None:
+    """End one session and start another; where Redis is full, do neither."""
+    key, user = new
     # Not the clock of this worker: another one may compare.
     now, _ = await redis.time()
     fields: Any = {"user": user, "created": now, "last_seen": now}
     async with redis.pipeline() as transaction:
+        if old:
+            transaction.delete(SESSION + old.key)
+            transaction.zrem(SESSIONS + old.user, old.key)
         transaction.hset(SESSION + key, mapping=fields)
         transaction.expire(SESSION + key, IDLE_AGE)
         transaction.zadd(SESSIONS + user, {key: now})
@@ -407,10 +408,11 @@ async def log_out(request: web.Request) -> web.Response:
 async def log_out_everywhere(request: web.Request) -> web.Response:
     """End all sessions of the user."""
     refuse_foreign_origin(request)
-    user = (await authenticate(request)).user
+    key, user = await authenticate(request)
     redis = request.app[REDIS]
     keys: Any = await redis.zrange(SESSIONS + user, 0, -1)
-    await end_sessions(redis, user, keys)
+    # Another logout may be faster: then the list is empty.
+    await end_sessions(redis, user, [key, *keys])
     return forget_cookie(request)
 
 

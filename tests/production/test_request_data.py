@@ -635,6 +635,36 @@ async def test_a_redis_that_is_full_lets_in_nobody_new_and_everybody_out(
     assert await whom(server, request_data.COOKIE, cookie) is None
 
 
+async def test_a_login_that_redis_has_no_room_for_ends_no_session(
+    serve: Serve, killable_redis: KillableRedis
+) -> None:
+    app = request_data.create_app(redis_url=killable_redis.url)
+    server = await serve(app)
+    async with (
+        browser(server) as ann,
+        Redis.from_url(killable_redis.url) as redis,
+    ):
+        await log_in(ann)
+        await redis.config_set("maxmemory", 1)
+        async with ann.post("login", json={"user": "ann"}) as response:
+            assert response.status == 503
+        async with ann.get("me") as response:
+            assert await response.json() == {"user": "ann"}
+
+
+async def test_a_logout_everywhere_that_another_overtakes_is_no_outage(
+    server: Server, redis_url: str
+) -> None:
+    ann = f"ann {secrets.token_hex(4)}"
+    async with browser(server) as client, Redis.from_url(redis_url) as redis:
+        cookie = await log_in(client, ann)
+        # The other one did this after ours has read its session.
+        await redis.delete(f"request_data:sessions:{ann}")
+        async with client.post("logout-everywhere") as response:
+            assert response.status == 204
+    assert await whom(server, request_data.COOKIE, cookie) is None
+
+
 async def test_a_frozen_redis_is_a_503_in_time_and_recovers(
     serve: Serve, killable_redis: KillableRedis
 ) -> None:
