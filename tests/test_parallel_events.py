@@ -461,6 +461,7 @@ async def test_publishing_is_refused_while_the_reader_alone_is_away(
     serve: Serve,
     channel: str,
     join: Join,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     server = await serve(recipe.create_app(redis_url=killable_redis.url))
     async with (
@@ -485,6 +486,10 @@ async def test_publishing_is_refused_while_the_reader_alone_is_away(
                 pass
         assert await publish(client, channel, "a") == (200, {"receivers": 1})
         assert await hear(ws) == {"type": "event", "data": "a"}
+        # What Redis refuses is logged with its reason.
+        await redis.acl_setuser("default", enabled=True, commands=["-publish"])
+        assert is_away(*await publish(client, channel, "a"))
+        assert "no permissions to run the 'publish' command" in caplog.text
 
 
 @pytest.mark.full("the same at length", server="mounted")

@@ -167,7 +167,8 @@ async def publish(request: web.Request) -> web.Response:
         raise json_error(web.HTTPBadRequest, "an event is UTF-8") from None
     # uvloop raises a RuntimeError where a connection was reset.
     except (RedisError, OSError, RuntimeError) as error:
-        request.app.logger.warning("cannot publish: %r", error)
+        # Both: a TimeoutError has no text, and one of redis-py 8 no more in %r.
+        request.app.logger.warning("cannot publish: %r: %s", error, error)
         raise json_error(web.HTTPServiceUnavailable, "Redis is away") from error
     channels = [socket.channel for socket in request.app[SOCKETS]]
     return web.json_response({"receivers": channels.count(channel)})
