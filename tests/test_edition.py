@@ -231,6 +231,7 @@ def test_a_page_shows_what_was_recorded(folder: Path) -> None:
     page = (folder / "recipes" / "after_response" / "index.html").read_text()
     assert "uvx aiohttp-cookbook" in page
     assert f"uv run {BASE}recipes/after_response.py" in page
+    assert "leave <code>/after-response</code> out of the lines" in page
     assert RECORDED.date in page
     assert RECORDED.versions["aiohttp"] in page
     assert "{&#34;count&#34;: 1, &#34;pending&#34;: 0}" in page

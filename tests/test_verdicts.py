@@ -1,12 +1,14 @@
 """Proofs for verdicts/: every claim has its result, every result its claim."""
 
 import json
+import os
 import re
 import shutil
+import subprocess
 import sys
 import tarfile
 import warnings
-from importlib.metadata import version
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pytest
 from aiohttp import ClientSession, web
 from click.testing import CliRunner
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 import app
@@ -33,7 +36,7 @@ from cookbook.verdicts import (
     Verdicts,
     read_verdicts,
 )
-from tests.servers import ROOT, serving
+from tests.servers import ROOT, TIMEOUT, UNMEASURED, serving
 from verdicts import __main__ as program
 from verdicts import test_claims
 from verdicts.__main__ import claims_on, failing_test, refuse_errors
@@ -44,6 +47,9 @@ RESULTS = json.loads((FOLDER / "results.json").read_text())
 RELEASES = ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14"]
 OLDEST = "3.9"
 """The release that no header goes below: it brought `web.AppKey`."""
+
+OF_NEWER = {"aiohappyeyeballs", "propcache"}
+"""What aiohttp itself needs since 3.10 and 3.11."""
 
 HIGHER = {"nested_apps", "parallel_events", "subapp_database"}
 """Recipes whose dialogue comes true on an older aiohttp than they ask for.
@@ -236,6 +242,45 @@ def test_a_release_is_measured_with_the_packages_of_its_time(
     assert pinned["aiohttp"] == RESULTS["versions"][release]
     assert pinned["aiohttp"].startswith(f"{release}.")
     assert {"yarl", "multidict", "pytest", "aiohttp-session"} <= set(pinned)
+
+
+@pytest.mark.slow("it starts a program")
+def test_a_release_is_measured_with_what_the_tests_import() -> None:
+    program = "import sys, verdicts.older, tests.conftest; print(*sys.modules)"
+    imported = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env={**os.environ, **UNMEASURED},
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+    ).stdout.split()
+    packages = packages_distributions()
+    needed = {
+        canonicalize_name(package)
+        for module in imported
+        for package in packages.get(module, [])
+    }
+    assert "psutil" in needed
+    for release in RELEASES:
+        text = (FOLDER / f"requirements/{release}.txt").read_text()
+        lines = text.splitlines()
+        pinned = {canonicalize_name(line.split("==")[0]) for line in lines}
+        assert needed <= pinned | {*OF_NEWER, "setuptools"}, release
+    # A test of the newest imports all production files.
+    assert {"procrastinate", "psycopg-pool"} <= pinned
+
+
+def test_a_session_that_cannot_begin_says_nothing_of_a_release(
+    tmp_path: Path,
+) -> None:
+    plugin = tmp_path / "verdicts"
+    plugin.mkdir()
+    (plugin / "__init__.py").touch()
+    (plugin / "older.py").write_text("import no_such_package\n")
+    with pytest.raises(click.ClickException, match="no_such_package"):
+        failing_test("any", Path(sys.executable), tmp_path)
 
 
 @pytest.mark.full("it tests all claims again")

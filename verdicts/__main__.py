@@ -256,6 +256,9 @@ def failing_test(module: str, python: Path, root: Path = ROOT) -> str:
         return "its tests hang"
     if ended.returncode == 0:
         return ""
+    if ended.returncode == pytest.ExitCode.INTERNAL_ERROR:
+        # A package is missing here: that says nothing of a release.
+        raise click.ClickException(ended.stderr.strip())
     # An id may have spaces in it. The message comes after it.
     line = r"^(?:FAILED|ERROR) (\S.*?)(?: - .*)?$"
     found = re.search(line, ended.stdout, re.MULTILINE)
