@@ -233,7 +233,9 @@ async def fly(call: Call) -> web.StreamResponse:
         try:
             response = await handler(request)
             answer = read_answer(response)
-            cache.opts_in[request.match_info.handler] |= answer is not None
+            # An error says nothing of the answers to come, nor does no answer.
+            if response is not None and response.status == 200:
+                cache.opts_in[request.match_info.handler] |= answer is not None
         finally:
             if not cache.is_away:
                 await ask(cache, land(call, generation, answer))
@@ -448,8 +450,7 @@ async def explain_errors(
 async def greet(request: web.Request) -> web.Response:
     """Greet by name; the answer may be sent again."""
     name, *more = request.query.getall("name", [""])
-    is_name = 1 <= len(name) <= MAX_NAME and name.isprintable()
-    if more or not is_name:
+    if more or not name.isprintable() or not 1 <= len(name) <= MAX_NAME:
         reason = f"give one name, of 1 to {MAX_NAME} printable characters"
         raise web.HTTPBadRequest(text=reason)
     response = web.json_response({"greeting": f"Hello, {name}!"})

@@ -495,6 +495,15 @@ async def test_what_was_never_for_others_is_not_looked_for(
         assert looks(url)
 
 
+async def test_a_handler_that_has_refused_may_opt_in(
+    client: ClientSession,
+) -> None:
+    async with client.get("greeting") as response:
+        assert response.status == 400
+    assert not await was_reused(client, "greeting?name=ann")
+    assert await was_reused(client, "greeting?name=ann")
+
+
 async def test_a_handler_may_opt_in_now_and_then(
     serve: Serve, url: str
 ) -> None:
