@@ -452,6 +452,7 @@ NOT_BEHIND_NGINX = {
         "test_the_newest_notes_come_first",
     },
     "other tests have asked for the same answer": {
+        "test_a_handler_that_has_refused_may_opt_in",
         "test_answers_to_one_host_are_not_sent_to_another",
         "test_head_stores_nothing",
         "test_the_first_answer_is_made_and_the_others_are_reused",
