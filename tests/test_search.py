@@ -122,6 +122,11 @@ MESSAGE_QUERIES = [
         "connection_reset",
     ),
     (
+        "ssl.SSLError: [SSL: UNEXPECTED_EOF_WHILE_READING] EOF occurred in "
+        "violation of protocol (_ssl.c:1007)",
+        "tls_ended_early",
+    ),
+    (
         "ConnectionResetError: [Errno 104] Connection reset by peer",
         "connection_reset",
     ),

@@ -784,6 +784,29 @@ async def test_a_handler_that_hangs_keeps_others_for_the_lease_only(
     assert await hanging == "1"
 
 
+async def test_nobody_waits_for_longer_than_two_leases(
+    long_lease: None,
+    serve: Serve,
+    url: str,
+    browse: Browse,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counter = Counter(make_plain)
+    counter.gate.clear()
+    workers = [await serve(counter.create_app(url)) for _ in range(2)]
+    browsers = [await browse(worker) for worker in workers]
+    hanging = asyncio.create_task(read(browsers[0]))
+    await counter.until(calls=1, arrived=1)
+    # The lease of the first is still there when the second gives up.
+    monkeypatch.setattr(one_response, "LEASE", 0.1)
+    gate = counter.gate
+    counter.gate = asyncio.Event()
+    counter.gate.set()
+    assert await read(browsers[1]) == "2"
+    gate.set()
+    assert await hanging == "1"
+
+
 PROGRAM = """
 import asyncio
 import sys
