@@ -80,11 +80,13 @@ MISTAKES = {
         'elif message["channel"] == f"events:{socket.channel}":',
         'elif message["type"] == "pmessage":',
     ),
-    # The other workers do not hear of a logout.
+    # The other workers neither hear of a logout, nor ask by themselves: where
+    # that is in time, or their sockets are lost with them, nothing is seen.
     "logouts": Mistake(
         "recipes/production/websocket_logout.py",
-        "await channel.subscribe(ENDED)",
-        'await channel.subscribe("another")',
+        "await channel.subscribe(ENDED)\n",
+        'await channel.subscribe("another")\n'
+        '                checked = float("inf")\n',
     ),
     # A job has its effect twice.
     "follow_ups": Mistake(
