@@ -1309,12 +1309,14 @@ async def test_a_page_shuts_nobody_out(open_page: Page, module: str) -> None:
     await look_for_barriers(open_page)
 
 
-@pages("websocket_logout")
+@pytest.mark.parametrize(
+    "path", ["/promises", *(f"/recipes/{module}" for module in MODULES)]
+)
 async def test_what_is_pressed_is_large_enough_for_a_thumb(
-    open_page: Page, module: str
+    open_page: Page, path: str
 ) -> None:
     await open_page.set_viewport_size(PHONE)
-    await open_page.goto(f"/recipes/{module}")
+    await open_page.goto(path)
     found = await Axe().run(open_page, options=TARGETS)
     assert found.violations_count == 0, found.generate_report()
 
