@@ -295,15 +295,18 @@ async def server(
     return await serve(root, prefix="/mounted")
 
 
-@pytest.fixture
-async def client(server: Server) -> AsyncIterator[ClientSession]:
-    """A client of `server`; paths are relative: `client.get("notes")`."""
+def client_of(server: Server) -> ClientSession:
+    """Make a client; paths are relative: `client.get("notes")`."""
     # A plain jar ignores hosts that are IP addresses.
     jar = CookieJar(unsafe=True)
     patience = ClientTimeout(total=TIMEOUT)
-    async with ClientSession(
-        server.url, cookie_jar=jar, timeout=patience
-    ) as session:
+    return ClientSession(server.url, cookie_jar=jar, timeout=patience)
+
+
+@pytest.fixture
+async def client(server: Server) -> AsyncIterator[ClientSession]:
+    """A client of `server`."""
+    async with client_of(server) as session:
         yield session
 
 

@@ -23,14 +23,7 @@ from typing import Any, NamedTuple
 import psutil
 import pytest
 import pytest_asyncio
-from aiohttp import (
-    ClientSession,
-    ClientTimeout,
-    CookieJar,
-    TCPConnector,
-    hdrs,
-    web,
-)
+from aiohttp import ClientSession, TCPConnector, hdrs, web
 from click.testing import CliRunner
 from yarl import URL
 
@@ -47,6 +40,7 @@ from tests.clusters import (
     running_cluster,
     workers_of,
 )
+from tests.conftest import client_of
 from tests.servers import (
     MEASURED,
     TIMEOUT,
@@ -485,6 +479,8 @@ NOT_BEHIND_NGINX = {
 }
 """Tests of recipes that cannot hold behind nginx, by the reason."""
 
+CANNOT_HOLD = set[str]().union(*NOT_BEHIND_NGINX.values())
+
 
 class Case(NamedTuple):
     """A test that needs no more of a recipe than its address."""
@@ -523,7 +519,7 @@ def asks_by_address(test: object) -> bool:
 
 def test_what_cannot_hold_behind_nginx_are_tests_that_ask() -> None:
     names = [case.test.__name__ for case in find_cases()]
-    assert set().union(*NOT_BEHIND_NGINX.values()) <= set(names)
+    assert set(names) >= CANNOT_HOLD
 
 
 @pytest.mark.full
@@ -532,7 +528,7 @@ def test_what_cannot_hold_behind_nginx_are_tests_that_ask() -> None:
     [
         pytest.param(each, id=f"{each.recipe.prefix}-{each.test.__name__}")
         for each in find_cases()
-        if each.test.__name__ not in set().union(*NOT_BEHIND_NGINX.values())
+        if each.test.__name__ not in CANNOT_HOLD
     ],
 )
 async def test_a_test_of_a_recipe_passes_behind_nginx(
@@ -540,14 +536,9 @@ async def test_a_test_of_a_recipe_passes_behind_nginx(
 ) -> None:
     url = URL(f"{shared.url}{case.recipe.prefix}/")
     server = Server(web.AppRunner(web.Application()), url)
-    if case.recipe.name == "global_gzip":
-        session = bare_client(server)
-    else:
-        patience = ClientTimeout(total=TIMEOUT)
-        session = ClientSession(
-            url, cookie_jar=CookieJar(unsafe=True), timeout=patience
-        )
-    async with session as client:
+    is_compressed = case.recipe.name == "global_gzip"
+    open_client = bare_client if is_compressed else client_of
+    async with open_client(server) as client:
         given = {"client": client, "server": server}
         given["recipe"] = case.recipe.module
         taken = signature(case.test).parameters

@@ -990,6 +990,14 @@ def frozen(redis: KillableRedis) -> Iterator[None]:
         os.killpg(redis.process.pid, signal.SIGCONT)
 
 
+@contextmanager
+def full(redis: KillableRedis) -> Iterator[None]:
+    with Redis.from_url(redis.url) as client:
+        client.config_set("maxmemory", 1)
+        yield
+        client.config_set("maxmemory", 0)
+
+
 async def test_a_frozen_redis_holds_a_request_for_half_a_second_only(
     serve: Serve, killable_redis: KillableRedis, browse: Browse
 ) -> None:
@@ -1030,15 +1038,13 @@ async def test_a_redis_that_is_full_is_read(
     server = await serve(app)
     async with ClientSession(server.url) as client:
         assert not await was_reused(client, "greeting?name=ann")
-        with Redis.from_url(killable_redis.url) as redis:
-            redis.config_set("maxmemory", 1)
+        with full(killable_redis):
             for _ in range(2):
                 assert not await was_reused(client, "greeting?name=bob")
                 assert await was_reused(client, "greeting?name=ann")
             assert "OutOfMemory" in caplog.text
             async with client.post("forget") as response:
                 assert response.status == 503
-            redis.config_set("maxmemory", 0)
         assert not await was_reused(client, "greeting?name=bob")
         assert await was_reused(client, "greeting?name=bob")
 
@@ -1056,18 +1062,16 @@ async def test_a_redis_that_is_full_delays_nobody_and_is_told_once(
     server = await serve(app)
     async with ClientSession(server.url) as client:
         assert not await was_reused(client, "greeting?name=ann")
-        with Redis.from_url(killable_redis.url) as redis:
-            redis.config_set("maxmemory", 1)
+        with full(killable_redis):
             async with asyncio.timeout(TIMEOUT):
                 for number in range(5):
                     path = f"greeting?name=user{number}"
                     assert not await was_reused(client, path)
                     assert await was_reused(client, "greeting?name=ann")
             assert caplog.text.count("no cache: ") == 1
-            redis.config_set("maxmemory", 0)
-            async with asyncio.timeout(TIMEOUT):
-                while not await was_reused(client, "greeting?name=bob"):
-                    pass
+        async with asyncio.timeout(TIMEOUT):
+            while not await was_reused(client, "greeting?name=bob"):
+                pass
 
 
 async def test_a_redis_that_lost_its_memory_does_not_know_what_was_forgotten(
