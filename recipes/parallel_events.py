@@ -20,13 +20,13 @@ Try it::
 
 Good to know:
 
-- The FAQ of aiohttp 3.14 starts a reader for each WebSocket. With redis-py,
-  each reader holds a connection to Redis.
+- In the FAQ of aiohttp 3.14, each WebSocket has a reader of its own. With
+  redis-py, that is a connection to Redis for each.
 - Wait for `ready` before you publish: what is published before Redis confirms
   the subscription is lost. A second `ready` says that events may be missing.
 - `receivers` counts the sockets of one process.
 - While Redis is away, sockets stay open. New ones and publishers get a 503.
-- This file lets pages of other sites connect and publish. Check `Origin` first.
+- Pages of other sites can connect and publish: check `Origin` to prevent that.
 - production/parallel_events.py never waits for a send, and notices a Redis that
   is frozen. It limits names and floods, and a client that comes back gets what
   it has missed.
@@ -53,7 +53,7 @@ REDIS = web.AppKey("REDIS", Redis)
 # Set while this process is subscribed.
 READY = web.AppKey("READY", asyncio.Event)
 SOCKETS = web.AppKey("SOCKETS", set[Socket])
-# Seconds that a client has to take a message, and Redis to answer.
+# Seconds that a send waits for its client, and that Redis has to answer.
 WAIT = 1.0
 
 routes = web.RouteTableDef()
@@ -109,7 +109,7 @@ async def listen(request: web.Request) -> web.WebSocketResponse:
         pass  # aiohttp answered a ping, but the client had left
     finally:
         request.app[SOCKETS].discard(socket)
-        # Or a client that does not read keeps its connection.
+        # Otherwise a client that does not read would keep its connection.
         socket.transport.abort()
     return socket.ws
 
@@ -120,7 +120,7 @@ async def listen(request: web.Request) -> web.WebSocketResponse:
 async def open_socket(request: web.Request) -> Socket:
     channel = request.query.get("channel", "news")
     ws = web.WebSocketResponse(heartbeat=20)
-    # None if the client has left. Then prepare() raises an error.
+    # The transport is None if the client has left. Then prepare() raises.
     transport = cast(asyncio.Transport, request.transport)
     try:
         await asyncio.wait_for(request.app[READY].wait(), WAIT)
@@ -164,7 +164,8 @@ async def publish(request: web.Request) -> web.Response:
         raise json_error(web.HTTPBadRequest, "an event is UTF-8") from None
     # uvloop raises a RuntimeError where a connection was reset.
     except (RedisError, OSError, RuntimeError) as error:
-        # Both: a TimeoutError has no text, and one of redis-py 8 no more in %r.
+        # A TimeoutError has no text, and the errors of redis-py 8 show none
+        # in %r.
         request.app.logger.warning("cannot publish: %r: %s", error, error)
         raise json_error(web.HTTPServiceUnavailable, "Redis is away") from error
     channels = [socket.channel for socket in request.app[SOCKETS]]

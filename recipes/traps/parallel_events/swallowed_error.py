@@ -41,7 +41,7 @@ REDIS = web.AppKey("REDIS", Redis)
 # Set while this process is subscribed.
 READY = web.AppKey("READY", asyncio.Event)
 SOCKETS = web.AppKey("SOCKETS", set[Socket])
-# Seconds that a client has to take a message, and Redis to answer.
+# Seconds that a send waits for its client, and that Redis has to answer.
 WAIT = 1.0
 
 routes = web.RouteTableDef()
@@ -92,7 +92,7 @@ async def listen(request: web.Request) -> web.WebSocketResponse:
         pass  # aiohttp answered a ping, but the client had left
     finally:
         request.app[SOCKETS].discard(socket)
-        # Or a client that does not read keeps its connection.
+        # Otherwise a client that does not read would keep its connection.
         socket.transport.abort()
     return socket.ws
 
@@ -103,7 +103,7 @@ async def listen(request: web.Request) -> web.WebSocketResponse:
 async def open_socket(request: web.Request) -> Socket:
     channel = request.query.get("channel", "news")
     ws = web.WebSocketResponse(heartbeat=20)
-    # None if the client has left. Then prepare() raises an error.
+    # The transport is None if the client has left. Then prepare() raises.
     transport = cast(asyncio.Transport, request.transport)
     try:
         await asyncio.wait_for(request.app[READY].wait(), WAIT)
@@ -147,7 +147,8 @@ async def publish(request: web.Request) -> web.Response:
         raise json_error(web.HTTPBadRequest, "an event is UTF-8") from None
     # uvloop raises a RuntimeError where a connection was reset.
     except (RedisError, OSError, RuntimeError) as error:
-        # Both: a TimeoutError has no text, and one of redis-py 8 no more in %r.
+        # A TimeoutError has no text, and the errors of redis-py 8 show none
+        # in %r.
         request.app.logger.warning("cannot publish: %r: %s", error, error)
         raise json_error(web.HTTPServiceUnavailable, "Redis is away") from error
     channels = [socket.channel for socket in request.app[SOCKETS]]
