@@ -73,6 +73,7 @@ from procrastinate.exceptions import ConnectorException
 from procrastinate.psycopg_connector import PsycopgConnector
 from procrastinate.schema import SchemaManager
 from psycopg import AsyncConnection, Error, OperationalError
+from psycopg.errors import ReadOnlySqlTransaction
 from psycopg_pool import AsyncConnectionPool
 
 # Seconds that running jobs have when their worker ends.
@@ -146,8 +147,9 @@ ABSENT = "PostgreSQL does not answer; `make cluster` starts one"
 LATER = {hdrs.RETRY_AFTER: "1"}
 OTHER = "this Idempotency-Key belongs to another request"
 UNKNOWN = "it is not known whether this is stored: PostgreSQL did not answer"
-# What is no mistake of this program.
-OUTAGES = (OperationalError, ConnectorException)
+# What is no mistake of this program. A server that takes over from another is
+# read-only at first.
+OUTAGES = (OperationalError, ReadOnlySqlTransaction, ConnectorException)
 
 logger = logging.getLogger(__name__)
 # It reports each App, and warns of one that is made in `__main__`. The name of
@@ -321,7 +323,8 @@ async def keep_taking_over(app: web.Application) -> None:
                 lost = await connection.execute(TAKE_OVER, limits)
                 if lost.rowcount:
                     logger.warning("%d jobs lost their worker", lost.rowcount)
-        except OUTAGES as error:
+        except Error as error:
+            # Whatever it is: nobody would take over jobs after this task.
             logger.warning("no job can be taken over now: %r", error)
 
 

@@ -19,7 +19,7 @@ from yarl import URL
 from recipes.production import after_response
 from tests.conftest import NO_POSTGRES, KillablePostgres, Serve, at_length
 from tests.production import test_database
-from tests.production.test_database import Wire
+from tests.production.test_database import Wire, set_read_only
 from tests.servers import PATIENCE, ROOT, TIMEOUT, running
 from tests.test_after_response import (
     PINGS,
@@ -36,6 +36,16 @@ wire = test_database.wire
 SCRIPT = ROOT / "recipes" / "production" / "after_response.py"
 ABSENT = {"error": "PostgreSQL does not answer; `make cluster` starts one"}
 JOBS = "SELECT status::text, attempts FROM procrastinate_jobs ORDER BY id"
+END_OTHERS = """
+SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
+LOST = """
+WITH ping AS (INSERT INTO pings (work, fail) VALUES (0, false) RETURNING id)
+INSERT INTO procrastinate_jobs (queue_name, task_name, status, args)
+SELECT 'after_response', 'ping', 'doing',
+    jsonb_build_object('ping', id, 'work', 0, 'fail', false) FROM ping
+"""
 SQL_IN_PROSE = re.compile("`(SELECT [^`]+)`")
 WAIT = """
 SELECT extract(epoch FROM scheduled_at - now())::float
@@ -648,6 +658,45 @@ async def test_it_goes_on_when_its_database_has_come_or_come_back(
                 killable_postgres.kill()
             else:
                 killable_postgres.stop()
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_database_that_is_read_only_is_an_outage_that_ends(
+    client: ClientSession, database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    # As one is that takes over after a failover, for its first seconds.
+    await ping(client, "ping?work=0")
+    assert await settled(client) == 1
+    name = URL(database).path.removeprefix("/")
+    set_read_only(database, name, "on")
+    try:
+        await query(database, END_OTHERS)
+        for target in PINGS:
+            async with client.post(target) as response:
+                assert response.status == 503
+                assert await response.json() == ABSENT
+    finally:
+        set_read_only(database, name, "off")
+    await query(database, END_OTHERS)
+    await until_answered(client)
+    assert await settled(client, least=2) == 2
+    assert "ReadOnlySqlTransaction" in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+@pytest.mark.usefixtures("quick")
+async def test_jobs_are_taken_over_after_a_mistake_in_the_database(
+    client: ClientSession, database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    await ping(client, "ping?work=0")
+    assert await settled(client) == 1
+    await query(database, "ALTER TABLE pings RENAME done TO ended")
+    async with asyncio.timeout(TIMEOUT):
+        while "UndefinedColumn" not in caplog.text:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    await query(database, "ALTER TABLE pings RENAME ended TO done")
+    await query(database, LOST)
+    assert await settled(client, least=2) == 2
 
 
 @pytest.mark.full("an outage has to last")
