@@ -39,7 +39,7 @@ check-full: .venv/test .venv/bench  ## what repeats the proof elsewhere, and tak
 	$(PYTEST) -m full $(ARGS)
 
 check-cluster: .venv/test  ## the part of check-full that asks a cluster
-	$(PYTEST) -m full tests/test_cluster.py $(ARGS)
+	$(PYTEST) -m full -k "test_cluster or behind_nginx" $(ARGS)
 
 mutations: .venv/test  ## break the recipes: the tests have to find it
 	$(BIN)/python -m tests.mutations

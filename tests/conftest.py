@@ -16,6 +16,7 @@ from typing import Any, NoReturn, Protocol, cast
 import psutil
 import psycopg
 import pytest
+import pytest_asyncio
 from aiohttp import ClientSession, ClientTimeout, CookieJar, web
 from blockbuster import BlockBuster, blockbuster_ctx
 from yarl import URL
@@ -28,6 +29,8 @@ from cookbook.postgres_server import (
     postgres_server,
 )
 from cookbook.redis_server import find_redis, redis_server
+from tests.behind_nginx import can_hold, empty, is_behind_nginx, recipe_of
+from tests.clusters import JOBS, Cluster, running_cluster
 
 # Tests take these from here.
 from tests.engines import KillablePostgres as KillablePostgres
@@ -167,10 +170,14 @@ def at_length(value: object) -> object:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what repeats a proof; unmark what has none of the parameters named.
 
+    A cluster is asked what makes sense there: see `tests.behind_nginx`.
     A mount changes paths, and not what becomes of an input: a table of inputs
     is tried alone. `run_app` cancels no handler by itself: an answer is tried
     in that mode, and its production file in both.
     """
+    items[:] = [
+        item for item in items if not is_behind_nginx(item) or can_hold(item)
+    ]
     for item in items:
         if not isinstance(item, pytest.Function):
             continue
@@ -182,6 +189,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         is_in_browser = item.path.name == "test_browser.py"
         if is_in_browser and not item.get_closest_marker("first"):
             item.add_marker(pytest.mark.full("a browser takes long"))
+        if is_behind_nginx(item):
+            item.add_marker(pytest.mark.full("it needs a cluster"))
         if parameters.get("server") == "mounted":
             item.add_marker(pytest.mark.unmeasured("it was alone"))
             if has_table:
@@ -282,31 +291,55 @@ async def serve() -> AsyncIterator[Serve]:
         yield serve
 
 
-@pytest.fixture(params=["alone", "mounted"])
-async def server(
-    request: pytest.FixtureRequest, serve: Serve, application: web.Application
+@pytest.fixture(params=["alone", "mounted", "behind_nginx"])
+def server(
+    request: pytest.FixtureRequest, application: web.Application
 ) -> Server:
-    """The test file's `application`, served alone and under a prefix."""
-    if request.param == "alone":
-        return await serve(application)
+    """The test file's `application`, and the same recipe in a cluster."""
+    server: Server = request.getfixturevalue(request.param)
+    return server
+
+
+@pytest.fixture
+async def alone(serve: Serve, application: web.Application) -> Server:
+    return await serve(application)
+
+
+@pytest.fixture
+async def mounted(serve: Serve, application: web.Application) -> Server:
+    """The same under a prefix."""
     root = web.Application()
     protect(root)
     mount(root, "/mounted", lambda: application, page="/")
     return await serve(root, prefix="/mounted")
 
 
-def client_of(server: Server) -> ClientSession:
-    """Make a client; paths are relative: `client.get("notes")`."""
-    # A plain jar ignores hosts that are IP addresses.
-    jar = CookieJar(unsafe=True)
-    patience = ClientTimeout(total=TIMEOUT)
-    return ClientSession(server.url, cookie_jar=jar, timeout=patience)
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def shared() -> AsyncIterator[Cluster]:
+    """A cluster for the tests that break nothing."""
+    with TemporaryDirectory(dir="/tmp") as folder:
+        async with running_cluster(Path(folder), *JOBS) as running:
+            yield running
+
+
+@pytest.fixture
+def behind_nginx(request: pytest.FixtureRequest, shared: Cluster) -> Server:
+    """The recipe of a test in a cluster, without what other tests have left."""
+    recipe = recipe_of(request.node)
+    empty(shared, recipe)
+    url = URL(f"{shared.url}{recipe.prefix}/")
+    return Server(web.AppRunner(web.Application()), url)
 
 
 @pytest.fixture
 async def client(server: Server) -> AsyncIterator[ClientSession]:
-    """A client of `server`."""
-    async with client_of(server) as session:
+    """A client of `server`; paths are relative: `client.get("notes")`."""
+    # A plain jar ignores hosts that are IP addresses.
+    jar = CookieJar(unsafe=True)
+    patience = ClientTimeout(total=TIMEOUT)
+    async with ClientSession(
+        server.url, cookie_jar=jar, timeout=patience
+    ) as session:
         yield session
 
 

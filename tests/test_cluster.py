@@ -9,20 +9,18 @@ import shutil
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import (
     AsyncExitStack,
     closing,
 )
 from importlib import import_module
-from inspect import iscoroutinefunction, signature
+from inspect import isfunction
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import psutil
 import pytest
-import pytest_asyncio
 from aiohttp import ClientSession, TCPConnector, hdrs, web
 from click.testing import CliRunner
 from yarl import URL
@@ -32,6 +30,16 @@ from cookbook import cluster
 from cookbook.recipe import Recipe
 from cookbook.runner import dialogue_runner
 from tests import test_contract
+from tests.behind_nginx import (
+    BY_ADDRESS,
+    CANNOT_HOLD,
+    NOT_BEHIND_NGINX,
+    OF_ONE_PROCESS,
+    PLAIN,
+    WITHIN,
+    asks_by_address,
+    others_of,
+)
 from tests.clusters import (
     END_TIMEOUT,
     JOBS,
@@ -40,7 +48,6 @@ from tests.clusters import (
     running_cluster,
     workers_of,
 )
-from tests.conftest import client_of
 from tests.servers import (
     MEASURED,
     TIMEOUT,
@@ -57,7 +64,6 @@ from tests.test_contract import (
     stall,
     websocket_of,
 )
-from tests.test_global_gzip import bare_client
 
 LONGEST_ANSWER = 30.0
 """Seconds that a request may take while workers come and go.
@@ -258,7 +264,7 @@ ASKED_OF_A_CLUSTER = {
         "test_the_dialogue_is_true_behind_nginx"
     ),
     "test_the_tests_of_an_answer_run_on_its_production_file": (
-        "test_a_test_of_a_recipe_passes_behind_nginx"
+        "test_what_asks_a_recipe_runs_behind_nginx_or_has_a_reason"
     ),
 }
 """The checks of the contract that ask a server, and those that ask nginx."""
@@ -329,16 +335,6 @@ CHANGED_BY_NGINX = {
     "gzip;q=0": "nginx sends Content-Length before Vary",
 }
 """Parts of the lines of dialogues that show what nginx does in their place."""
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shared(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> AsyncIterator[Cluster]:
-    """A cluster for the tests that break nothing."""
-    with TemporaryDirectory(dir="/tmp") as folder:
-        async with running_cluster(Path(folder), *JOBS) as running:
-            yield running
 
 
 async def play(recipe: Recipe, running: Cluster, folder: Path) -> None:
@@ -435,114 +431,50 @@ async def test_each_endpoint_answers_behind_nginx_as_without(
             assert behind.status not in (502, 503, 504), (method, path)
 
 
-NOT_BEHIND_NGINX = {
-    "other tests have written to the same database": {
-        "test_a_batch_that_is_repeated_at_once_is_stored_once",
-        "test_a_codec_that_the_client_names_is_not_used",
-        "test_a_nul_comes_back_as_it_was",
-        "test_a_request_is_one_visit",
-        "test_a_request_that_is_repeated_is_stored_once",
-        "test_all_applications_count_in_one_counter",
-        "test_the_newest_notes_come_first",
-    },
-    "other tests have asked for the same answer": {
-        "test_a_handler_that_has_refused_may_opt_in",
-        "test_answers_to_one_host_are_not_sent_to_another",
-        "test_head_stores_nothing",
-        "test_the_first_answer_is_made_and_the_others_are_reused",
-    },
-    "it looks at the connections or sockets of one worker": {
-        "test_a_close_frame_is_answered_with_the_same_code",
-        "test_a_head_request_is_never_upgraded",
-        "test_a_logout_closes_the_sockets_of_the_user_alone",
-        "test_a_socket_echoes_what_it_is_sent",
-        "test_as_many_messages_as_allowed_are_answered",
-        "test_nothing_is_opened_before_the_first_call",
-        "test_ten_requests_reuse_one_connection",
-        "test_the_connections_of_session_and_chains_are_counted",
-        "test_the_port_is_the_one_of_the_connection",
-        "test_two_upgrades_at_once_with_one_ticket_open_one_socket",
-        "test_who_pings_without_reading_is_cut_off",
-    },
-    "it looks into the process that answers": {
-        "test_a_demonstration_makes_no_error_in_another_thread",
-    },
-    "nginx chooses the id of a request": {
-        "test_a_websocket_gets_the_id_and_is_closed",
-        "test_an_id_does_not_outlive_its_request",
-        "test_fifty_parallel_requests_have_an_id_each",
-    },
-    "nginx answers it": {
-        "test_a_body_beyond_the_limit_is_refused_in_json",
-        "test_an_expectation_that_is_not_met_is_answered_with_the_id",
-    },
-}
-"""Tests of recipes that cannot hold behind nginx, by the reason."""
-
-CANNOT_HOLD = set[str]().union(*NOT_BEHIND_NGINX.values())
+def functions_of(recipe: Recipe) -> Iterator[Any]:
+    """Yield the test functions of a recipe, and of its production file."""
+    modules = [f"tests.test_{recipe.name}"]
+    if is_production(recipe):
+        modules.append(f"tests.production.test_{recipe.name}")
+    for module in modules:
+        for name, test in vars(import_module(module)).items():
+            if name.startswith("test_") and isfunction(test):
+                yield test
 
 
-class Case(NamedTuple):
-    """A test that needs no more of a recipe than its address."""
-
-    test: Any
-    recipe: Recipe
-
-
-def find_cases() -> Iterator[Case]:
-    """Yield each test that takes a client, a server or both, and nothing else.
-
-    The tables of inputs, which take more, are tried without nginx.
-    """
-    for recipe in FILES:
-        modules = [f"tests.test_{recipe.name}"]
-        if is_production(recipe):
-            modules.append(f"tests.production.test_{recipe.name}")
-        elif recipe.module.__name__ in PER_PROCESS:
-            continue
-        for module in modules:
-            for test in vars(import_module(module)).values():
-                if asks_by_address(test):
-                    marks = {m.name for m in getattr(test, "pytestmark", [])}
-                    if not (is_production(recipe) and "answer_only" in marks):
-                        yield Case(test, recipe)
-
-
-def asks_by_address(test: object) -> bool:
-    if not iscoroutinefunction(test) or not test.__name__.startswith("test_"):
-        return False
-    taken = set(signature(test).parameters)
-    return bool(taken & {"client", "server"}) and (
-        taken <= {"client", "server", "recipe"}
-    )
+def test_what_asks_a_recipe_runs_behind_nginx_or_has_a_reason() -> None:
+    within = set[str]().union(*WITHIN.values())
+    assert not PLAIN & within
+    for test in [test for recipe in FILES for test in functions_of(recipe)]:
+        others = others_of(test)
+        if others & BY_ADDRESS and not asks_by_address(test):
+            assert others - PLAIN <= within, test.__name__
 
 
 def test_what_cannot_hold_behind_nginx_are_tests_that_ask() -> None:
-    names = [case.test.__name__ for case in find_cases()]
-    assert set(names) >= CANNOT_HOLD
+    tests = [test for recipe in FILES for test in functions_of(recipe)]
+    asking = {test.__name__ for test in tests if asks_by_address(test)}
+    assert {name.partition("[")[0] for name in CANNOT_HOLD} <= asking
+    # The others are columns of one table.
+    assert len(CANNOT_HOLD) == sum(map(len, NOT_BEHIND_NGINX.values()))
 
 
-@pytest.mark.full
-@pytest.mark.parametrize(
-    "case",
-    [
-        pytest.param(each, id=f"{each.recipe.prefix}-{each.test.__name__}")
-        for each in find_cases()
-        if each.test.__name__ not in CANNOT_HOLD
-    ],
-)
-async def test_a_test_of_a_recipe_passes_behind_nginx(
-    case: Case, shared: Cluster
+@pytest.mark.parametrize("module", OF_ONE_PROCESS)
+def test_what_an_answer_keeps_in_a_process_is_asked_of_its_second_file(
+    module: str,
 ) -> None:
-    url = URL(f"{shared.url}{case.recipe.prefix}/")
-    server = Server(web.AppRunner(web.Application()), url)
-    is_compressed = case.recipe.name == "global_gzip"
-    open_client = bare_client if is_compressed else client_of
-    async with open_client(server) as client:
-        given = {"client": client, "server": server}
-        given["recipe"] = case.recipe.module
-        taken = signature(case.test).parameters
-        await case.test(**{name: given[name] for name in taken})
+    assert module in PER_PROCESS
+    [recipe] = [each for each in PRODUCTION if module.endswith(f".{each.name}")]
+    asked = {
+        test.__name__
+        for test in functions_of(recipe)
+        if asks_by_address(test) and "answer_only" not in marks_of(test)
+    }
+    assert asked >= OF_ONE_PROCESS[module]
+
+
+def marks_of(test: Any) -> set[str]:
+    return {mark.name for mark in getattr(test, "pytestmark", [])}
 
 
 @pytest.mark.parametrize(
@@ -556,6 +488,16 @@ def test_an_answer_for_one_process_says_so_and_names_its_second_file(
     assert f"production/{recipe.name}.py" in text
 
 
+@pytest.mark.parametrize(
+    "recipe",
+    [each for each in PRODUCTION if each.module.__name__ in PER_PROCESS],
+)
+def test_a_production_file_says_what_it_counts_in_one_worker(
+    recipe: Recipe,
+) -> None:
+    assert "of the worker that answers" in str(recipe.module.__doc__)
+
+
 @pytest.mark.full
 async def test_a_rolling_restart_under_load_fails_no_request(
     shared: Cluster,
@@ -563,6 +505,7 @@ async def test_a_rolling_restart_under_load_fails_no_request(
     gunicorn = psutil.Process(await shared.pid_of("gunicorn"))
     old = set(workers_of(gunicorn))
     assert len(old) == 4
+    log = shared.log_of("gunicorn")
     failures = []
     answered = 0
     longest = 0.0
@@ -601,7 +544,7 @@ async def test_a_rolling_restart_under_load_fails_no_request(
         await asyncio.gather(*asking)
     assert not failures
     assert longest < LONGEST_ANSWER
-    assert "[ERROR]" not in shared.log_of("gunicorn")
+    assert "[ERROR]" not in shared.log_of("gunicorn")[len(log) :]
 
 
 @pytest.mark.full

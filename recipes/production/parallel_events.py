@@ -38,6 +38,7 @@ Good to know:
   nobody can know whether its last second was written. So after a failover.
 - All channels share one stream: to wait for 5000 streams costs 25 ms each time.
   A busy channel shortens the history of the others.
+- `receivers` and `/stats` count the sockets of the worker that answers.
 - A process keeps at most 64 MiB of events. A new one reads what Redis has.
 - Redis must not evict: set `maxmemory-policy noeviction`.
 - A client may leave 512 KiB unread, and send 1000 messages a second (else it
