@@ -285,10 +285,18 @@ async def look(call: Call) -> tuple[bytes, Answer | None]:
     generation = number or b""
     if value is None or not value.startswith(generation + b"\n"):
         return generation, None
-    _, details, body = value.split(b"\n", 2)
-    is_compressed, headers = json.loads(details)
-    headers.append([hdrs.AGE, str(max(0, MAX_AGE - seconds))])
-    return generation, Answer(tuple(map(tuple, headers)), is_compressed, body)
+    return generation, read_kept(value, max(0, MAX_AGE - seconds))
+
+
+def read_kept(value: bytes, age: int) -> Answer | None:
+    """Return what `land` has kept, or None if another version of it has."""
+    try:
+        _, details, body = value.split(b"\n", 2)
+        is_compressed, headers = json.loads(details)
+        pairs = [(name, text) for name, text in headers]
+    except (TypeError, ValueError):
+        return None
+    return Answer((*pairs, (hdrs.AGE, str(age))), is_compressed, body)
 
 
 async def take_lease(cache: Cache, key: str) -> bool:

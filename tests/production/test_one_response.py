@@ -1107,6 +1107,22 @@ async def test_garbage_in_place_of_an_answer_is_replaced(
         assert [await read(client) for _ in range(2)] == ["2", "2"]
 
 
+@pytest.mark.parametrize(
+    "value",
+    ["\n", "\n{\n", "\nnull\n", "\n[1, 2, 3]\n", '\n{"a": 1, "b": 2}\n'],
+)
+async def test_an_answer_that_another_version_has_kept_is_replaced(
+    serve: Serve, url: str, value: str
+) -> None:
+    server = await serve(Counter(make_plain).create_app(url))
+    async with ClientSession(server.url) as client:
+        await read(client)
+        with Redis.from_url(url) as redis:
+            [key] = redis.scan_iter("one_response:answer:*")
+            redis.set(key, value)
+        assert [await read(client) for _ in range(2)] == ["2", "2"]
+
+
 async def test_garbage_in_place_of_the_index_keeps_nobody_from_an_answer(
     serve: Serve, url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
