@@ -104,7 +104,8 @@ SESSIONS = "request_data:sessions:"
 # another worker ends meanwhile, and no request is lost of two that are counted
 # at once. It keeps no session longer than both ages allow.
 TOUCH = """
-local created = redis.call('HGET', KEYS[1], 'created')
+-- What another version of this file has stored is no session.
+local created = tonumber(redis.pcall('HGET', KEYS[1], 'created'))
 if not created then
     return false
 end

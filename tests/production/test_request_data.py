@@ -742,6 +742,22 @@ async def test_a_request_does_not_bring_an_ended_session_back(
             assert not await redis.exists(key)
 
 
+@pytest.mark.parametrize("kind", ["a text", "a date"])
+async def test_a_session_of_another_version_is_nobody_and_may_log_in(
+    server: Server, redis_url: str, kind: str
+) -> None:
+    async with browser(server) as client, Redis.from_url(redis_url) as redis:
+        cookie = await log_in(client)
+        key = f"request_data:session:{request_data.hash_token(cookie)}"
+        if kind == "a text":
+            await redis.set(key, '{"user": "ann"}')
+        else:
+            await redis.hset(key, "created", "2026-11-27")
+        assert await whom(server, request_data.COOKIE, cookie) is None
+        await log_in(client)
+        await redis.delete(key)
+
+
 @pytest.mark.slow("it logs in again and again")
 async def test_many_logins_end_the_oldest_session_of_that_user_alone(
     server: Server, monkeypatch: pytest.MonkeyPatch
