@@ -680,7 +680,7 @@ async def test_a_database_that_is_read_only_is_an_outage_that_ends(
     await query(database, END_OTHERS)
     await until_answered(client)
     assert await settled(client, least=2) == 2
-    assert "ReadOnlySqlTransaction" in caplog.text
+    assert f"{ABSENT['error']}: ReadOnlySqlTransaction" in caplog.text
     assert "Traceback" not in caplog.text
 
 
@@ -697,6 +697,7 @@ async def test_jobs_are_taken_over_after_a_mistake_in_the_database(
     await query(database, "ALTER TABLE pings RENAME ended TO done")
     await query(database, LOST)
     assert await settled(client, least=2) == 2
+    assert "1 jobs lost their worker" in caplog.messages
 
 
 @pytest.mark.full("an outage has to last")
