@@ -1,12 +1,21 @@
 """Fixtures for the recipes' tests: each recipe is served alone and mounted."""
 
 import asyncio
+import inspect
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterable,
+    Iterator,
+)
 from contextlib import AsyncExitStack, contextmanager
+from functools import wraps
 from importlib import import_module
 from itertools import count
 from pathlib import Path
@@ -133,6 +142,9 @@ def pytest_configure(config: pytest.Config) -> None:
         "first: of the tests in a browser, one that `make check` runs too",
     )
     config.addinivalue_line(
+        "markers", "table: what `in_turn` has made: a table of inputs"
+    )
+    config.addinivalue_line(
         "markers",
         "unmeasured(reason): run with no measure of its coverage, which more "
         "than doubles its time, as other tests run the same lines",
@@ -166,6 +178,43 @@ def at_length(value: object) -> object:
     return pytest.param(value, marks=pytest.mark.full("the same at length"))
 
 
+Test = Callable[..., Coroutine[Any, Any, None]]
+
+
+def in_turn(names: str, rows: Iterable[Any]) -> Callable[[Test], Test]:
+    """Run a test on a table of inputs, as `parametrize` does, but in one test.
+
+    All rows ask the server of the first: none may change what another one
+    gets. An error names its row.
+    """
+
+    def decorate(test: Test) -> Test:
+        parameters = names.split(", ")
+
+        @wraps(test)
+        async def run(**fixtures: Any) -> None:
+            for row in rows:
+                values = row if len(parameters) > 1 else [row]
+                given = dict(zip(parameters, values, strict=True))
+                try:
+                    await test(**fixtures, **given)
+                except BaseException as error:
+                    error.add_note(f"in the row {given}")
+                    raise
+
+        own = inspect.signature(test)
+        taken = [
+            each
+            for each in own.parameters.values()
+            if each.name not in parameters
+        ]
+        vars(run)["__signature__"] = own.replace(parameters=taken)
+        marked: Test = pytest.mark.table(run)
+        return marked
+
+    return decorate
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what repeats a proof; unmark what has none of the parameters named.
@@ -185,7 +234,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for mark in [each for each in item.own_markers if each.name == "full"]:
             if not mark.kwargs.items() <= parameters.items():
                 item.own_markers.remove(mark)
-        has_table = any(item.iter_markers("parametrize"))
+        has_table = any(item.iter_markers("parametrize")) or any(
+            item.iter_markers("table")
+        )
         is_in_browser = item.path.name == "test_browser.py"
         if is_in_browser and not item.get_closest_marker("first"):
             item.add_marker(pytest.mark.full("a browser takes long"))
@@ -407,7 +458,7 @@ def redis_url() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def programs() -> Iterator[Programs]:
     """A process that runs programs, each in a fork of its own."""
     with running_programs() as running:

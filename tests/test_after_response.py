@@ -2,11 +2,8 @@
 
 import asyncio
 import logging
-import os
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,14 +15,14 @@ from aiohttp.typedefs import Handler
 from aiohttp.web_protocol import PayloadAccessError
 
 from recipes import after_response
-from tests.conftest import Serve, Tier
+from tests.conftest import Serve, Tier, at_length, in_turn
 from tests.servers import (
-    START_TIMEOUT,
     TIMEOUT,
     Server,
     exchange,
     forked,
     patient_copy,
+    run_to_its_end,
 )
 
 PINGS = ["ping", "ping-in-order"]
@@ -131,14 +128,15 @@ async def test_the_answer_comes_before_the_follow_up_ends(
 
 @pytest.mark.slow("it repeats")
 @pytest.mark.unmeasured("it repeats")
+@pytest.mark.parametrize("pings", [50, at_length(150)])
 @every_ping
 async def test_every_ping_counts_exactly_once(
-    client: ClientSession, target: str
+    client: ClientSession, target: str, pings: int
 ) -> None:
     async with asyncio.TaskGroup() as group:
-        for _ in range(150):
+        for _ in range(pings):
             group.create_task(ping(client, target))
-    assert await settled(client) == 150
+    assert await settled(client) == pings
 
 
 async def test_work_in_order_does_not_begin_before_the_answer_is_sent(
@@ -255,7 +253,7 @@ async def test_a_body_cannot_be_read_after_the_answer(serve: Serve) -> None:
 # Bad requests
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
+@in_turn("method", ["GET", "HEAD", "PUT", "DELETE"])
 @every_ping
 async def test_a_method_that_a_client_may_repeat_does_not_count(
     client: ClientSession, target: str, method: str
@@ -266,7 +264,7 @@ async def test_a_method_that_a_client_may_repeat_does_not_count(
     assert await settled(client) == 0
 
 
-@pytest.mark.parametrize(
+@in_turn(
     "query",
     [
         *("work=nan", "work=inf", "work=-inf", "work=1e999", "work=-0.01"),
@@ -274,7 +272,6 @@ async def test_a_method_that_a_client_may_repeat_does_not_count(
         *("work=%D9%A1", "work=1_0", "work=1%0A", "work=" + "1" * 5000),
         *("fail=", "fail=2", "fail=yes", "fail=1.0", "fail=0&fail=1"),
     ],
-    ids=lambda query: query[:20],
 )
 @every_ping
 async def test_a_bad_query_is_refused_and_does_not_count(
@@ -507,20 +504,14 @@ async def test_the_process_does_all_of_its_work_before_it_exits(
         assert process.log.read_text() == ""
 
 
-@pytest.mark.slow("it starts an interpreter")
-def test_a_port_in_use_is_told_in_a_line(
+async def test_a_port_in_use_is_told_in_a_line(
     recipe: Tier, engine: dict[str, str], tmp_path: Path
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        ended = subprocess.run(
-            [sys.executable, "-W", "error", recipe.__file__],
-            env={**os.environ, **engine, "PORT": port},
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=START_TIMEOUT,
+        code, errors = await run_to_its_end(
+            recipe.__file__, cwd=tmp_path, PORT=port, **engine
         )
-    assert ended.returncode == 1
-    assert port in ended.stderr
-    assert ended.stderr.count("\n") == 1
+    assert code == 1
+    assert port in errors
+    assert errors.count("\n") == 1

@@ -32,7 +32,13 @@ def written(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     ("recipe", "production"),
     [
-        (recipe, production)
+        pytest.param(
+            recipe,
+            production,
+            marks=[]
+            if recipe.name == "database"
+            else [pytest.mark.full("a project of each kind was written")],
+        )
         for recipe in app.COOKBOOK
         for production in (False, True)
         if not production or recipe.production_file.exists()

@@ -305,9 +305,19 @@ def ask(port: int, request: str) -> str:
         return peer.makefile().read()
 
 
+THE_SAME = pytest.mark.full("each file and each signal was tried")
+
+
 @pytest.mark.slow("it starts a recipe and a Redis")
-@pytest.mark.parametrize("options", [[], ["--production"]])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("options", "number"),
+    [
+        ([], signal.SIGINT),
+        (["--production"], signal.SIGTERM),
+        pytest.param([], signal.SIGTERM, marks=THE_SAME),
+        pytest.param(["--production"], signal.SIGINT, marks=THE_SAME),
+    ],
+)
 def test_run_starts_a_file_with_a_redis_of_its_own_and_ends_both(
     options: list[str], number: signal.Signals, tmp_path: Path
 ) -> None:

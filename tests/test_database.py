@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientConnectionError, ClientSession, web
 
-from tests.conftest import Serve, Tier
+from tests.conftest import Serve, Tier, in_turn
 from tests.servers import TIMEOUT, forked, run_to_its_end
 
 STARTS_WITHOUT = "P: a production file starts without its engine"
@@ -189,20 +189,21 @@ BAD_NOTES = [
 ]
 
 
-@pytest.mark.parametrize("note", BAD_NOTES, ids=lambda note: note[:30])
+@in_turn("note", BAD_NOTES)
 async def test_a_bad_note_is_named_and_its_batch_is_rolled_back(
     client: ClientSession, note: str
 ) -> None:
+    before = await texts(client)
     body = f'{{"notes": [{{"text": "a"}}, {{"text": "b"}}, {note}]}}'
     async with client.post("notes/batch", data=body) as response:
         assert response.status == 400
         reason = (await response.json())["error"]
     assert reason == "notes[2]: text must have 1 to 1000 characters"
     assert await add(client, "after") == 201
-    assert await texts(client) == ["after"]
+    assert await texts(client) == ["after", *before]
 
 
-@pytest.mark.parametrize(
+@in_turn(
     "body",
     [
         {},
@@ -214,7 +215,6 @@ async def test_a_bad_note_is_named_and_its_batch_is_rolled_back(
         {"notes": []},
         {"notes": [{"text": "x"}] * 101},
     ],
-    ids=lambda body: repr(body)[:30],
 )
 async def test_a_batch_is_a_list_of_1_to_100(
     client: ClientSession, body: Any
@@ -225,18 +225,18 @@ async def test_a_batch_is_a_list_of_1_to_100(
     assert await add(client, *"x" * 100) == 201
 
 
-@pytest.mark.parametrize(
-    ("body", "headers"),
+@in_turn(
+    "body, headers",
     [
         (b"", {}),
         (b"{", {}),
         (b'{"text": "\xff"}', {}),
         (b"[" * 100_000, {}),
         (b"9" * 5000, {}),
-        pytest.param(
+        # Cut short.
+        (
             gzip.compress(b'{"text": "x"}')[:-14],
             {"Content-Encoding": "gzip"},
-            id="gzip-cut-short",
         ),
     ],
 )

@@ -4,6 +4,7 @@ It is built once, from what was recorded, and built again for comparison.
 """
 
 import json
+import logging
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,12 +15,13 @@ from xml.etree import ElementTree
 
 import pytest
 import sphobjinv
+from click.testing import CliRunner
 
 import app
 from cookbook.docs import Step
 from cookbook.messages import read_messages
 from cookbook.transcripts import Transcript, Transcripts, name_of
-from edition.__main__ import TRANSCRIPTS
+from edition.__main__ import TRANSCRIPTS, main
 from edition.record import record
 from tests.servers import ROOT
 
@@ -287,9 +289,13 @@ def test_sphinx_finds_each_page_message_production_file_and_trap(
     assert names["speed"].dispname == "Speed"
 
 
-def test_a_folder_with_files_in_it_is_left_alone(tmp_path: Path) -> None:
+def test_a_folder_with_files_in_it_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "mine.txt").write_text("mine")
-    built = build(tmp_path)
-    assert built.returncode == 1
+    # It would be for all tests that follow in this process.
+    monkeypatch.setattr(logging, "disable", lambda level: None)
+    built = CliRunner().invoke(main, ["build", str(tmp_path)])
+    assert built.exit_code == 1
     assert built.stderr == f"Error: {tmp_path} is not empty\n"
     assert files_of(tmp_path) == {"mine.txt": b"mine"}

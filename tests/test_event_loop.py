@@ -15,7 +15,7 @@ from yarl import URL
 
 from recipes import event_loop
 from tests.conftest import Serve
-from tests.servers import ROOT, TIMEOUT, forked, serving
+from tests.servers import ROOT, TIMEOUT, forked, run_to_its_end, serving
 
 OUTSIDE = "RuntimeError: no running event loop"
 SECOND_LOOP = "RuntimeError: Event loop is closed"
@@ -260,18 +260,25 @@ MODULES = {
 }
 
 
-@pytest.mark.slow("it starts an interpreter")
 @pytest.mark.parametrize("program", MODULES.values(), ids=MODULES)
-def test_made_while_a_module_is_imported_it_raises(program: str) -> None:
-    completed = run("-c", program)
-    assert completed.returncode == 1
-    assert completed.stderr.endswith(f"{OUTSIDE}\n")
+async def test_made_while_a_module_is_imported_it_raises(
+    program: str, tmp_path: Path
+) -> None:
+    script = tmp_path / "module.py"
+    script.write_text(program)
+    code, errors = await run_to_its_end(script)
+    assert code == 1
+    assert errors.endswith(f"{OUTSIDE}\n")
 
 
-def test_what_needs_no_loop_is_made_without_one() -> None:
-    program = "from aiohttp import TraceConfig, web\n"
-    program += "TraceConfig()\nweb.Application()\n"
-    assert run("-c", program).stderr == ""
+async def test_what_needs_no_loop_is_made_without_one(tmp_path: Path) -> None:
+    script = tmp_path / "module.py"
+    script.write_text(
+        "from aiohttp import TraceConfig, web\n"
+        "TraceConfig()\n"
+        "web.Application()\n"
+    )
+    assert await run_to_its_end(script) == (0, "")
 
 
 @pytest.mark.slow("it starts an interpreter")

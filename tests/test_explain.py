@@ -1,4 +1,7 @@
-"""Proofs for `explain`, each in a process of its own."""
+"""Proofs for `explain`.
+
+Those of pipes, a terminal and signals have a process each.
+"""
 
 import fcntl
 import os
@@ -8,37 +11,67 @@ import subprocess
 import sys
 import termios
 import time
-from io import FileIO
+from io import BytesIO, FileIO, TextIOWrapper
 from pathlib import Path
+from typing import NamedTuple, Protocol, cast
 
 import pytest
 
+from aiohttp_cookbook.__main__ import run
 from cookbook.commands.explain import describe
 from cookbook.messages import Message
-from tests.servers import MEASURED, ROOT, TIMEOUT, UNMEASURED
-
-pytestmark = pytest.mark.slow("each test starts a program")
+from tests.servers import ROOT, TIMEOUT, UNMEASURED
 
 COMMAND = [sys.executable, "-m", "cookbook"]
 ERROR = "RuntimeError: Session is closed"
 
 
+class Outcome(NamedTuple):
+    """What a command has printed, and its exit code."""
+
+    stdout: str
+    stderr: str
+    returncode: int
+
+
+class Explain(Protocol):
+    """The fixture `explain`."""
+
+    def __call__(self, *arguments: str, text: str = "") -> Outcome: ...
+
+
+@pytest.fixture
 def explain(
-    *arguments: str, text: str = "", variables: dict[str, str] = MEASURED
-) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [*COMMAND, *arguments],
-        input=text,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Explain:
+    """A function that runs the command line in this process."""
+
+    def explain(*arguments: str, text: str = "") -> Outcome:
+        monkeypatch.chdir(ROOT)
+        monkeypatch.setattr(sys, "argv", ["aiohttp-cookbook", *arguments])
+        stdin = TextIOWrapper(BytesIO(text.encode()))
+        monkeypatch.setattr(sys, "stdin", stdin)
+        code = 0
+        try:
+            run()
+        except SystemExit as end:
+            code = cast(int, end.code)
+        return Outcome(*capsys.readouterr(), code)
+
+    return explain
+
+
+@pytest.mark.slow("it starts a program")
+def test_explain_reads_standard_input() -> None:
+    outcome = subprocess.run(
+        [*COMMAND, "explain"],
+        input=f"Traceback ...\n{ERROR}\n",
         capture_output=True,
         text=True,
         cwd=ROOT,
-        env={**os.environ, **variables},
+        env={**os.environ, **UNMEASURED},
         timeout=3 * TIMEOUT,
     )
-
-
-def test_explain_reads_standard_input() -> None:
-    outcome = explain("explain", text=f"Traceback ...\n{ERROR}\n")
     assert outcome.returncode == 0
     assert outcome.stderr == ""
     lines = outcome.stdout.splitlines()
@@ -47,7 +80,9 @@ def test_explain_reads_standard_input() -> None:
     assert "  See: recipes/client_session.py" in lines
 
 
-def test_explain_reads_a_file_whatever_its_bytes(tmp_path: Path) -> None:
+def test_explain_reads_a_file_whatever_its_bytes(
+    explain: Explain, tmp_path: Path
+) -> None:
     file = tmp_path / "app.log"
     file.write_bytes(b"\xff\xfe\x00\n" + ERROR.encode())
     outcome = explain("explain", str(file))
@@ -55,13 +90,13 @@ def test_explain_reads_a_file_whatever_its_bytes(tmp_path: Path) -> None:
     assert outcome.stdout.startswith("Session is closed\n")
 
 
-def test_explain_reads_the_end_of_a_long_log() -> None:
+def test_explain_reads_the_end_of_a_long_log(explain: Explain) -> None:
     log = "INFO all is well\n" * 50_000 + ERROR
-    outcome = explain("explain", text=log, variables=UNMEASURED)
+    outcome = explain("explain", text=log)
     assert outcome.stdout.startswith("Session is closed\n")
 
 
-def test_explain_names_the_trap_that_gets_the_message() -> None:
+def test_explain_names_the_trap_that_gets_the_message(explain: Explain) -> None:
     outcome = explain("explain", text="RuntimeError: no running event loop")
     assert "recipes/traps/event_loop/made_on_import.py" in outcome.stdout
 
@@ -73,13 +108,15 @@ def test_explain_names_the_releases_that_print_a_message() -> None:
     assert "Printed by: aiohttp<3.9, redis>7" in describe(message)
 
 
-def test_explain_prints_no_marks_of_markdown() -> None:
+def test_explain_prints_no_marks_of_markdown(explain: Explain) -> None:
     text = "'_RequestContextManager' object has no attribute 'json'"
     assert "`" not in explain("explain", text=text).stdout
 
 
 @pytest.mark.parametrize("text", ["", "KeyError: 'price'\n", "gzip\n", "\0"])
-def test_explain_fails_where_nothing_is_known(text: str) -> None:
+def test_explain_fails_where_nothing_is_known(
+    explain: Explain, text: str
+) -> None:
     outcome = explain("explain", text=text)
     assert outcome.returncode == 1
     assert outcome.stdout == ""
@@ -97,7 +134,7 @@ def test_explain_fails_where_nothing_is_known(text: str) -> None:
     ],
 )
 def test_an_error_of_the_command_line_is_one_line(
-    arguments: list[str], reason: str
+    explain: Explain, arguments: list[str], reason: str
 ) -> None:
     outcome = explain(*arguments)
     assert outcome.returncode == 2
@@ -106,15 +143,16 @@ def test_an_error_of_the_command_line_is_one_line(
     assert outcome.stderr.count("\n") == 1
 
 
-def test_the_command_line_tells_how_to_use_it() -> None:
+def test_the_command_line_tells_how_to_use_it(explain: Explain) -> None:
     assert "explain" in explain("--help").stdout
     outcome = explain("explain", "--help")
     assert outcome.returncode == 0
     assert "python app.py 2>&1 | aiohttp-cookbook explain" in outcome.stdout
 
 
+@pytest.mark.slow("it starts a program")
 def test_explain_has_colours_on_a_terminal_and_none_in_a_pipe(
-    tmp_path: Path,
+    explain: Explain, tmp_path: Path
 ) -> None:
     file = tmp_path / "app.log"
     file.write_text(ERROR)
@@ -125,7 +163,7 @@ def test_explain_has_colours_on_a_terminal_and_none_in_a_pipe(
             [*COMMAND, "explain", file],
             stdout=theirs,
             cwd=ROOT,
-            env={**os.environ, **MEASURED},
+            env={**os.environ, **UNMEASURED},
             timeout=3 * TIMEOUT,
             check=True,
         )
@@ -141,6 +179,7 @@ def unread_bytes(pipe: FileIO) -> int:
     return int.from_bytes(count, sys.byteorder)
 
 
+@pytest.mark.slow("it starts a program")
 def test_explain_ends_without_a_traceback_when_interrupted(
     tmp_path: Path,
 ) -> None:
@@ -149,7 +188,7 @@ def test_explain_ends_without_a_traceback_when_interrupted(
     command = subprocess.Popen(
         [*COMMAND, "explain", pipe],
         cwd=ROOT,
-        env={**os.environ, **MEASURED},
+        env={**os.environ, **UNMEASURED},
         stderr=subprocess.PIPE,
         text=True,
     )

@@ -15,7 +15,7 @@ from aiohttp.typedefs import Handler
 from packaging.version import Version
 
 from recipes import global_gzip
-from tests.conftest import Serve
+from tests.conftest import Serve, in_turn
 from tests.servers import TIMEOUT, Server, exchange
 
 SIZE = 5000
@@ -74,7 +74,7 @@ async def fetch(
 
 
 @pytest.mark.parametrize("path", COMPRESSED)
-@pytest.mark.parametrize(
+@in_turn(
     "accepted",
     [
         "gzip",
@@ -108,7 +108,7 @@ async def test_a_client_that_takes_gzip_gets_it(
 
 
 @pytest.mark.parametrize("path", COMPRESSED)
-@pytest.mark.parametrize(
+@in_turn(
     "accepted",
     [
         "",
@@ -207,7 +207,7 @@ async def test_a_text_has_the_size_asked_for(
     assert json.headers["Content-Type"] == "application/json; charset=utf-8"
 
 
-@pytest.mark.parametrize(
+@in_turn(
     "query",
     [
         "",

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import at_length
+from tests.conftest import at_length, in_turn
 
 
 @pytest.fixture
@@ -33,3 +33,32 @@ def test_a_size_at_length_has_the_mark_full(
 ) -> None:
     is_full = request.node.get_closest_marker("full") is not None
     assert is_full == (rounds == 2)
+
+
+SQUARES = [(1, 1), (2, 4), (3, 9)]
+
+
+@pytest.fixture
+def tried() -> Iterator[list[int]]:
+    """What a test in turn appends to, once for all of its rows."""
+    tried: list[int] = []
+    yield tried
+    assert tried == [1, 2, 3]
+
+
+@in_turn("number, square", SQUARES)
+async def test_a_test_in_turn_tries_each_row_with_the_same_fixtures(
+    tried: list[int], number: int, square: int
+) -> None:
+    tried.append(number)
+    assert number**2 == square
+
+
+async def test_a_row_that_fails_is_named() -> None:
+    @in_turn("number", [1, 2])
+    async def check(number: int) -> None:
+        assert number == 1
+
+    with pytest.raises(AssertionError) as failure:
+        await check()
+    assert failure.value.__notes__[-1] == "in the row {'number': 2}"

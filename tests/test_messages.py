@@ -20,6 +20,7 @@ from packaging.requirements import Requirement
 
 import app
 from cookbook.messages import CURE, KINDS, Message, cured, read_messages
+from tests.conftest import at_length
 from tests.programs import Programs
 from tests.servers import ROOT, Server
 from tests.test_pages import get, hits_of, links_of
@@ -270,18 +271,25 @@ def test_a_message_is_no_regular_expression() -> None:
     assert not message.pattern.search("close hang")
 
 
-@pytest.mark.slow("it asks hundreds of queries")
+WITH_RECIPE = [message for message in MESSAGES if message.recipe]
+ONE_OF_EACH_RECIPE = list({each.recipe: each for each in WITH_RECIPE}.values())
+
+
+# The search, without a page, is asked for all in test_search.py.
+@pytest.mark.parametrize(
+    "messages",
+    [ONE_OF_EACH_RECIPE, at_length(WITH_RECIPE)],
+    ids=["one-of-each-recipe", "all"],
+)
 async def test_every_message_finds_its_recipe_first(
-    client: ClientSession,
+    client: ClientSession, messages: list[Message]
 ) -> None:
-    for message in MESSAGES:
-        if message.recipe:
-            params = {"q": message.text}
-            async with client.get("/", params=params) as response:
-                page = await response.text()
-            assert hits_of(page)[0] == message.name
-            there = f"/recipes/{message.recipe}#message-{message.name}"
-            assert f'href="{there}"' in page
+    for message in messages:
+        async with client.get("/", params={"q": message.text}) as response:
+            page = await response.text()
+        assert hits_of(page)[0] == message.name
+        there = f"/recipes/{message.recipe}#message-{message.name}"
+        assert f'href="{there}"' in page
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,7 @@ def imports_in(sources: Iterator[str]) -> set[str]:
 # What is in it
 
 
+@pytest.mark.unmeasured("a project of each kind is made below")
 @every_project
 def test_a_project_names_exactly_the_packages_that_it_imports(
     names: list[str], production: bool
@@ -114,6 +115,7 @@ def test_a_project_names_exactly_the_packages_that_it_imports(
     assert set(for_tests) == needed | {"mypy", "pytest", "ruff"}
 
 
+@pytest.mark.unmeasured("a project of each kind is made below")
 @every_project
 def test_a_project_has_all_that_it_is_promised(
     names: list[str], production: bool

@@ -217,6 +217,7 @@ ORIGINS_OF_OTHERS = [
 
 
 @pytest.mark.slow("it asks hundreds of times")
+@pytest.mark.unmeasured("it asks hundreds of times")
 async def test_an_origin_that_is_not_the_one_asked_by_is_refused(
     serve: Serve,
 ) -> None:
@@ -297,6 +298,7 @@ def spelled(port: int) -> list[tuple[str, str, tuple[int, int, int, int]]]:
     return table
 
 
+@pytest.mark.unmeasured("it asks hundreds of times")
 async def test_host_origin_and_sec_fetch_site_in_every_spelling(
     serve: Serve,
 ) -> None:
@@ -389,6 +391,7 @@ def endpoints(app: web.Application) -> set[tuple[str, str]]:
     return found
 
 
+@pytest.mark.unmeasured("it calls every endpoint")
 async def test_no_endpoint_of_the_cookbook_takes_what_other_sites_send(
     serve: Serve, tmp_path: Path, redis_url: str
 ) -> None:
@@ -425,6 +428,7 @@ async def test_no_endpoint_of_the_cookbook_takes_what_other_sites_send(
 
 
 @pytest.mark.slow("it calls every endpoint")
+@pytest.mark.unmeasured("it calls every endpoint")
 async def test_every_endpoint_of_a_recipe_takes_what_a_program_sends(
     serve: Serve, tmp_path: Path, redis_url: str, postgres_url: str
 ) -> None:

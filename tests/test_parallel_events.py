@@ -303,6 +303,7 @@ async def test_a_ping_is_answered(
 
 
 @pytest.mark.answer_only("in Redis: production has a stream")
+@pytest.mark.unmeasured("it repeats")
 async def test_150_sockets_share_one_subscription(
     recipe: Tier,
     killable_redis: KillableRedis,
@@ -619,6 +620,7 @@ async def test_who_disconnects_is_forgotten(
 
 
 @pytest.mark.parametrize("how", ["end", "reset"])
+@pytest.mark.unmeasured("it repeats")
 async def test_who_leaves_during_the_handshake_leaves_no_traceback(
     cancelling: Server,
     visitor: ClientSession,
@@ -678,6 +680,7 @@ async def test_a_handshake_whose_client_has_left_leaves_no_traceback(
     assert "Error handling request" not in caplog.text
 
 
+@pytest.mark.unmeasured("it floods")
 async def test_backpressure_of_who_does_not_read_stops_nobody(
     cancelling: Server, visitor: ClientSession, channel: str, join: Join
 ) -> None:
@@ -696,6 +699,7 @@ async def test_backpressure_of_who_does_not_read_stops_nobody(
     peer.writer.close()
 
 
+@pytest.mark.unmeasured("it floods")
 async def test_who_writes_without_reading_is_cut_off(
     cancelling: Server, visitor: ClientSession, channel: str
 ) -> None:
@@ -739,6 +743,7 @@ async def test_who_pings_without_reading_is_cut_off_by_the_next_event(
     assert "Traceback" not in caplog.text
 
 
+@pytest.mark.unmeasured("it floods")
 async def test_a_connection_with_unread_events_is_aborted_at_the_end(
     cancelling: Server, visitor: ClientSession, channel: str
 ) -> None:
@@ -780,6 +785,7 @@ async def test_the_server_says_goodbye_with_1001(
     stuck.writer.close()
 
 
+@pytest.mark.unmeasured("it floods")
 async def test_who_pings_and_never_reads_delays_no_shutdown(
     patient: Server, channel: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -799,6 +805,7 @@ async def test_who_pings_and_never_reads_delays_no_shutdown(
 
 
 @pytest.mark.slow("an outage takes seconds")
+@pytest.mark.unmeasured("it repeats")
 async def test_shutdown_waits_for_no_reader_that_reconnects(
     recipe: Tier, killable_redis: KillableRedis, serve: Serve
 ) -> None:

@@ -107,6 +107,7 @@ def in_diff(hunk: Hunk) -> str:
     return "".join(f"{line}\n" for line in hunk.lines)
 
 
+@pytest.mark.unmeasured("it reads hundreds of pages")
 @every_answer
 def test_a_page_as_markdown_has_what_the_page_has(
     texts: dict[str, str], recipe: Recipe
@@ -140,6 +141,7 @@ def test_a_page_as_markdown_has_what_the_page_has(
                 assert f"\n  - {cause.why} {cause.cure}\n" in page
 
 
+@pytest.mark.unmeasured("it reads hundreds of pages")
 @every_production
 def test_a_production_file_has_a_page_as_markdown(
     texts: dict[str, str], recipe: Recipe
@@ -157,6 +159,7 @@ def test_a_production_file_has_a_page_as_markdown(
     assert blocks_of(page, "diff")
 
 
+@pytest.mark.unmeasured("it reads hundreds of pages")
 def test_a_page_as_markdown_has_no_html_and_no_gaps(
     texts: dict[str, str],
 ) -> None:
@@ -182,6 +185,7 @@ def test_a_page_as_markdown_lists_what_it_names_with_addresses(
     assert f"]({verdicts.address_of(recipe.docs.title)})" in links
 
 
+@pytest.mark.unmeasured("it reads hundreds of pages")
 async def test_a_link_of_a_text_for_programs_leads_to_something(
     client: ClientSession, texts: dict[str, str]
 ) -> None:

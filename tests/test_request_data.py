@@ -18,7 +18,7 @@ from aiohttp.typedefs import Handler
 from aiohttp_session import get_session
 from cryptography.fernet import Fernet
 
-from tests.conftest import Serve, Tier
+from tests.conftest import Serve, Tier, in_turn
 from tests.servers import TIMEOUT, Server, exchange, forked, run_to_its_end
 
 KEY = Fernet.generate_key().decode()
@@ -252,7 +252,7 @@ async def test_a_valid_id_is_kept(client: ClientSession, sent: str) -> None:
     assert response.headers["X-Request-ID"] == sent
 
 
-@pytest.mark.parametrize(
+@in_turn(
     "sent",
     [
         b"",
@@ -693,8 +693,8 @@ async def test_a_session_survives_a_restart_with_the_same_key(
 GZIP = b"Content-Encoding: gzip\r\n"
 
 
-@pytest.mark.parametrize(
-    ("header", "body"),
+@in_turn(
+    "header, body",
     [
         (b"", b""),
         (b"", b"{"),

@@ -672,6 +672,28 @@ def misses_of_topics() -> Iterator[str]:
             yield f"{query}: should find nothing"
 
 
+ONE_OF_EACH_KIND = [
+    "background task after response",
+    "Session is closed",
+    "TimeoutError",
+    "RuntimeError: Missing return statement on request handler",
+    "ssl.SSLError: [SSL: UNEXPECTED_EOF_WHILE_READING] EOF occurred in "
+    "violation of protocol (_ssl.c:1007)",
+    "AttributeError: partially initialized module 'aiohttp' has no attribute "
+    "'ClientSession' (most likely due to a circular import)",
+    "ClientConnectorError                      Traceback (most recent call "
+    "last)\nClientConnectorError: Cannot connect to host localhost:9 "
+    "ssl:default [The remote computer refused the network connection]",
+]
+"""Queries that are read in different ways, for the coverage."""
+
+
+@pytest.mark.parametrize("query", ONE_OF_EACH_KIND)
+def test_a_query_of_each_kind_finds_something(query: str) -> None:
+    assert not SEARCH.find(query).is_empty
+
+
+@pytest.mark.unmeasured("it asks hundreds of queries")
 def test_the_search_finds_what_people_ask_but_for_what_is_known() -> None:
     asked = [(query, [name]) for query, name in MESSAGE_QUERIES + NAME_QUERIES]
     missed = {*misses_of_messages(asked), *misses_of_topics()}

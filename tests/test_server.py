@@ -308,12 +308,14 @@ def test_a_loop_that_is_not_installed_is_refused(
     assert "Invalid value for '--loop'" in ended.stderr
 
 
-def refusal(redis_url: str, *arguments: str, code: int = 1) -> str:
-    """Run app.py, which must refuse to start, and return what it says."""
+def refusal(
+    script: Path, redis_url: str, *arguments: str, code: int = 1
+) -> str:
+    """Run a script that must refuse to start, and return what it says."""
+    environment = {"PYTHONPATH": str(ROOT), "COOKBOOK_REDIS_URL": redis_url}
     ended = subprocess.run(
-        [sys.executable, "app.py", *arguments],
-        env={**os.environ, **MEASURED, "COOKBOOK_REDIS_URL": redis_url},
-        cwd=ROOT,
+        [sys.executable, script, *arguments],
+        env={**os.environ, **MEASURED, **environment},
         capture_output=True,
         text=True,
         timeout=30,
@@ -323,36 +325,41 @@ def refusal(redis_url: str, *arguments: str, code: int = 1) -> str:
     return ended.stderr
 
 
-def test_a_port_in_use_is_refused_in_one_line(redis_url: str) -> None:
+def test_a_port_in_use_is_refused_in_one_line(
+    script: Path, redis_url: str
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        reason = refusal(redis_url, "--port", str(port))
+        reason = refusal(script, redis_url, "--port", str(port))
     assert reason == f"Error: port {port} of 127.0.0.1 is in use\n"
 
 
 def test_an_address_of_another_host_is_refused_in_one_line(
-    redis_url: str,
+    script: Path, redis_url: str
 ) -> None:
-    reason = refusal(redis_url, "--host", "203.0.113.9")
+    reason = refusal(script, redis_url, "--host", "203.0.113.9")
     assert reason.startswith("Error: cannot listen on 203.0.113.9: ")
     assert len(reason.splitlines()) == 1
 
 
-def test_what_is_no_host_is_refused_in_one_line(redis_url: str) -> None:
-    assert refusal(redis_url, "--host", "..") == "Error: .. is no host\n"
+def test_what_is_no_host_is_refused_in_one_line(
+    script: Path, redis_url: str
+) -> None:
+    reason = refusal(script, redis_url, "--host", "..")
+    assert reason == "Error: .. is no host\n"
 
 
-def test_what_is_not_a_redis_is_refused_in_one_line() -> None:
-    reason = refusal("http://localhost")
+def test_what_is_not_a_redis_is_refused_in_one_line(script: Path) -> None:
+    reason = refusal(script, "http://localhost")
     assert reason.startswith("Error: Redis URL must specify ")
     assert len(reason.splitlines()) == 1
 
 
 def test_a_data_folder_that_does_not_exist_is_refused(
-    tmp_path: Path, redis_url: str
+    script: Path, tmp_path: Path, redis_url: str
 ) -> None:
     folder = tmp_path / "data"
-    reason = refusal(redis_url, "--data-dir", str(folder), code=2)
+    reason = refusal(script, redis_url, "--data-dir", str(folder), code=2)
     assert f"Directory '{folder}' does not exist" in reason.splitlines()[-1]
     assert not folder.exists()
 

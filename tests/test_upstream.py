@@ -1,13 +1,13 @@
 """Proofs for docs/upstream/: each page shows what its program prints."""
 
+import asyncio
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.forks import fork
 from tests.servers import ROOT
 
 UPSTREAM = ROOT / "docs" / "upstream"
@@ -17,19 +17,20 @@ CHECKOUT = os.environ.get("AIOHTTP_CHECKOUT")
 """A checkout of aiohttp, for the program that reads its documentation."""
 
 
-def run(program: Path, *arguments: str | Path) -> str:
-    return subprocess.run(
-        [sys.executable, program, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=True,
-    ).stdout
+async def run(program: Path, *arguments: str | Path) -> str:
+    """Run a program, and return what it prints, errors too."""
+    forking = fork(program, *arguments, cwd=ROOT, env=os.environ, filters=[])
+    async with forking as process, asyncio.timeout(30):
+        printed = (await process.stdout.read()).decode()
+        assert await process.wait() == 0, printed
+    return printed
 
 
-@pytest.mark.slow("it starts a program")
+@pytest.mark.slow("each runs a program")
 @pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
-def test_a_program_for_upstream_prints_what_its_page_says(page: Path) -> None:
+async def test_a_program_for_upstream_prints_what_its_page_says(
+    page: Path,
+) -> None:
     program = page.with_suffix(".py")
     arguments: list[str] = []
     if "--checkout" in program.read_text():
@@ -39,7 +40,7 @@ def test_a_program_for_upstream_prints_what_its_page_says(page: Path) -> None:
     text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S)
     shown = re.findall(r"^    (?!\$ )(.+\n)", text, re.MULTILINE)
     assert shown
-    assert run(program, *arguments) == "".join(shown)
+    assert await run(program, *arguments) == "".join(shown)
 
 
 def test_every_program_for_upstream_has_a_page() -> None:
@@ -78,12 +79,14 @@ What is no Python::
 """
 
 
-def test_a_block_of_the_documentation_that_does_not_compile_is_named(
+async def test_a_block_of_the_documentation_that_does_not_compile_is_named(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "a.rst").write_text(DOCUMENTATION)
-    printed = run(UPSTREAM / "docs_code_blocks.py", "--checkout", tmp_path)
+    printed = await run(
+        UPSTREAM / "docs_code_blocks.py", "--checkout", tmp_path
+    )
     assert printed == (
         "docs/a.rst:14: expected ':'\n"
         "docs/a.rst:20: 'await' outside async function\n"

@@ -25,7 +25,7 @@ from aiohttp.typedefs import Handler
 from redis import Redis as BlockingRedis
 from yarl import URL
 
-from tests.conftest import Serve, Tier, at_length
+from tests.conftest import Serve, Tier, at_length, in_turn
 from tests.servers import (
     TIMEOUT,
     Server,
@@ -453,7 +453,7 @@ async def test_clients_that_leave_during_the_handshake_cost_no_traceback(
 # Bad logins
 
 
-@pytest.mark.parametrize(
+@in_turn(
     "body",
     [
         b"",
@@ -473,7 +473,6 @@ async def test_clients_that_leave_during_the_handshake_cost_no_traceback(
         b"[" * 100_000,
         b"1" * 5000,
     ],
-    ids=lambda body: repr(body[:20]),
 )
 async def test_a_bad_login_is_refused(
     client: ClientSession, body: bytes
@@ -605,6 +604,7 @@ async def test_opening_and_logging_out_at_once_leaves_nothing(
         await emptied(observer)
 
 
+@pytest.mark.unmeasured("it repeats")
 async def test_twenty_are_closed_while_five_leave(
     long_goodbye: None, cancelling: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -800,6 +800,7 @@ async def test_a_peer_that_stalls_while_no_send_waits_delays_no_shutdown(
         await ends(peer)
 
 
+@pytest.mark.unmeasured("it floods")
 async def test_a_peer_that_pings_and_does_not_read_delays_no_shutdown(
     patient: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -815,6 +816,7 @@ async def test_a_peer_that_pings_and_does_not_read_delays_no_shutdown(
     assert not errors(caplog)
 
 
+@pytest.mark.unmeasured("it floods")
 async def test_a_peer_that_pings_and_does_not_read_delays_no_logout(
     cancelling: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
