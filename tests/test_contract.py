@@ -114,7 +114,6 @@ MAX_LINES = {
 """Answers that may have more than 100 lines: their endpoints need them."""
 
 WITH_TRACEBACK = {
-    "/request-data",
     "/parallel-events",
     "/websocket-logout",
     "/global-gzip",

@@ -752,7 +752,7 @@ async def post_login(server: Server, header: bytes, body: bytes) -> bytes:
     ("body", "reason"),
     [
         (b"{", "the body must be JSON"),
-        (b"[]", "user must have 1 to 64 printable characters"),
+        (b"[]", "user: 1 to 64 printable characters"),
     ],
 )
 async def test_a_refusal_says_what_is_wrong(

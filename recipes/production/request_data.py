@@ -348,7 +348,7 @@ async def read_user(request: web.Request) -> str:
     user = body.get("user") if isinstance(body, dict) else None
     if isinstance(user, str) and is_name(user):
         return user
-    reason = f"user must have 1 to {MAX_USER} printable characters"
+    reason = f"user: 1 to {MAX_USER} printable characters"
     raise json_error(web.HTTPBadRequest, reason)
 
 

@@ -100,20 +100,15 @@ async def log_in(request: web.Request) -> web.Response:
 
 
 async def read_user(request: web.Request) -> str:
-    body = await read_json(request)
+    # Bytes, not text(): the client would choose the codec, and some are slow.
+    try:
+        body = json.loads(await request.read())
+    except (ValueError, RecursionError, web.RequestPayloadError):
+        raise json_error(web.HTTPBadRequest, "the body must be JSON") from None
     user = body.get("user") if isinstance(body, dict) else None
     if isinstance(user, str) and user.isprintable() and 1 <= len(user) <= 64:
         return user
-    reason = "user must have 1 to 64 printable characters"
-    raise json_error(web.HTTPBadRequest, reason)
-
-
-async def read_json(request: web.Request) -> object:
-    # Bytes, not text(): the client would choose the codec, and some are slow.
-    try:
-        return json.loads(await request.read())
-    except (ValueError, RecursionError, web.RequestPayloadError):
-        raise json_error(web.HTTPBadRequest, "the body must be JSON") from None
+    raise json_error(web.HTTPBadRequest, "user: 1 to 64 printable characters")
 
 
 @routes.get("/me")
@@ -164,10 +159,13 @@ if __name__ == "__main__":
     if key == "random":
         key = Fernet.generate_key().decode()
     logging.basicConfig(level=logging.INFO)
-    web.run_app(
-        create_app(key=key),
-        host="127.0.0.1",
-        port=int(os.environ.get("PORT", "8080")),
-        shutdown_timeout=5,
-        access_log_format='%a "%r" %s %{X-Request-ID}o',
-    )
+    try:
+        web.run_app(
+            create_app(key=key),
+            host="127.0.0.1",
+            port=int(os.environ.get("PORT", "8080")),
+            shutdown_timeout=5,
+            access_log_format='%a "%r" %s %{X-Request-ID}o',
+        )
+    except OSError as error:
+        raise SystemExit(f"cannot start: {error}") from None
