@@ -10,7 +10,7 @@ import struct
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 from urllib.parse import quote
 
 import pytest
@@ -718,7 +718,25 @@ async def test_who_writes_without_reading_is_cut_off(
         task.cancel()
 
 
+@pytest.mark.answer_only("aiohttp answers no ping there")
+async def test_a_pong_to_a_client_that_has_left_leaves_no_traceback(
+    client: ClientSession,
+    channel: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def receive(ws: web.WebSocketResponse) -> NoReturn:
+        raise ConnectionResetError("Cannot write to closing transport")
+
+    monkeypatch.setattr(web.WebSocketResponse, "receive", receive)
+    async with client.ws_connect("ws", params={"channel": channel}) as ws:
+        assert (await hear(ws))["type"] == "ready"
+        await until_sockets(client, 0)
+    assert "Traceback" not in caplog.text
+
+
 @pytest.mark.slow("it floods")
+@pytest.mark.unmeasured("it floods")
 async def test_who_pings_without_reading_is_cut_off_by_the_next_event(
     cancelling: Server,
     visitor: ClientSession,
