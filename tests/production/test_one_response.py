@@ -645,6 +645,37 @@ async def test_a_stampede_meets_the_handler_once(
     assert kept(url) == ["answer"]
 
 
+async def test_who_waits_for_another_worker_looks_now_and_then(
+    long_lease: None, serve: Serve, url: str, browse: Browse
+) -> None:
+    counter = Counter(make_plain)
+    counter.gate.clear()
+    workers = [await serve(counter.create_app(url)) for _ in range(2)]
+    here, there = [await browse(worker) for worker in workers]
+    reading = [asyncio.create_task(read(here))]
+    await counter.until(calls=1, arrived=1)
+    reading.append(asyncio.create_task(read(there)))
+    await counter.until(calls=1, arrived=2)
+    with Redis.from_url(url) as redis:
+        redis.config_resetstat()
+        await asyncio.sleep(0.5)
+    assert 1 <= looks(url) <= 12
+    counter.gate.set()
+    assert await asyncio.gather(*reading) == ["1", "1"]
+    assert counter.calls == 1
+
+
+async def test_an_answer_leaves_nothing_in_the_worker_that_made_it(
+    serve: Serve, url: str
+) -> None:
+    app = Counter(make_plain).create_app(url)
+    server = await serve(app)
+    async with ClientSession(server.url) as client:
+        await read(client)
+    assert not app[CACHE].tasks
+    assert not app[CACHE].shared
+
+
 async def test_an_answer_that_another_worker_has_just_kept_is_not_made_again(
     serve: Serve, url: str, browse: Browse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
