@@ -90,6 +90,7 @@ def test_explain_reads_a_file_whatever_its_bytes(
     assert outcome.stdout.startswith("Session is closed\n")
 
 
+@pytest.mark.unmeasured("it reads a million characters")
 def test_explain_reads_the_end_of_a_long_log(explain: Explain) -> None:
     log = "INFO all is well\n" * 50_000 + ERROR
     outcome = explain("explain", text=log)

@@ -680,6 +680,7 @@ async def test_a_handshake_whose_client_has_left_leaves_no_traceback(
     assert "Error handling request" not in caplog.text
 
 
+@pytest.mark.slow("it floods")
 @pytest.mark.unmeasured("it floods")
 async def test_backpressure_of_who_does_not_read_stops_nobody(
     cancelling: Server, visitor: ClientSession, channel: str, join: Join
@@ -761,6 +762,7 @@ async def test_who_pings_without_reading_is_cut_off_by_the_next_event(
     assert "Traceback" not in caplog.text
 
 
+@pytest.mark.slow("it floods")
 @pytest.mark.unmeasured("it floods")
 async def test_a_connection_with_unread_events_is_aborted_at_the_end(
     cancelling: Server, visitor: ClientSession, channel: str
@@ -803,6 +805,7 @@ async def test_the_server_says_goodbye_with_1001(
     stuck.writer.close()
 
 
+@pytest.mark.slow("it floods")
 @pytest.mark.unmeasured("it floods")
 async def test_who_pings_and_never_reads_delays_no_shutdown(
     patient: Server, channel: str, caplog: pytest.LogCaptureFixture

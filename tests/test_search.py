@@ -694,6 +694,7 @@ def test_a_query_of_each_kind_finds_something(query: str) -> None:
     assert not SEARCH.find(query).is_empty
 
 
+@pytest.mark.slow("it asks hundreds of queries")
 @pytest.mark.unmeasured("it asks hundreds of queries")
 def test_the_search_finds_what_people_ask_but_for_what_is_known() -> None:
     asked = [(query, [name]) for query, name in MESSAGE_QUERIES + NAME_QUERIES]
@@ -701,6 +702,7 @@ def test_the_search_finds_what_people_ask_but_for_what_is_known() -> None:
     assert missed == KNOWN_MISSES
 
 
+@pytest.mark.slow("it asks hundreds of queries")
 @pytest.mark.unmeasured("it asks hundreds of queries")
 @pytest.mark.parametrize("step", [5, at_length(1)])
 def test_the_search_explains_all_that_people_paste(step: int) -> None:
@@ -716,6 +718,7 @@ def test_the_search_finds_95_percent_of_what_people_ask() -> None:
     assert len(KNOWN_MISSES) <= asked * 0.05
 
 
+@pytest.mark.slow("it asks hundreds of queries")
 @pytest.mark.unmeasured("it asks hundreds of queries")
 @pytest.mark.parametrize("step", [5, at_length(1)])
 def test_no_foreign_message_is_explained(step: int) -> None:
@@ -883,6 +886,7 @@ def test_a_misspelled_question_finds_its_page(query: str, name: str) -> None:
     assert SEARCH.find(query).topics[0].name == name
 
 
+@pytest.mark.slow("it asks hundreds of queries")
 @pytest.mark.unmeasured("it asks hundreds of queries")
 def test_every_message_finds_itself() -> None:
     for message in MESSAGES:

@@ -800,6 +800,7 @@ async def test_a_peer_that_stalls_while_no_send_waits_delays_no_shutdown(
         await ends(peer)
 
 
+@pytest.mark.slow("it floods")
 @pytest.mark.unmeasured("it floods")
 async def test_a_peer_that_pings_and_does_not_read_delays_no_shutdown(
     patient: Server, caplog: pytest.LogCaptureFixture
@@ -816,6 +817,7 @@ async def test_a_peer_that_pings_and_does_not_read_delays_no_shutdown(
     assert not errors(caplog)
 
 
+@pytest.mark.slow("it floods")
 @pytest.mark.unmeasured("it floods")
 async def test_a_peer_that_pings_and_does_not_read_delays_no_logout(
     cancelling: Server, caplog: pytest.LogCaptureFixture
