@@ -307,7 +307,9 @@ async def keep_working(app: web.Application, stopping: asyncio.Event) -> None:
                 install_signal_handlers=False,
             )
         except OUTAGES as error:
-            logger.warning("the worker begins anew: %r", error.__cause__)
+            # An error of the queue hides that of the database.
+            cause = error.__cause__ or error
+            logger.warning("the worker begins anew: %r", cause)
         await asyncio.sleep(TRY_AGAIN)
 
 

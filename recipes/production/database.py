@@ -34,8 +34,9 @@ Good to know:
   `in_transaction()` runs it again. What it runs must do nothing else, such as
   sending mail: see production/after_response.py.
 - The first worker that starts brings the schema up to date, so its role has to
-  be allowed to create tables. An advisory lock keeps the others waiting:
-  without it, two can fail even at `CREATE TABLE IF NOT EXISTS`.
+  be allowed to create tables. If it is not, the start fails: start again after
+  the GRANT. An advisory lock keeps the others waiting: without it, two can fail
+  even at `CREATE TABLE IF NOT EXISTS`.
 - asyncpg takes two thirds of the CPU of psycopg. But psycopg's pool bounds each
   wait, checks a connection before it lends it, and starts without a server. And
   the queue of production/after_response.py needs psycopg.

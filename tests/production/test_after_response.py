@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 from aiohttp import ClientError, ClientSession, web
+from procrastinate import App
 from yarl import URL
 
 from recipes.production import after_response
@@ -473,6 +474,29 @@ async def test_a_worker_that_others_took_for_dead_begins_anew(
     await ping(client, "ping?work=0")
     assert await settled(client, least=2) == 2
     assert "begins anew" in caplog.text
+    assert "None" not in caplog.text
+
+
+async def test_an_outage_that_ends_a_worker_is_logged_with_its_reason(
+    application: web.Application,
+    serve: Serve,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    run = App.run_worker_async
+    outages = [psycopg.OperationalError("the disk is full")]
+
+    async def fail_once(jobs: App, **knobs: Any) -> None:
+        if outages:
+            raise outages.pop()
+        await run(jobs, **knobs)
+
+    monkeypatch.setattr(App, "run_worker_async", fail_once)
+    server = await serve(application)
+    async with ClientSession(server.url) as client:
+        await ping(client, "ping?work=0")
+        assert await settled(client, least=1) == 1
+    assert "begins anew: OperationalError('the disk is full')" in caplog.text
 
 
 async def test_running_jobs_have_time_when_their_worker_ends(

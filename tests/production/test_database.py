@@ -1165,6 +1165,30 @@ async def test_a_mistake_in_a_migration_ends_the_start_and_changes_nothing(
     assert ask(postgres_url, query) == [(None,)]
 
 
+async def test_a_role_that_may_create_no_tables_ends_the_start(
+    serve: Serve, postgres_url: str
+) -> None:
+    name = Identifier(URL(postgres_url).path.strip("/"))
+    begin = SQL("ALTER DATABASE {} SET role = no_creator").format(name)
+    end = SQL("ALTER DATABASE {} RESET role").format(name)
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("CREATE ROLE no_creator")
+        # Whoever connects from now on is that role.
+        connection.execute(begin)
+        try:
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                await serve(database.create_app(postgres_url=postgres_url))
+            connection.execute("GRANT CREATE ON SCHEMA public TO no_creator")
+            server = await serve(database.create_app(postgres_url=postgres_url))
+            async with ClientSession(server.url) as client:
+                assert await add(client) == 201
+            await server.stop()
+        finally:
+            connection.execute(end)
+            connection.execute("DROP OWNED BY no_creator")
+            connection.execute("DROP ROLE no_creator")
+
+
 @pytest.mark.slow("it starts a server")
 async def test_a_mistake_in_a_migration_that_comes_late_is_logged(
     serve: Serve,
