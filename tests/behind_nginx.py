@@ -27,7 +27,7 @@ WITHIN = {
     "it serves an application of its own": {"serve"},
     "it looks into the process that answers, or changes it": {
         *("application", "attentive", "caplog", "few_connections"),
-        *("impatient", "inattentive", "late_logins", "long_turns", "long_wait"),
+        *("impatient", "inattentive", "scripts", "long_turns", "long_wait"),
         *("long_work", "monkeypatch", "noting_zlib", "patient"),
         *("patient_goodbye", "quick", "slow", "swallow"),
     },

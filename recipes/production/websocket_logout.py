@@ -30,7 +30,7 @@ Good to know:
 
 - `closed` counts the sockets of all workers. `/sockets` counts those of the
   worker that answers.
-- A logout ends also the sessions of logins that meet it.
+- A login that meets a logout comes before it, and is ended, or after it.
 - A session ends by a logout, after an hour, or when its user has 100 newer
   ones. Its sockets are closed with 4001.
 - A ticket opens one socket within 30 s. A refused upgrade does not spend it.
@@ -42,8 +42,8 @@ Good to know:
 - A Redis that restarts without its data has ended all sessions.
 - Give Redis a `maxmemory` and the policy `noeviction`. When it is full, a login
   gets a 503, and nobody is logged out.
-- Redis times sessions and tickets. The clocks of workers time only places: one
-  that is wrong by seconds changes nothing.
+- Redis times sessions, tickets and places. The clocks of workers only say which
+  of a user's logins is the oldest.
 - `SameSite=Lax` is not enough. Chromium sends no such cookie from a page of
   another site, but it does from another port or sub-domain of the same site.
 - Behind a proxy, `Origin` is compared with `Host` as the proxy sends it. With
@@ -123,6 +123,18 @@ PLACES = "websocket_logout:places:"
 # The channel on which workers tell each other which sessions are over.
 ENDED = "websocket_logout:ended"
 
+# A logout, in one step: no login and no new socket comes in between, and a
+# worker that is killed afterwards has told the others. None of this takes
+# memory: it works where Redis is full, too.
+END_SESSIONS = """
+local sessions = redis.call('ZRANGE', KEYS[1], 0, -1)
+for _, session in ipairs(sessions) do redis.call('DEL', ARGV[1] .. session) end
+local closed = redis.call('ZCOUNT', KEYS[2], redis.call('TIME')[1], '+inf')
+redis.call('DEL', KEYS[1], KEYS[2])
+redis.call('PUBLISH', ARGV[2], table.concat(sessions, ' '))
+return {closed, sessions}
+"""
+
 logger = logging.getLogger(__name__)
 routes = web.RouteTableDef()
 
@@ -201,12 +213,17 @@ async def echo_messages(hub: Hub, socket: Socket) -> None:
 
 def hang_up(sockets: list[Socket], goodbye: tuple[int, bytes]) -> None:
     """Let the handlers of sockets close them soon, and echo nothing more."""
-    end = asyncio.get_running_loop().time() + PAUSE
     for socket in sockets:
         socket.goodbye = goodbye
+    # One timer for all: a thousand of them would delay a logout's answer, too.
+    asyncio.get_running_loop().call_later(PAUSE, end_reading, sockets)
+
+
+def end_reading(sockets: list[Socket]) -> None:
+    for socket in sockets:
         # Its handler may have ended it, after a message.
         with suppress(RuntimeError):
-            socket.reading.reschedule(end)
+            socket.reading.reschedule(0)
 
 
 # answer
@@ -230,26 +247,11 @@ async def log_out(request: web.Request) -> web.Response:
     hub = request.app[HUB]
     session = hash_secret(request.cookies.get(COOKIE, ""))
     user = await find_user(hub.redis, session)
-    # Another logout may be faster: then no other session is left.
-    sessions = {session, *await hub.redis.zrange(SESSIONS + user, 0, -1)}
-    closed = 0
-    for _ in range(MAX_USER_SESSIONS):
-        async with hub.redis.pipeline() as transaction:
-            transaction.zcount(PLACES + user, time.time(), "+inf")
-            # None of this takes memory: it works where Redis is full, too.
-            transaction.delete(PLACES + user, *[SESSION + s for s in sessions])
-            transaction.zrem(SESSIONS + user, *sessions)
-            # Here: a worker that is killed afterwards has told the others.
-            transaction.publish(ENDED, " ".join(sessions))
-            transaction.zrange(SESSIONS + user, 0, -1)
-            count, *_, later = await transaction.execute()
-        closed += count
-        # Not only when the channel says so: nothing is echoed after the answer.
-        forget_sessions(hub, sessions)
-        if not later:
-            break
-        # Who has logged in meanwhile may have a socket that we have counted.
-        sessions = later
+    end_sessions = hub.redis.register_script(END_SESSIONS)
+    keys = [SESSIONS + user, PLACES + user]
+    closed, sessions = await end_sessions(keys, [SESSION, ENDED])
+    # Not only when the channel says so: nothing is echoed after the answer.
+    forget_sessions(hub, sessions)
     return web.json_response({"closed": closed})
 
 
@@ -317,9 +319,10 @@ def hash_secret(secret: str) -> str:
 async def take_place(hub: Hub, socket: Socket, ticket: str | None) -> None:
     """Count the socket among those of its user, and spend the ticket."""
     places = PLACES + socket.user
+    now, _ = await hub.redis.time()
     async with hub.redis.pipeline() as transaction:
-        transaction.zremrangebyscore(places, 0, time.time())
-        transaction.zadd(places, {socket.place: time.time() + PLACE_AGE})
+        transaction.zremrangebyscore(places, 0, now)
+        transaction.zadd(places, {socket.place: now + PLACE_AGE})
         transaction.pexpire(places, SESSION_AGE)
         transaction.zcard(places)
         # With it in one transaction, a logout counts the socket, or refuses it.
@@ -346,7 +349,7 @@ async def check(hub: Hub, sockets: list[Socket]) -> None:
     # A batch keeps this worker from all else for some milliseconds.
     for first in range(0, len(sockets), CHECK_BATCH):
         batch = sockets[first : first + CHECK_BATCH]
-        end = time.time() + PLACE_AGE
+        end = (await hub.redis.time())[0] + PLACE_AGE
         async with hub.redis.pipeline(transaction=False) as pipeline:
             for each in batch:
                 pipeline.exists(SESSION + each.session)
