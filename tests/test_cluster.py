@@ -148,8 +148,14 @@ async def test_one_worker_has_all_of_an_answer_and_ends_where_its_command_dies(
                 target = await websocket_of(recipe, base)
                 await stall(stack.enter_context(await shake_hands(target)))
         processes = running.processes()
+        # A file that is open outlives its folder.
+        log = stack.enter_context(
+            (running.folder / "log" / "gunicorn.log").open()
+        )
         assert await running.end(signal.SIGKILL) == -signal.SIGKILL
         await until_they_are_gone(processes)
+        # By itself, with its connections: one that is killed says nothing.
+        assert "Worker exiting" in log.read()
     await until_it_is_empty(short_folder)
 
 
