@@ -830,7 +830,19 @@ async def test_a_start_does_not_wait_where_nobody_listens(
         await serve(after_response.create_app(postgres_url=url))
 
 
+async def test_a_connection_that_answers_is_not_cut(
+    serve: Serve, idle: web.Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(after_response, "SILENCE", 1)
+    await serve(idle)
+    async with idle[after_response.POOL].connection() as connection:
+        # Together they take longer than each may.
+        for _ in range(4):
+            await connection.execute("SELECT pg_sleep(0.4)")
+
+
 @pytest.mark.slow("it restarts a PostgreSQL")
+@pytest.mark.usefixtures("quick")
 async def test_a_database_that_is_away_at_the_start_is_told_in_a_line(
     serve: Serve,
     killable_postgres: KillablePostgres,
@@ -844,6 +856,8 @@ async def test_a_database_that_is_away_at_the_start_is_told_in_a_line(
     async with asyncio.timeout(TIMEOUT):
         while not caplog.messages:  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0.01)
+    # Neither the worker nor who takes over begins before there are tables.
+    await asyncio.sleep(0.5)
     assert len(caplog.messages) == 1
     assert "the database is not open yet: " in caplog.text
     killable_postgres.start()
