@@ -20,7 +20,7 @@ import pytest
 from aiohttp_cookbook.__main__ import run
 from cookbook.commands.explain import describe
 from cookbook.messages import Message
-from tests.servers import ROOT, TIMEOUT, UNMEASURED
+from tests.servers import MEASURED, ROOT, TIMEOUT, UNMEASURED
 
 COMMAND = [sys.executable, "-m", "cookbook"]
 ERROR = "RuntimeError: Session is closed"
@@ -69,7 +69,7 @@ def test_explain_reads_standard_input() -> None:
         capture_output=True,
         text=True,
         cwd=ROOT,
-        env={**os.environ, **UNMEASURED},
+        env={**os.environ, **MEASURED},
         timeout=3 * TIMEOUT,
     )
     assert outcome.returncode == 0

@@ -677,6 +677,11 @@ ONE_OF_EACH_KIND = [
     "background task after response",
     "Session is closed",
     "TimeoutError",
+    "it fails with asyncio.TimeoutError",
+    "web.HTTPNotFound: Not Found",
+    "RuntimeError: Session is closed &lt;ClientSession&gt;",
+    "aiohttp.http_exceptions.ContentEncodingError: 400, message:\n"
+    "  Can not decode content-encoding: gzip",
     "RuntimeError: Missing return statement on request handler",
     "ssl.SSLError: [SSL: UNEXPECTED_EOF_WHILE_READING] EOF occurred in "
     "violation of protocol (_ssl.c:1007)",
