@@ -25,7 +25,6 @@ from typing import Any, NoReturn, Protocol, cast
 import psutil
 import psycopg
 import pytest
-import pytest_asyncio
 from aiohttp import ClientSession, ClientTimeout, CookieJar, web
 from blockbuster import BlockBuster, blockbuster_ctx
 from yarl import URL
@@ -365,12 +364,14 @@ async def mounted(serve: Serve, application: web.Application) -> Server:
     return await serve(root, prefix="/mounted")
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def shared() -> AsyncIterator[Cluster]:
+@pytest.fixture(scope="session")
+def shared() -> Iterator[Cluster]:
     """A cluster for the tests that break nothing."""
-    with TemporaryDirectory(dir="/tmp") as folder:
-        async with running_cluster(Path(folder), *JOBS) as running:
-            yield running
+    # In a loop of its own: with `--loop`, there is one loop for each test.
+    with TemporaryDirectory(dir="/tmp") as folder, asyncio.Runner() as runner:
+        starting = running_cluster(Path(folder), *JOBS)
+        yield runner.run(starting.__aenter__())
+        runner.run(starting.__aexit__(None, None, None))
 
 
 @pytest.fixture
