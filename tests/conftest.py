@@ -512,7 +512,11 @@ def new_database(postgres: str) -> Iterator[str]:
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
             "WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
-        connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        # Anybody may look into that of a new database.
+        connection.execute(
+            "DROP SCHEMA public CASCADE; CREATE SCHEMA public; "
+            "GRANT USAGE ON SCHEMA public TO public"
+        )
     spare_databases.append(database)
 
 
