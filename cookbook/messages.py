@@ -46,8 +46,11 @@ class Message:
 
     `text` is the part that never changes; `...` stands for what does. `also`
     are the texts of other releases and systems. The most frequent cause is the
-    first. `exceptions` have dotted names. `releases` are
-    requirements, such as `aiohttp>=3.10`: none is where they are not known.
+    first. `exceptions` have dotted names. `objects` are classes and functions
+    of which Python says that they cannot be used so: `aiohttp.Request` counts
+    only below a frame of aiohttp. `raised_in` are packages: an exception that
+    Python raises in one of them is explained where nothing else is. `releases`
+    are requirements, such as `aiohttp>=3.10`: none is where they are not known.
     `program` is a source that gets the message, and `without` says why there
     is none. `see` are issues, such as `aiohttp#2996`.
     """
@@ -58,6 +61,8 @@ class Message:
     causes: list[Cause]
     also: list[str] = field(default_factory=list)
     exceptions: list[str] = field(default_factory=list)
+    objects: list[str] = field(default_factory=list)
+    raised_in: list[str] = field(default_factory=list)
     releases: list[str] = field(default_factory=list)
     recipe: str | None = None
     trap: str | None = None

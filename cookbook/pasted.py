@@ -76,6 +76,13 @@ SOURCE = "\0"
 
 INDENTATION = tuple(" \t|│E")
 PACKAGE = re.compile(r"(?:site|dist)-packages[/\\](\w+)")
+COMPILED = re.compile(r'^File "(\w+)[/\\][\w./\\]+\.pyx"')
+OF_PYTHON = re.compile(
+    r"(?i)[/\\]lib[/\\]python3[\d.]*t?[/\\]"
+    r"|[/\\]python3\d+[/\\]lib[/\\]|<frozen "
+)
+"""The frame of a module that comes with Python."""
+
 OTHER_MODULE = re.compile(
     r"(?i)(?:python3[\d.]*|lib)[/\\](?:ftplib|http[/\\](?:client|server)|imaplib"
     r"|poplib|smtplib|socketserver|urllib[/\\]request|xmlrpc[/\\]client)\.py"
@@ -139,7 +146,8 @@ class Line:
 
     `name` is that of the exception, as it is printed, and `said` what follows
     it. `weight` is what the line counts. `traceback` is all that stands
-    between it and the line of the exception before. `is_foreign` is true where
+    between it and the line of the exception before. `raised_in` is the package
+    of its last frame that is not Python's own. `is_foreign` is true where
     somebody else's program or package prints it.
     """
 
@@ -148,6 +156,7 @@ class Line:
     said: str
     weight: float
     traceback: str
+    raised_in: str
     is_foreign: bool
 
     @property
@@ -214,6 +223,7 @@ def read(text: str) -> Pasted:
                 said=(name["said"] or "") if name else "",
                 weight=(1.0 if at == last else 0.7) if name else 0.5,
                 traceback="\n".join(rows[start:at]),
+                raised_in=_raised_in(rows[start:at]) if name else "",
                 is_foreign=(is_of_others and package not in OURS)
                 or _is_of_a_stranger(row),
             )
@@ -224,6 +234,20 @@ def read(text: str) -> Pasted:
     complaints = (OTHER_PROGRAM, COMPLAINT, SAID_BY_A_PROGRAM)
     complains = any(each.search(row) for row in rows for each in complaints)
     return Pasted(lines[::-1], is_error or complains)
+
+
+def _raised_in(rows: list[str]) -> str:
+    """Return the package of the last frame, "" for none or one of the user."""
+    for row in reversed(rows):
+        frame = row.removeprefix(SOURCE)
+        if not FRAME.match(frame) or not frame.strip("~^."):
+            continue
+        found = PACKAGE.search(frame) or COMPILED.match(frame)
+        if found:
+            return found[1]
+        if not OF_PYTHON.search(frame):
+            return ""
+    return ""
 
 
 def _rows(text: str) -> list[str]:

@@ -12,6 +12,7 @@ import difflib
 import math
 import re
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -51,7 +52,7 @@ MIN_SHARE_OF_MESSAGE = 0.75
 MIN_SHARE_OF_TRAP = 0.9
 """The same of a trap, which is shown before the questions."""
 
-UNKNOWN = 2
+UNKNOWN = 1
 """Texts that a word is taken to be in, of which no text knows."""
 
 SYNONYMS = {
@@ -88,12 +89,18 @@ WEIGHTS = {"title": 4.0, "names": 2.0, "text": 2.0, "more": 1.0}
 OF_A_TEXT = 100.0
 OF_A_BEGINNING = 60.0
 OF_A_NAME = 80.0
+OF_AN_OBJECT = 50.0
 OF_A_FAMILY = 40.0
+OF_A_PLACE = 30.0
 """What a message scores that is found by its text, by a part, by its name, and
-what one scores that is about all that a package says with its exceptions."""
+what one scores that is about a class, about all that a package says with its
+exceptions, and about what Python raises in a package."""
 
 OF_A_GAP = 8.0
 """What it loses by each gap in its text: others may stand in there."""
+
+SPEAKING = OURS | {"asyncio", "sqlite3"}
+"""Packages whose exceptions tell what is wrong, whatever is said with them."""
 
 LONG = 26
 """Characters that are a message's own, whoever prints them."""
@@ -108,6 +115,17 @@ COMMON = re.compile(
     "(?:HTTP(?:Exception|Error)|InvalidURL|TooManyRedirects|ClientError)$"
 )
 """Exceptions of aiohttp that are called as those of other packages."""
+
+OF_MISUSE = ("AttributeError", "TypeError")
+OF_A_CALL = (
+    *OF_MISUSE,
+    "AssertionError",
+    "IndexError",
+    "KeyError",
+    "UnboundLocalError",
+    "ValueError",
+)
+"""What Python raises for the wrong use of an object, and for a wrong value."""
 
 QUOTES = str.maketrans("\u2018\u2019\u201c\u201d`", "''\"\"'")
 """The quotes of word processors, and the plain ones."""
@@ -234,8 +252,12 @@ class Search:
     ) -> None:
         self._topics = list(topics)
         self._messages = list(messages)
+        named = Counter(
+            name for message in self._messages for name in message.exceptions
+        )
+        sole = {name for name in named if named[name] == 1}
         self._patterns = [
-            _Pattern(message, text)
+            _Pattern(message, text, sole)
             for message in self._messages
             for text in (message.text, *message.also)
         ]
@@ -290,15 +312,25 @@ class Search:
             self._messages[at]
             for at in _best(self._texts.rank(words), MIN_SHARE_OF_MESSAGE)
         ]
-        ranked = self._traps.rank(words)
+        # The traps of a page that is called so stand on it.
+        called = topics[0].name if self._is_called(topics, words) else ""
         pitfalls = [
-            self._pitfalls[at] for at in _best(ranked, MIN_SHARE_OF_TRAP)
+            self._pitfalls[at]
+            for at in _best(self._traps.rank(words), MIN_SHARE_OF_TRAP)
+            if self._pitfalls[at].recipe != called
         ]
         if topics or found or pitfalls:
             return Result(
                 found[:MAX_HITS], topics[:MAX_HITS], pitfalls[:MAX_PITFALLS]
             )
         return Result(nearest=nearest)
+
+    def _is_called(self, topics: list[Topic], words: list[str]) -> bool:
+        """Tell whether the title or the names of the first page say it all."""
+        if not topics:
+            return False
+        at = self._topics.index(topics[0])
+        return all(self._pages.is_called(at, word) for word in words)
 
     def count(self) -> dict[str, "Counted"]:
         """Return what the indexes hold, for a search without SQLite."""
@@ -356,7 +388,7 @@ class Search:
 
     def _mentioned_in(self, text: str) -> str:
         """Return the one exception that a sentence names, or "" for none."""
-        names = set(re.findall(r"[A-Z]\w{5,}", text))
+        names = set(re.findall(r"[A-Z]\w{5,}(?!\w|\.__)", text))
         known = {f"aiohttp.{name}" for name in names & self._names_of_aiohttp}
         known.update(re.findall(r"(?<![\w.])[A-Z]\w+Error(?=\(\))", text))
         return known.pop() if len(known) == 1 else ""
@@ -467,6 +499,12 @@ class _Index:
         ]
         return sorted(ranks, key=lambda rank: -rank.score * rank.share)
 
+    def is_called(self, at: int, word: str) -> bool:
+        """Tell whether a text has a word in its title or its names."""
+        with self._lock:
+            parts = self._match(f'"{word}"', "title", "names")
+        return at in parts
+
     def _look_up_all(self, words: list[str]) -> list[dict[int, float]]:
         """Return for each word, or pair of words, what has it."""
         found = []
@@ -503,7 +541,9 @@ class _Index:
         for other in SYNONYMS.get(word, ()):
             for at, score in self._match(f'"{other}"').items():
                 rows[at] = max(rows.get(at, 0.0), score)
-        if not rows and len(word) > 3:
+        # Of the word as it is: its stem begins other words.
+        begins = any(other.startswith(word) for other in self._words)
+        if not rows and len(word) > 3 and begins:
             rows = self._match(f'"{word}"*')
         return rows
 
@@ -546,8 +586,12 @@ def _symptom_of(message: Message) -> str:
 class _Pattern:
     """Tells how well a line holds one of the texts of a message."""
 
-    def __init__(self, message: Message, text: str) -> None:
+    def __init__(self, message: Message, text: str, sole: set[str]) -> None:
         self.message = message
+        self._sole = sole.intersection(message.exceptions)
+        is_first = text == message.text
+        self._objects = compile_objects(message.objects) if is_first else []
+        self._raised_in = message.raised_in if is_first else []
         parts = map(_normal, text.split("..."))
         self._parts = [part for part in parts if part]
         self._text = "...".join(self._parts)
@@ -587,7 +631,19 @@ class _Pattern:
         is_begun = self._parts[0].startswith(asked) and " " in asked
         if is_begun and len(asked) >= MIN_PART:
             return min(OF_A_BEGINNING + len(asked), OF_A_TEXT - 1)
-        return self._match_name(line, plain)
+        score = self._match_name(line, plain)
+        if not score and (self._objects or self._raised_in):
+            score = self._match_use(line)
+        return score
+
+    def _match_use(self, line: Line) -> float:
+        """Return the score of a line by the object or the place it is about."""
+        if line.name in OF_MISUSE:
+            for package, names in self._objects:
+                if names.search(line.said) and package in line.traceback:
+                    return OF_AN_OBJECT
+        is_there = line.raised_in in self._raised_in
+        return OF_A_PLACE if is_there and line.name in OF_A_CALL else 0.0
 
     def _holds(self, line: Line, plain: str) -> bool:
         is_there = (
@@ -671,6 +727,8 @@ class _Pattern:
             if is_same and self._is_told_by(name, line):
                 # A part of the text, or a whole family, tells more.
                 begun = 10.0 if self._parts[0] in plain else 0.0
+                if line.said and not name.startswith("aiohttp."):
+                    return OF_AN_OBJECT + begun
                 return OF_A_NAME - 10 * at + len(self._shorts) / 10 + begun
         return 0.0
 
@@ -678,14 +736,35 @@ class _Pattern:
         """Tell whether the name of an exception says enough.
 
         It does where it is a package's own: RuntimeError may be anything. What
-        else aiohttp says with it belongs to it, too.
+        else aiohttp says with it belongs to it, too, and what another of our
+        packages says with one that a single message is about.
         """
         short = line.name.rpartition(".")[2]
         if line.said:
             is_common = not line.package and COMMON.match(short)
-            return name.startswith("aiohttp.") and not is_common
+            is_sole = line.package in SPEAKING and name in self._sole
+            return is_sole or (name.startswith("aiohttp.") and not is_common)
         is_own = "." in name and not _is_builtin(line.name)
         return is_own or self.message.text in (short, name)
+
+
+def compile_objects(names: list[str]) -> list[tuple[str, re.Pattern[str]]]:
+    """Return for each package what finds its names where Python blames one."""
+    of_packages: dict[str, list[str]] = {}
+    for name in names:
+        package, _, short = name.rpartition(".")
+        of_packages.setdefault(package, []).append(re.escape(short))
+    return [
+        (
+            package,
+            re.compile(
+                r"(?:['\"]|\bobject |\bnot |\bgot )(?:\w+\.)*"
+                rf"(?:{'|'.join(shorts)})(?=['\" ]|$)"
+                rf"|(?<![\w.])(?:{'|'.join(shorts)})(?:\.\w+)?\(\)"
+            ),
+        )
+        for package, shorts in of_packages.items()
+    ]
 
 
 def _has_parts(parts: list[str], text: str) -> bool:

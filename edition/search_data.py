@@ -18,6 +18,7 @@ from cookbook.pages.rendering import render
 EXPRESSIONS = {
     "colour": pasted.COLOUR,
     "common": search.COMMON,
+    "compiled": pasted.COMPILED,
     "complaint": pasted.COMPLAINT,
     "decoration": pasted.DECORATION,
     "entity": pasted.ENTITY,
@@ -28,6 +29,7 @@ EXPRESSIONS = {
     "named": pasted.NAMED,
     "noPackage": pasted.NO_PACKAGE,
     "number": search.NUMBER,
+    "ofPython": pasted.OF_PYTHON,
     "otherLanguage": pasted.OTHER_LANGUAGE,
     "otherModule": pasted.OTHER_MODULE,
     "otherProgram": pasted.OTHER_PROGRAM,
@@ -58,11 +60,15 @@ RULES = {
     "minShare": search.MIN_SHARE,
     "minShareOfMessage": search.MIN_SHARE_OF_MESSAGE,
     "minShareOfTrap": search.MIN_SHARE_OF_TRAP,
+    "ofACall": search.OF_A_CALL,
     "ofABeginning": search.OF_A_BEGINNING,
     "ofAGap": search.OF_A_GAP,
     "ofAName": search.OF_A_NAME,
     "ofAFamily": search.OF_A_FAMILY,
+    "ofAPlace": search.OF_A_PLACE,
     "ofAText": search.OF_A_TEXT,
+    "ofAnObject": search.OF_AN_OBJECT,
+    "ofMisuse": search.OF_MISUSE,
     "osErrors": sorted(
         name
         for name, kind in vars(builtins).items()
@@ -72,6 +78,7 @@ RULES = {
     "parts": list(search.WEIGHTS),
     "quotes": {chr(of): chr(to) for of, to in search.QUOTES.items()},
     "short": search.SHORT,
+    "speaking": sorted(search.SPEAKING),
     "stopWords": sorted(search.STOP_WORDS),
     "synonyms": search.SYNONYMS,
     "unknown": search.UNKNOWN,
@@ -90,6 +97,7 @@ def make_search_data(convert: Callable[[str], str]) -> dict[str, Any]:
         "pitfalls": [
             {
                 "name": pitfall.name,
+                "recipe": pitfall.recipe,
                 "html": convert(render("pitfall.html", pitfall=pitfall)),
             }
             for topic in topics
@@ -113,6 +121,11 @@ def _values_of(
         "also": message.also,
         "kind": message.kind,
         "exceptions": message.exceptions,
+        "objects": [
+            [package, names.pattern]
+            for package, names in search.compile_objects(message.objects)
+        ],
+        "raisedIn": message.raised_in,
         "html": convert(render("hit.html", message=message)),
     }
 

@@ -446,6 +446,7 @@ TOPIC_QUERIES = [
     ("log out everywhere", "websocket_logout"),
     ("close all websockets of a user", "websocket_logout"),
     ("ticket for websocket login", "websocket_logout"),
+    ("close websocket at logout", "websocket_logout"),
     ("blueprint", "nested_apps"),
     ("flask blueprints in aiohttp", "nested_apps"),
     ("nested applications", "nested_apps"),
@@ -507,6 +508,9 @@ MISSPELLED_QUERIES = [
 
 UNKNOWN_TOPICS = [
     "xyzzy",
+    "what is good about cats",
+    "where do cats live",
+    "weather in berlin",
     "kubernetes ingress",
     "tensorflow gpu",
     "how to center a div",
@@ -867,6 +871,12 @@ def test_a_trap_is_found_by_what_it_is_called(
 def test_a_trap_that_holds_a_part_of_a_question_is_no_hit() -> None:
     query = "session used after its async with in a Redis cluster"
     assert SEARCH.find(query).pitfalls == []
+
+
+def test_the_traps_of_a_page_that_a_question_names_stand_on_the_page() -> None:
+    result = SEARCH.find("close websocket at logout")
+    assert result.topics[0].name == "websocket_logout"
+    assert result.pitfalls == []
 
 
 def test_a_trap_alone_is_a_hit() -> None:

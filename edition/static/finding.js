@@ -6,8 +6,9 @@ import { Ranking } from "./ranking.js";
 
 /**
  * @typedef {import("./pasted.js").Line} Line
- * @typedef {{ name: string, text: string, also: string[], kind: string, exceptions: string[], html: string }} Message
- * @typedef {{ name: string, html: string }} Pitfall
+ * @typedef {{ name: string, text: string, also: string[], kind: string, exceptions: string[],
+ *   objects: [string, string][], raisedIn: string[], html: string }} Message
+ * @typedef {{ name: string, recipe: string, html: string }} Pitfall
  * @typedef {{ messages: Message[], topics: string[], pitfalls: Pitfall[], pages: import("./ranking.js").Counted,
  *   texts: import("./ranking.js").Counted, traps: import("./ranking.js").Counted, rules: import("./ranking.js").Rules & Record<string, any>,
  *   expressions: Record<string, [string, string]> }} Data
@@ -21,8 +22,10 @@ export class Search {
     /** @type {Record<string, RegExp>} */ const expressions = {};
     for (const [name, [source, flags]] of Object.entries(data.expressions)) expressions[name] = new RegExp(source, flags);
     this.expressions = expressions;
+    const named = data.messages.flatMap((message) => message.exceptions);
     /** @type {Known} */
     const known = {
+      sole: new Set(named.filter((name) => named.indexOf(name) === named.lastIndexOf(name))),
       rules,
       expressions,
       ours: new Set(rules.ours),
@@ -70,7 +73,11 @@ export class Search {
     // A page is found first by its name, whoever else has the word.
     found.sort((one, other) => Number(other === words.join("_")) - Number(one === words.join("_")));
     const told = this.best(this.texts.rank(words), rules.minShareOfMessage).map((at) => all[at]);
-    const wrong = this.best(this.traps.rank(words), rules.minShareOfTrap).map((at) => traps[at]);
+    // The traps of a page that is called so stand on it.
+    const isCalled = words.every((word) => this.pages.isCalled(topics.indexOf(found[0]), word));
+    const wrong = this.best(this.traps.rank(words), rules.minShareOfTrap)
+      .map((at) => traps[at])
+      .filter(({ recipe }) => !isCalled || recipe !== found[0]);
     if (!found.length && !told.length && !wrong.length) return { ...none, messages, nearest };
     return {
       messages: told.slice(0, rules.maxHits),
@@ -138,7 +145,7 @@ export class Search {
 
   /** Return the one exception that a sentence names, or "" for none. @param {string} text */
   mentionedIn(text) {
-    const names = text.match(/[A-Z]\w{5,}/g) ?? [];
+    const names = text.match(/[A-Z]\w{5,}(?!\w|\.__)/g) ?? [];
     const known = new Set(names.filter((name) => this.namesOfAiohttp.has(name)).map((name) => `aiohttp.${name}`));
     for (const name of text.match(/(?<![\w.])[A-Z]\w+Error(?=\(\))/g) ?? []) known.add(name);
     return known.size === 1 ? [...known][0] : "";
@@ -158,7 +165,7 @@ export class Search {
 
 /**
  * What the patterns share.
- * @typedef {{ rules: Record<string, any>, expressions: Record<string, RegExp>, ours: Set<string>,
+ * @typedef {{ sole: Set<string>, rules: Record<string, any>, expressions: Record<string, RegExp>, ours: Set<string>,
  *   builtins: Set<string>, osErrors: Set<string>, quotes: Map<string, string> }} Known
  */
 
@@ -168,6 +175,9 @@ class Pattern {
   constructor(message, text, known) {
     this.message = message;
     this.known = known;
+    const isFirst = text === message.text;
+    this.objects = isFirst ? message.objects.map(([name, source]) => ({ name, expression: new RegExp(source) })) : [];
+    this.places = isFirst ? message.raisedIn : [];
     this.parts = text.split("...").map((part) => normal(part, known)).filter(Boolean);
     this.text = this.parts.join("...");
     this.length = this.parts.reduce((sum, part) => sum + part.length, 0);
@@ -199,7 +209,17 @@ class Pattern {
     if (this.parts[0].startsWith(asked) && asked.includes(" ") && asked.length >= rules.minPart) {
       return Math.min(rules.ofABeginning + asked.length, rules.ofAText - 1);
     }
-    return this.matchName(line, plain);
+    const score = this.matchName(line, plain);
+    return score || !(this.objects.length || this.places.length) ? score : this.matchUse(line);
+  }
+
+  /** Return the score of a line by the object or the place it is about. @param {Line} line */
+  matchUse(line) {
+    const { ofMisuse, ofACall, ofAnObject, ofAPlace } = this.known.rules;
+    const isOf = (/** @type {{ name: string, expression: RegExp }} */ { name, expression }) =>
+      expression.test(line.said) && line.traceback.includes(name);
+    if (ofMisuse.includes(line.name) && this.objects.some(isOf)) return ofAnObject;
+    return this.places.includes(line.raisedIn) && ofACall.includes(line.name) ? ofAPlace : 0;
   }
 
   /** @param {Line} line @param {string} plain */
@@ -279,6 +299,7 @@ class Pattern {
       if (isSame && line.said && this.isOfFamily && packageOf(line.name)) return this.known.rules.ofAFamily;
       if (isSame && this.isToldBy(name, line)) {
         const begun = plain.includes(this.parts[0]) ? 10 : 0;
+        if (line.said && !name.startsWith("aiohttp.")) return this.known.rules.ofAnObject + begun;
         return this.known.rules.ofAName - 10 * at + this.shorts.length / 10 + begun;
       }
     }
@@ -290,7 +311,8 @@ class Pattern {
     const short = shortOf(line.name);
     if (line.said) {
       const isCommon = !packageOf(line.name) && isAtStart(this.known.expressions.common, short);
-      return name.startsWith("aiohttp.") && !isCommon;
+      const isSole = this.known.rules.speaking.includes(packageOf(line.name)) && this.known.sole.has(name);
+      return isSole || (name.startsWith("aiohttp.") && !isCommon);
     }
     const isOwn = name.includes(".") && !this.known.builtins.has(line.name);
     return isOwn || [short, name].includes(this.message.text);

@@ -8,9 +8,9 @@ const NEW_LINE = /\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]/;
 
 /**
  * @typedef {{ name: string, said: string, start: number }} Named
- * @typedef {{ text: string, name: string, said: string, weight: number, traceback: string, isForeign: boolean }} Line
+ * @typedef {{ text: string, name: string, said: string, weight: number, traceback: string, raisedIn: string, isForeign: boolean }} Line
  * @typedef {Record<"colour" | "decoration" | "entity" | "frame" | "log" | "logger" | "named" | "noPackage" | "complaint" | "otherLanguage" |
- *   "otherModule" | "otherProgram" | "ownComplaint" | "package" | "prefix" | "represented", RegExp>} Expressions
+ *   "compiled" | "ofPython" | "otherModule" | "otherProgram" | "ownComplaint" | "package" | "prefix" | "represented", RegExp>} Expressions
  * @typedef {{ ours: Set<string>, foreign: Set<string>, inJson: string, maxLines: number, maxLine: number }} Packages
  */
 
@@ -64,6 +64,7 @@ export class Reader {
         said: name?.said ?? "",
         weight: name ? (at === last ? 1 : 0.7) : 0.5,
         traceback: rows.slice(start, at).join("\n"),
+        raisedIn: name ? this.raisedIn(rows.slice(start, at)) : "",
         isForeign: (isOfOthers && !isOurs) || this.isOfAStranger(row),
       });
       if (name) start = at + 1;
@@ -71,6 +72,18 @@ export class Reader {
     const complains = rows.some((row) => [otherProgram, complaint, ownComplaint].some((each) => each.test(row)));
     const isError = last >= 0 || ofOtherLanguage || text.includes("Traceback (") || complains;
     return { lines: lines.reverse(), isError };
+  }
+
+  /** Return the package of the last frame, "" for none or one of the user. @param {string[]} rows */
+  raisedIn(rows) {
+    for (const row of rows.toReversed()) {
+      const frame = row.startsWith(SOURCE) ? row.slice(1) : row;
+      if (!this.expressions.frame.test(frame) || /^[~^.]*$/.test(frame)) continue;
+      const found = this.expressions.package.exec(frame) ?? this.expressions.compiled.exec(frame);
+      if (found) return found[1];
+      if (!this.expressions.ofPython.test(frame)) return "";
+    }
+    return "";
   }
 
   /** @param {string} pasted */

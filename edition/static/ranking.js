@@ -43,6 +43,11 @@ export class Ranking {
       .sort((a, b) => b.score * b.share - a.score * a.share);
   }
 
+  /** Tell whether a text has a word in its title or its names. @param {number} at @param {string} word */
+  isCalled(at, word) {
+    return this.match(word, ["title", "names"]).has(at);
+  }
+
   /** Return for each word, or pair of words, what has it. @param {string[]} words */
   lookUpAll(words) {
     /** @type {Scores[]} */ const found = [];
@@ -80,7 +85,9 @@ export class Ranking {
     for (const other of this.synonyms.get(word) ?? []) {
       for (const [at, score] of this.match(other)) rows.set(at, Math.max(rows.get(at) ?? 0, score));
     }
-    if (rows.size || word.length <= 3) return rows;
+    // Of the word as it is: its stem begins other words.
+    const begins = this.counted.words.some((each) => each.startsWith(word));
+    if (rows.size || word.length <= 3 || !begins) return rows;
     const start = stem(word);
     const longer = [...this.counts.keys()].filter((each) => each.startsWith(start));
     return this.score(longer, this.rules.parts);
