@@ -1062,6 +1062,21 @@ async def test_nothing_moves_while_a_page_comes_in(
         assert await page.evaluate(SHIFT) < 0.01
 
 
+@pytest.mark.parametrize(
+    "anchor",
+    ["message-no_such_table", "never_closed", "starter-test", "L-1"],
+)
+async def test_nothing_moves_when_an_address_leads_into_a_fold(
+    browser: Browser, base: str, anchor: str
+) -> None:
+    async with open_window(browser, base_url=base, viewport=DESKTOP) as window:
+        page = await window.new_page()
+        await page.goto(f"/recipes/database#{anchor}")
+        fold = page.locator(f"details:has([id='{anchor}'])")
+        await expect(fold.last).to_have_attribute("open", "")
+        assert await page.evaluate(SHIFT) < 0.01
+
+
 async def test_the_contents_of_a_page_stay_in_view(page: Page) -> None:
     await page.set_viewport_size(DESKTOP)
     await page.goto("/recipes/database")

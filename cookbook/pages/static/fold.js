@@ -1,0 +1,15 @@
+// @ts-check
+// Opens the folds that an address leads into, while the page is still being
+// read: opened after the first paint, they would move what stands below.
+
+{
+  const id = decodeURIComponent(location.hash.slice(1));
+  const unfold = () => {
+    const target = document.getElementById(id);
+    let fold = target?.closest("details");
+    for (; fold; fold = fold.parentElement?.closest("details")) fold.open = true;
+    if (target) observer.disconnect();
+  };
+  const observer = new MutationObserver(unfold);
+  if (id) observer.observe(document, { childList: true, subtree: true });
+}
