@@ -400,6 +400,25 @@ MESSAGE_QUERIES = [
     ("&quot;RuntimeError: Session is closed&quot;", "session_is_closed"),
     ("close() hangs", "close_hangs"),
     ("the second request hangs", "second_request_hangs"),
+    (
+        '  File "/app/main.py", line 4, in main\n    print(jar["user"])\n'
+        "          ~~~^^^^^^^^\n"
+        "TypeError: 'CookieJar' object is not subscriptable",
+        "misused_object",
+    ),
+    (
+        '  File "/venv/lib/python3.11/site-packages/aiohttp/connector.py", '
+        "line 439, in _close\n    transport.abort()\n"
+        '  File "/usr/lib/python3.11/asyncio/sslproto.py", line 247, in abort\n'
+        "    self._ssl_protocol._abort()\n"
+        "AttributeError: 'NoneType' object has no attribute '_abort'",
+        "raised_in_a_package",
+    ),
+    (
+        "procrastinate.exceptions.SyncConnectorConfigurationError: A pure "
+        "sync connector was used, an async one was expected",
+        "procrastinate_sync_connector",
+    ),
     ("server-sent events arrive late", "late_events"),
 ]
 """What a program prints or a log holds, and the message that explains it."""
