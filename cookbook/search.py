@@ -391,6 +391,7 @@ class Search:
         names = set(re.findall(r"[A-Z]\w{5,}(?!\w|\.__)", text))
         known = {f"aiohttp.{name}" for name in names & self._names_of_aiohttp}
         known.update(re.findall(r"(?<![\w.])[A-Z]\w+Error(?=\(\))", text))
+        known.update(re.findall(r"(?<![\w.])asyncio\.[A-Z]\w+Error\b", text))
         return known.pop() if len(known) == 1 else ""
 
     def _score(self, line: Line, plain: str) -> dict["_Pattern", float]:

@@ -398,6 +398,7 @@ MESSAGE_QUERIES = [
         "event_loop_is_closed",
     ),
     ("&quot;RuntimeError: Session is closed&quot;", "session_is_closed"),
+    ("it fails with asyncio.TimeoutError", "total_timeout"),
     ("close() hangs", "close_hangs"),
     ("the second request hangs", "second_request_hangs"),
     (
@@ -700,7 +701,6 @@ ONE_OF_EACH_KIND = [
     "background task after response",
     "Session is closed",
     "TimeoutError",
-    "it fails with asyncio.TimeoutError",
     "web.HTTPNotFound: Not Found",
     "RuntimeError: Session is closed &lt;ClientSession&gt;",
     "aiohttp.http_exceptions.ContentEncodingError: 400, message:\n"

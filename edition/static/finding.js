@@ -148,6 +148,7 @@ export class Search {
     const names = text.match(/[A-Z]\w{5,}(?!\w|\.__)/g) ?? [];
     const known = new Set(names.filter((name) => this.namesOfAiohttp.has(name)).map((name) => `aiohttp.${name}`));
     for (const name of text.match(/(?<![\w.])[A-Z]\w+Error(?=\(\))/g) ?? []) known.add(name);
+    for (const name of text.match(/(?<![\w.])asyncio\.[A-Z]\w+Error\b/g) ?? []) known.add(name);
     return known.size === 1 ? [...known][0] : "";
   }
 

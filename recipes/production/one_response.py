@@ -57,6 +57,7 @@ import secrets
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -70,8 +71,6 @@ MAX_AGE = 60
 MAX_ANSWERS = 1000
 # Bytes of the largest body that is kept: 64 MiB for all answers.
 MAX_BODY = 2**16
-# Characters of a user's name.
-MAX_NAME = 64
 # Seconds for which all others leave an answer to the one who makes it.
 LEASE = 3.0
 # Seconds between two looks for the answer of another worker.
@@ -283,20 +282,15 @@ async def look(call: Call) -> tuple[bytes, Answer | None]:
         reply = await ask(call.cache, transaction.execute())
     [number, value], seconds = reply or [(None, None), 0]
     generation = number or b""
-    if value is None or not value.startswith(generation + b"\n"):
-        return generation, None
-    return generation, read_kept(value, max(0, MAX_AGE - seconds))
-
-
-def read_kept(value: bytes, age: int) -> Answer | None:
-    """Return what `land` has kept, or None if another version of it has."""
-    try:
-        _, details, body = value.split(b"\n", 2)
-        is_compressed, headers = json.loads(details)
-        pairs = [(name, text) for name, text in headers]
-    except (TypeError, ValueError):
-        return None
-    return Answer((*pairs, (hdrs.AGE, str(age))), is_compressed, body)
+    age = (hdrs.AGE, str(max(0, MAX_AGE - seconds)))
+    # Another version of this file may have kept something else: no answer.
+    with suppress(TypeError, ValueError):
+        made_in, details, body = (value or b"").split(b"\n", 2)
+        is_compressed, pairs = json.loads(details)
+        headers = tuple((name, text) for name, text in [*pairs, age])
+        if made_in == generation:
+            return generation, Answer(headers, is_compressed, body)
+    return generation, None
 
 
 async def take_lease(cache: Cache, key: str) -> bool:
@@ -307,9 +301,8 @@ async def take_lease(cache: Cache, key: str) -> bool:
 
 async def land(call: Call, generation: bytes, answer: Answer | None) -> None:
     """Keep what was made, if it is for others, and give the lease back."""
-    cache = call.cache
     name = ANSWER + call.key
-    async with cache.redis.pipeline() as transaction:
+    async with call.cache.redis.pipeline() as transaction:
         if answer is not None:
             details = json.dumps([answer.is_compressed, answer.headers])
             value = b"\n".join([generation, details.encode(), answer.body])
@@ -323,8 +316,8 @@ async def land(call: Call, generation: bytes, answer: Answer | None) -> None:
         # It was forgotten while it was made. Others may have come after that.
         call.request[SHARED].cancel()
     if oldest:
-        await cache.redis.unlink(*oldest)
-        await cache.redis.zrem(INDEX, *oldest)
+        await call.cache.redis.unlink(*oldest)
+        await call.cache.redis.zrem(INDEX, *oldest)
 
 
 async def ask(cache: Cache, command: Awaitable[Any]) -> Any:
@@ -458,9 +451,8 @@ async def explain_errors(
 async def greet(request: web.Request) -> web.Response:
     """Greet by name; the answer may be sent again."""
     name, *more = request.query.getall("name", [""])
-    if more or not name.isprintable() or not 1 <= len(name) <= MAX_NAME:
-        reason = f"give one name, of 1 to {MAX_NAME} printable characters"
-        raise web.HTTPBadRequest(text=reason)
+    if more or not name.isprintable() or not 1 <= len(name) <= 64:
+        raise web.HTTPBadRequest(text="one name: 1 to 64 printable characters")
     response = web.json_response({"greeting": f"Hello, {name}!"})
     response[REUSABLE] = True
     return response

@@ -41,7 +41,7 @@ Good to know:
 - A worker that is killed loses its sockets. Their places are free after 20 s.
 - A Redis that restarts without its data has ended all sessions.
 - Give Redis a `maxmemory` and the policy `noeviction`. When it is full, a login
-  gets a 503, and nobody is logged out.
+  and a new socket get a 503, and nobody is logged out.
 - Redis times sessions, tickets and places. The clocks of workers only say which
   of a user's logins is the oldest.
 - `SameSite=Lax` is not enough. Chromium sends no such cookie from a page of
@@ -81,8 +81,6 @@ TICKET_AGE = timedelta(seconds=30)
 MAX_USER_SESSIONS = 100
 # Open sockets of one user, on all workers together.
 MAX_USER_SOCKETS = 1000
-# Characters of a user's name.
-MAX_USER_NAME = 64
 # Bytes of a message that is too long by one.
 MAX_MESSAGE = 65_537
 # Messages that a client may send in a second.
@@ -353,11 +351,14 @@ async def check(hub: Hub, sockets: list[Socket]) -> None:
         async with hub.redis.pipeline(transaction=False) as pipeline:
             for each in batch:
                 pipeline.exists(SESSION + each.session)
+            answers = await pipeline.execute()
+            over = [s for s, ok in zip(batch, answers, strict=True) if not ok]
+            hang_up(over, LOGGED_OUT)
+            for each in batch:
                 # Only if it is there: it may be leaving.
                 pipeline.zadd(PLACES + each.user, {each.place: end}, xx=True)
-            answers = await pipeline.execute()
-        over = [s for s, ok in zip(batch, answers[::2], strict=True) if not ok]
-        hang_up(over, LOGGED_OUT)
+            # A Redis that is full keeps no place, but knows the sessions.
+            await pipeline.execute(raise_on_error=False)
 
 
 async def keep_watching(hub: Hub) -> None:
@@ -427,12 +428,10 @@ async def read_user(request: web.Request) -> str:
     # Bytes, not text(): the client would choose the codec, and some are slow.
     with suppress(OSError, ValueError, RecursionError, web.RequestPayloadError):
         body = json.loads(await request.read())
-    user = body.get("user", "") if isinstance(body, dict) else ""
-    is_text = isinstance(user, str) and user.isprintable()
-    if not is_text or not 1 <= len(user) <= MAX_USER_NAME:
-        text = f"user must have 1 to {MAX_USER_NAME} printable characters"
-        raise web.HTTPBadRequest(text=text)
-    return str(user)
+    user = body.get("user") if isinstance(body, dict) else None
+    if isinstance(user, str) and user.isprintable() and 1 <= len(user) <= 64:
+        return user
+    raise web.HTTPBadRequest(text="user: 1 to 64 printable characters")
 
 
 @web.middleware

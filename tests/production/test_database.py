@@ -324,6 +324,17 @@ async def test_a_write_waits_for_a_connection_with_a_limit(
     assert await texts(client) == ["slow"] * database.MAX_CONNECTIONS
 
 
+async def test_a_connection_that_answers_is_not_cut(
+    serve: Serve, application: web.Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database.Connection, "silence", 1)
+    await serve(application)
+    async with database.transaction(application) as connection:
+        # Together they take longer than each may.
+        for _ in range(4):
+            await connection.execute("SELECT pg_sleep(0.4)")
+
+
 async def test_a_queue_that_is_full_refuses_at_once(
     monkeypatch: pytest.MonkeyPatch, serve: Serve, postgres_url: str
 ) -> None:

@@ -319,6 +319,32 @@ async def test_a_login_that_redis_has_no_room_for_ends_no_session(
         await log_in(eve, "eve")
 
 
+async def test_a_redis_that_is_full_still_says_which_sessions_are_over(
+    attentive: None,
+    serve: Serve,
+    killable_redis: KillableRedis,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # It would close all sockets at the first look that fails.
+    monkeypatch.setattr(websocket_logout, "MAX_UNCHECKED", 0)
+    app = websocket_logout.create_app(redis_url=killable_redis.url)
+    server = await serve(app)
+    async with (
+        user(server.url, "ann") as ann,
+        ann.ws_connect("echo") as ws,
+        Redis.from_url(killable_redis.url) as redis,
+    ):
+        [session] = await redis.keys("websocket_logout:session:*")
+        async with (
+            user(server.url, "bob") as bob,
+            bob.ws_connect("echo") as other,
+        ):
+            await redis.config_set("maxmemory", 1)
+            await redis.delete(session)
+            assert await farewell(ws) == (4001, "logged out")
+            assert await echoes(other)
+
+
 @pytest.mark.unmeasured("it repeats")
 @pytest.mark.slow("hundreds of logins")
 @pytest.mark.parametrize("logins", [100, at_length(1000)])
