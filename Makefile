@@ -11,7 +11,7 @@ JOBS := recipes/production/after_response.py
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help run cluster test quick check check-full check-cluster mutations verdicts bench bench-house attack site transcripts readme pictures clean
-.PHONY: same-python
+.PHONY: types covered same-python
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -31,9 +31,15 @@ quick: .venv/test  ## prove them without a browser and what is slow
 check: .venv/test .venv/bench  ## what has to pass: lint, types, tests, coverage
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy
-	$(PYTEST) -m "not full" --cov --cov-report=
+	$(MAKE) --jobs 2 types covered
 	$(BIN)/coverage report --fail-under=100
+
+# Beside each other: tests wait a part of their time.
+types:
+	$(BIN)/mypy
+
+covered:
+	$(PYTEST) -m "not full" --cov --cov-report=
 
 check-full: .venv/test .venv/bench  ## what repeats the proof elsewhere, and takes long
 	$(PYTEST) -m full $(ARGS)

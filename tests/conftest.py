@@ -153,12 +153,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """Return one more than there are processors: half of a test is waiting.
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return more than there are processors: a part of a test is waiting.
 
-    With two more, the browser of each took what the others had gained.
+    Of what takes long, most is in a browser: the browser of one more took what
+    the others had gained.
     """
-    return (os.cpu_count() or 1) + 1
+    more = 1 if config.getoption("markexpr") == "full" else 2
+    return (os.cpu_count() or 1) + more
 
 
 class Uvloop:

@@ -115,6 +115,8 @@ def find(query: str) -> list[list[str]]:
     ]
 
 
+# It asks thousands of queries, in Python and in a browser.
+@pytest.mark.timeout(400)
 async def test_the_search_finds_what_that_of_a_server_finds(
     page: Page, folder: Path, host: str
 ) -> None:

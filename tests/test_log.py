@@ -386,6 +386,7 @@ async def test_handlers(serve):
 """
 
 
+@pytest.mark.full("it starts a test session")
 def test_pytest_reports_a_recursion_error_of_a_handler(tmp_path: Path) -> None:
     file = tmp_path / "test_deep.py"
     file.write_text(DEEP)

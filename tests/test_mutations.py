@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 import app
-from tests.conftest import at_length
 from tests.mutations import __main__ as mutations
 from tests.servers import ROOT
 
@@ -41,8 +40,8 @@ def test_every_recipe_has_at_least_three_mutations() -> None:
         assert folders.count(recipe.name) + len(recipe.traps) >= 3
 
 
-@pytest.mark.slow("it starts a test session")
-@pytest.mark.parametrize("folder", [at_length("recipes"), "recipes/production"])
+@pytest.mark.full("it starts a test session")
+@pytest.mark.parametrize("folder", ["recipes", "recipes/production"])
 def test_a_mutation_is_looked_for_by_the_tests_of_its_file(folder: str) -> None:
     chosen = subprocess.run(
         [

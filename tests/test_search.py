@@ -701,6 +701,7 @@ ONE_OF_EACH_KIND = [
     "background task after response",
     "Session is closed",
     "TimeoutError",
+    "it fails with asyncio.TimeoutError",
     "web.HTTPNotFound: Not Found",
     "RuntimeError: Session is closed &lt;ClientSession&gt;",
     "aiohttp.http_exceptions.ContentEncodingError: 400, message:\n"
@@ -713,6 +714,13 @@ ONE_OF_EACH_KIND = [
     "ClientConnectorError                      Traceback (most recent call "
     "last)\nClientConnectorError: Cannot connect to host localhost:9 "
     "ssl:default [The remote computer refused the network connection]",
+    '  File "/venv/lib/python3.11/site-packages/aiohttp/connector.py", '
+    "line 439, in _close\n    transport.abort()\n"
+    '  File "/usr/lib/python3.11/asyncio/sslproto.py", line 247, in abort\n'
+    "    self._ssl_protocol._abort()\n"
+    "AttributeError: 'NoneType' object has no attribute '_abort'",
+    "procrastinate.exceptions.SyncConnectorConfigurationError: A pure sync "
+    "connector was used, an async one was expected",
 ]
 """Queries that are read in different ways, for the coverage."""
 
@@ -732,7 +740,7 @@ def test_the_search_finds_what_people_ask_but_for_what_is_known() -> None:
 
 @pytest.mark.slow("it asks hundreds of queries")
 @pytest.mark.unmeasured("it asks hundreds of queries")
-@pytest.mark.parametrize("step", [5, at_length(1)])
+@pytest.mark.parametrize("step", [10, at_length(1)])
 def test_the_search_explains_all_that_people_paste(step: int) -> None:
     tracebacks = [(make(), [name]) for make, name in TRACEBACKS]
     assert not list(misses_of_messages(tracebacks + PASTED[::step]))
@@ -748,7 +756,7 @@ def test_the_search_finds_95_percent_of_what_people_ask() -> None:
 
 @pytest.mark.slow("it asks hundreds of queries")
 @pytest.mark.unmeasured("it asks hundreds of queries")
-@pytest.mark.parametrize("step", [5, at_length(1)])
+@pytest.mark.parametrize("step", [10, at_length(1)])
 def test_no_foreign_message_is_explained(step: int) -> None:
     explained = {}
     for line in FOREIGN_MESSAGES[::step]:
@@ -922,8 +930,9 @@ def test_a_misspelled_question_finds_its_page(query: str, name: str) -> None:
 
 @pytest.mark.slow("it asks hundreds of queries")
 @pytest.mark.unmeasured("it asks hundreds of queries")
-def test_every_message_finds_itself() -> None:
-    for message in MESSAGES:
+@pytest.mark.parametrize("step", [10, at_length(1)])
+def test_every_message_finds_itself(step: int) -> None:
+    for message in MESSAGES[::step]:
         found = SEARCH.find(message.text).messages
         assert found[0].name == message.name
 
