@@ -347,16 +347,17 @@ async def check(hub: Hub, sockets: list[Socket]) -> None:
     # A batch keeps this worker from all else for some milliseconds.
     for first in range(0, len(sockets), CHECK_BATCH):
         batch = sockets[first : first + CHECK_BATCH]
-        end = (await hub.redis.time())[0] + PLACE_AGE
         async with hub.redis.pipeline(transaction=False) as pipeline:
             for each in batch:
                 pipeline.exists(SESSION + each.session)
-            answers = await pipeline.execute()
+            pipeline.time()
+            *answers, (now, _) = await pipeline.execute()
             over = [s for s, ok in zip(batch, answers, strict=True) if not ok]
             hang_up(over, LOGGED_OUT)
             for each in batch:
                 # Only if it is there: it may be leaving.
-                pipeline.zadd(PLACES + each.user, {each.place: end}, xx=True)
+                place = {each.place: now + PLACE_AGE}
+                pipeline.zadd(PLACES + each.user, place, xx=True)
             # A Redis that is full keeps no place, but knows the sessions.
             await pipeline.execute(raise_on_error=False)
 
