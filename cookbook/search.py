@@ -542,9 +542,10 @@ class _Index:
         for other in SYNONYMS.get(word, ()):
             for at, score in self._match(f'"{other}"').items():
                 rows[at] = max(rows.get(at, 0.0), score)
-        # Of the word as it is: its stem begins other words.
-        begins = any(other.startswith(word) for other in self._words)
-        if not rows and len(word) > 3 and begins:
+        if rows or len(word) <= 3:
+            return rows
+        # By the word as it is: its stem begins other words.
+        if any(other.startswith(word) for other in self._words):
             rows = self._match(f'"{word}"*')
         return rows
 

@@ -186,14 +186,11 @@ def others_of(test: Any) -> set[str]:
 
 def can_hold(item: Any) -> bool:
     """Tell whether a test of a recipe makes sense behind nginx."""
-    recipe = recipe_of(item)
-    if recipe is None or not asks_by_address(item.function):
-        return False
-    name = item.originalname
+    of_one_process = OF_ONE_PROCESS.get(module_of(item), set())
     row = item.name.replace("behind_nginx-", "")
-    module = recipe.module.__name__
-    return not CANNOT_HOLD & {name, row} and name not in OF_ONE_PROCESS.get(
-        module, ()
+    left_out = CANNOT_HOLD | of_one_process
+    return asks_by_address(item.function) and not (
+        {item.originalname, row} & left_out
     )
 
 

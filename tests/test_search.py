@@ -28,6 +28,18 @@ from tests.test_pages import make_recipe
 
 SEARCH = Search([read_topic(recipe) for recipe in app.COOKBOOK], MESSAGES)
 
+RAISED_IN_A_PACKAGE = (
+    '  File "/venv/lib/python3.11/site-packages/aiohttp/connector.py", '
+    "line 439, in _close\n    transport.abort()\n"
+    '  File "/usr/lib/python3.11/asyncio/sslproto.py", line 247, in abort\n'
+    "    self._ssl_protocol._abort()\n"
+    "AttributeError: 'NoneType' object has no attribute '_abort'"
+)
+SYNC_CONNECTOR = (
+    "procrastinate.exceptions.SyncConnectorConfigurationError: A pure sync "
+    "connector was used, an async one was expected"
+)
+
 MESSAGE_QUERIES = [
     ("no running event loop", "no_running_event_loop"),
     ("RuntimeError: no running event loop", "no_running_event_loop"),
@@ -407,19 +419,8 @@ MESSAGE_QUERIES = [
         "TypeError: 'CookieJar' object is not subscriptable",
         "misused_object",
     ),
-    (
-        '  File "/venv/lib/python3.11/site-packages/aiohttp/connector.py", '
-        "line 439, in _close\n    transport.abort()\n"
-        '  File "/usr/lib/python3.11/asyncio/sslproto.py", line 247, in abort\n'
-        "    self._ssl_protocol._abort()\n"
-        "AttributeError: 'NoneType' object has no attribute '_abort'",
-        "raised_in_a_package",
-    ),
-    (
-        "procrastinate.exceptions.SyncConnectorConfigurationError: A pure "
-        "sync connector was used, an async one was expected",
-        "procrastinate_sync_connector",
-    ),
+    (RAISED_IN_A_PACKAGE, "raised_in_a_package"),
+    (SYNC_CONNECTOR, "procrastinate_sync_connector"),
     ("server-sent events arrive late", "late_events"),
 ]
 """What a program prints or a log holds, and the message that explains it."""
@@ -714,13 +715,8 @@ ONE_OF_EACH_KIND = [
     "ClientConnectorError                      Traceback (most recent call "
     "last)\nClientConnectorError: Cannot connect to host localhost:9 "
     "ssl:default [The remote computer refused the network connection]",
-    '  File "/venv/lib/python3.11/site-packages/aiohttp/connector.py", '
-    "line 439, in _close\n    transport.abort()\n"
-    '  File "/usr/lib/python3.11/asyncio/sslproto.py", line 247, in abort\n'
-    "    self._ssl_protocol._abort()\n"
-    "AttributeError: 'NoneType' object has no attribute '_abort'",
-    "procrastinate.exceptions.SyncConnectorConfigurationError: A pure sync "
-    "connector was used, an async one was expected",
+    RAISED_IN_A_PACKAGE,
+    SYNC_CONNECTOR,
 ]
 """Queries that are read in different ways, for the coverage."""
 

@@ -85,9 +85,9 @@ export class Ranking {
     for (const other of this.synonyms.get(word) ?? []) {
       for (const [at, score] of this.match(other)) rows.set(at, Math.max(rows.get(at) ?? 0, score));
     }
-    // Of the word as it is: its stem begins other words.
-    const begins = this.counted.words.some((each) => each.startsWith(word));
-    if (rows.size || word.length <= 3 || !begins) return rows;
+    if (rows.size || word.length <= 3) return rows;
+    // By the word as it is: its stem begins other words.
+    if (!this.counted.words.some((each) => each.startsWith(word))) return rows;
     const start = stem(word);
     const longer = [...this.counts.keys()].filter((each) => each.startsWith(start));
     return this.score(longer, this.rules.parts);

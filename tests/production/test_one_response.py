@@ -1125,8 +1125,20 @@ async def test_a_redis_that_lost_its_memory_does_not_know_what_was_forgotten(
     assert await read(client) == "2"
 
 
-async def test_garbage_in_place_of_an_answer_is_replaced(
-    serve: Serve, url: str
+@pytest.mark.parametrize(
+    ("command", "value"),
+    [
+        ("LPUSH", "garbage"),
+        # What another version of the file may have kept.
+        ("SET", "\n"),
+        ("SET", "\n{\n"),
+        ("SET", "\nnull\n"),
+        ("SET", "\n[1, 2, 3]\n"),
+        ("SET", '\n{"a": 1, "b": 2}\n'),
+    ],
+)
+async def test_what_is_no_answer_of_ours_is_replaced(
+    serve: Serve, url: str, command: str, value: str
 ) -> None:
     server = await serve(Counter(make_plain).create_app(url))
     async with ClientSession(server.url) as client:
@@ -1134,23 +1146,7 @@ async def test_garbage_in_place_of_an_answer_is_replaced(
         with Redis.from_url(url) as redis:
             [key] = redis.scan_iter("one_response:answer:*")
             redis.delete(key)
-            redis.lpush(key, "garbage")
-        assert [await read(client) for _ in range(2)] == ["2", "2"]
-
-
-@pytest.mark.parametrize(
-    "value",
-    ["\n", "\n{\n", "\nnull\n", "\n[1, 2, 3]\n", '\n{"a": 1, "b": 2}\n'],
-)
-async def test_an_answer_that_another_version_has_kept_is_replaced(
-    serve: Serve, url: str, value: str
-) -> None:
-    server = await serve(Counter(make_plain).create_app(url))
-    async with ClientSession(server.url) as client:
-        await read(client)
-        with Redis.from_url(url) as redis:
-            [key] = redis.scan_iter("one_response:answer:*")
-            redis.set(key, value)
+            redis.execute_command(command, key, value)
         assert [await read(client) for _ in range(2)] == ["2", "2"]
 
 
