@@ -39,7 +39,7 @@ Good to know:
   is `%{X-Request-ID}o`.
 - A session ends an hour after its last request, 12 hours after its login, or
   when its user has 100 newer ones. Redis keeps the time.
-- Redis knows hashes of the cookies. Who reads it can log in as nobody.
+- Redis knows hashes of the cookies. Who reads it cannot log in.
 - aiohttp-session saves a whole session when its request ends. Of two requests
   at once, the later one undoes what the other did. Here each thing is a field
   of a hash, and Redis counts: see `requests`.

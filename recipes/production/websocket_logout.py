@@ -30,14 +30,14 @@ Good to know:
 
 - `closed` counts the sockets of all workers. `/sockets` counts those of the
   worker that answers.
-- A login that meets a logout comes before it, and is ended, or after it.
+- A logout also ends a login of the same moment, unless that comes after it.
 - A session ends by a logout, after an hour, or when its user has 100 newer
   ones. Its sockets are closed with 4001.
 - A ticket opens one socket within 30 s. A refused upgrade does not spend it.
   Servers and proxies log the query, so a ticket must not live long.
-- Redis knows hashes of tokens and tickets. Who reads it can log in as nobody.
+- Redis knows hashes of tokens and tickets. Who reads it cannot log in.
 - While Redis is away, logins, logouts and new sockets get a 503. Open sockets
-  stay for 10 to 13 s, and are closed with 1013 if it is not back.
+  stay for 5 to 13 s, and are closed with 1013 if it is not back.
 - A worker that is killed loses its sockets. Their places are free after 20 s.
 - A Redis that restarts without its data has ended all sessions.
 - Give Redis a `maxmemory` and the policy `noeviction`. When it is full, a login
@@ -91,7 +91,7 @@ HEARTBEAT = 30.0
 SEND_TIMEOUT = 10.0
 # Seconds that Redis has for an answer, and a client for its goodbye.
 WAIT = 1.0
-# Seconds before goodbyes: a thousand of them would delay a logout's answer.
+# Seconds before goodbyes: a thousand goodbyes would delay a logout's answer.
 PAUSE = 0.05
 # Seconds that a worker waits for news, and for a Redis that was away.
 TRY_AGAIN = 0.5
@@ -213,7 +213,7 @@ def hang_up(sockets: list[Socket], goodbye: tuple[int, bytes]) -> None:
     """Let the handlers of sockets close them soon, and echo nothing more."""
     for socket in sockets:
         socket.goodbye = goodbye
-    # One timer for all: a thousand of them would delay a logout's answer, too.
+    # One timer for all: a thousand timers would delay a logout's answer, too.
     asyncio.get_running_loop().call_later(PAUSE, end_reading, sockets)
 
 
@@ -343,7 +343,7 @@ async def leave_place(hub: Hub, socket: Socket) -> None:
 
 
 async def check(hub: Hub, sockets: list[Socket]) -> None:
-    """Close those whose session is over, and keep the places of the others."""
+    """Close those whose session is over, and keep the places of all."""
     # A batch keeps this worker from all else for some milliseconds.
     for first in range(0, len(sockets), CHECK_BATCH):
         batch = sockets[first : first + CHECK_BATCH]
