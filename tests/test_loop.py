@@ -6,8 +6,9 @@ waits for a disk, a process or a network, is found in all tests: by blockbuster.
 """
 
 import asyncio
+import gc
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,9 @@ SHOW = "/recipes/route_table/traps/decorator_above_the_route"
 
 
 @pytest.fixture
-def callbacks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, str]]:
+def callbacks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[list[tuple[float, str]]]:
     """The CPU of each callback, in seconds, and what it was."""
     taken = []
     run: Callable[[asyncio.Handle], None] = asyncio.Handle._run
@@ -44,7 +47,11 @@ def callbacks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, str]]:
         taken.append((time.thread_time() - start, repr(handle)))
 
     monkeypatch.setattr(asyncio.Handle, "_run", measured)
-    return taken
+    # As a process does once it has started. Otherwise a callback may have to
+    # look through all that the tests before have left.
+    gc.freeze()
+    yield taken
+    gc.unfreeze()
 
 
 @pytest.fixture
