@@ -61,7 +61,8 @@ COMPLAINT = re.compile(
     r"|\[Errno |^E: |: No such file or directory$|: Permission denied$"
     r"|^[a-z][a-z ]+(?: \(.*\))?: /\S*$|\b[A-Z]\w+::[A-Z]\w+|\(\d+: \w"
     r"|\b(?:aborted|already in use|back-off|corrupted|denied|exceeded|refused"
-    r"|timed out|unreachable)\b|^[\w./-]+\.\w{1,4}:\d+(?::\d+)?: "
+    r"|timed out|unreachable)\b|\btakes \d+ positional argument"
+    r"|^[\w./-]+\.\w{1,4}:\d+(?::\d+)?: "
 )
 """The line of an error, whoever prints it."""
 
@@ -146,9 +147,10 @@ class Line:
 
     `name` is that of the exception, as it is printed, and `said` what follows
     it. `weight` is what the line counts. `traceback` is all that stands
-    between it and the line of the exception before. `raised_in` is the package
-    of its last frame that is not Python's own. `is_foreign` is true where
-    somebody else's program or package prints it.
+    between it and the line of the exception before, and `last_frame` the end
+    of it. `raised_in` is the package of its last frame that is not Python's
+    own. `is_foreign` is true where somebody else's program or package prints
+    it.
     """
 
     text: str
@@ -156,6 +158,7 @@ class Line:
     said: str
     weight: float
     traceback: str
+    last_frame: str
     raised_in: str
     is_foreign: bool
 
@@ -223,6 +226,7 @@ def read(text: str) -> Pasted:
                 said=(name["said"] or "") if name else "",
                 weight=(1.0 if at == last else 0.7) if name else 0.5,
                 traceback="\n".join(rows[start:at]),
+                last_frame=_last_frame(rows[start:at]) if name else "",
                 raised_in=_raised_in(rows[start:at]) if name else "",
                 is_foreign=(is_of_others and package not in OURS)
                 or _is_of_a_stranger(row),
@@ -239,15 +243,27 @@ def read(text: str) -> Pasted:
 def _raised_in(rows: list[str]) -> str:
     """Return the package of the last frame, "" for none or one of the user."""
     for row in reversed(rows):
-        frame = row.removeprefix(SOURCE)
-        if not FRAME.match(frame) or not frame.strip("~^."):
+        if not _is_frame(row):
             continue
+        frame = row.removeprefix(SOURCE)
         found = PACKAGE.search(frame) or COMPILED.match(frame)
         if found:
             return found[1]
         if not OF_PYTHON.search(frame):
             return ""
     return ""
+
+
+def _last_frame(rows: list[str]) -> str:
+    """Return the rows of the last frame, or all where no frame begins."""
+    starts = [at for at, row in enumerate(rows) if _is_frame(row)]
+    return "\n".join(rows[starts[-1] :] if starts else rows)
+
+
+def _is_frame(row: str) -> bool:
+    """Tell whether a frame begins with a row, which is none of its marks."""
+    frame = row.removeprefix(SOURCE)
+    return FRAME.match(frame) is not None and frame.strip("~^.") != ""
 
 
 def _rows(text: str) -> list[str]:

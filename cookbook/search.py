@@ -133,6 +133,12 @@ QUOTES = str.maketrans("\u2018\u2019\u201c\u201d`", "''\"\"'")
 SAID = re.compile(r"\d+, message=")
 """Begins what aiohttp says of an answer, whichever exception it is."""
 
+ANSWERED = re.compile(r"\b\d{1,3}, message=['\"].*, url=")
+"""The same in a sentence, or behind another exception's name."""
+
+CUT = ("...", "\u2026")
+"""Ends what a summary had no room for."""
+
 GOES_ON = re.compile(r"\s*\(|\s(?:during|for|in|of|on|while|with)\b")
 """What makes another sentence of the few words that a server logs."""
 
@@ -392,6 +398,8 @@ class Search:
         known = {f"aiohttp.{name}" for name in names & self._names_of_aiohttp}
         known.update(re.findall(r"(?<![\w.])[A-Z]\w+Error(?=\(\))", text))
         known.update(re.findall(r"(?<![\w.])asyncio\.[A-Z]\w+Error\b", text))
+        if not known and ANSWERED.search(text):
+            return "aiohttp.ClientResponseError"
         return known.pop() if len(known) == 1 else ""
 
     def _score(self, line: Line, plain: str) -> dict["_Pattern", float]:
@@ -626,7 +634,8 @@ class _Pattern:
         if not self._is_name and self._holds(line, plain):
             gaps = OF_A_GAP * (len(self._parts) - 1)
             return OF_A_TEXT + self._length - gaps + self._agreement(line)
-        asked = plain.rstrip(".:")
+        asked = _normal(line.said) if line.said.endswith(CUT) else plain
+        asked = asked.rstrip(".:\u2026")
         if asked == self._text:
             return OF_A_TEXT + self._length
         # One word is a name, and not the beginning of what is being typed.
@@ -674,11 +683,13 @@ class _Pattern:
     def _begins_before(self, line: Line, plain: str) -> bool:
         """Tell whether the message begins in a frame of the traceback."""
         *frames, last = self._parts
-        return (
-            bool(frames and line.name)
-            and last in plain
-            and _has_parts(frames, _normal(line.traceback))
-        )
+        if not frames or not line.name or last not in plain:
+            return False
+        if not _has_parts(frames, _normal(line.traceback)):
+            return False
+        calls = [part for part in frames if part.endswith(("(", "["))]
+        end = _normal(line.last_frame) if calls else ""
+        return all(call in end for call in calls)
 
     def _contradicts(self, line: Line) -> bool:
         """Tell whether the line names an exception that is another one."""

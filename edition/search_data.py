@@ -16,6 +16,7 @@ from cookbook.messages import Message, read_messages
 from cookbook.pages.rendering import render
 
 EXPRESSIONS = {
+    "answered": search.ANSWERED,
     "colour": pasted.COLOUR,
     "common": search.COMMON,
     "compiled": pasted.COMPILED,
@@ -43,6 +44,7 @@ EXPRESSIONS = {
 RULES = {
     "builtins": sorted(dir(builtins)),
     "close": search.CLOSE,
+    "cut": search.CUT,
     "foreign": sorted(pasted.FOREIGN),
     "guesses": search.MAX_GUESSES,
     "inJson": pasted.IN_JSON,

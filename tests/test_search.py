@@ -717,6 +717,9 @@ ONE_OF_EACH_KIND = [
     "ssl:default [The remote computer refused the network connection]",
     RAISED_IN_A_PACKAGE,
     SYNC_CONNECTOR,
+    "ERROR:app:404, message='Not Found', url='http://localhost/x'",
+    '  File "/app/main.py", line 9, in guard\n    await handler(request)\n'
+    "TypeError: index() takes 0 positional arguments but 1 was given",
 ]
 """Queries that are read in different ways, for the coverage."""
 

@@ -149,6 +149,7 @@ export class Search {
     const known = new Set(names.filter((name) => this.namesOfAiohttp.has(name)).map((name) => `aiohttp.${name}`));
     for (const name of text.match(/(?<![\w.])[A-Z]\w+Error(?=\(\))/g) ?? []) known.add(name);
     for (const name of text.match(/(?<![\w.])asyncio\.[A-Z]\w+Error\b/g) ?? []) known.add(name);
+    if (!known.size && this.expressions.answered.test(text)) return "aiohttp.ClientResponseError";
     return known.size === 1 ? [...known][0] : "";
   }
 
@@ -204,7 +205,8 @@ class Pattern {
       const gaps = rules.ofAGap * (this.parts.length - 1);
       return rules.ofAText + this.length - gaps + this.agreement(line);
     }
-    const asked = plain.replace(/[.:]+$/, "");
+    const isCut = rules.cut.some((/** @type {string} */ end) => line.said.endsWith(end));
+    const asked = (isCut ? normal(line.said, this.known) : plain).replace(/[.:\u2026]+$/, "");
     if (asked === this.text) return rules.ofAText + this.length;
     // One word is a name, and not the beginning of what is being typed.
     if (this.parts[0].startsWith(asked) && asked.includes(" ") && asked.length >= rules.minPart) {
@@ -253,7 +255,10 @@ class Pattern {
     const frames = this.parts.slice(0, -1);
     const last = /** @type {string} */ (this.parts.at(-1));
     if (!frames.length || !line.name || !plain.includes(last)) return false;
-    return hasParts(frames, normal(line.traceback, this.known), this.known.rules.long);
+    if (!hasParts(frames, normal(line.traceback, this.known), this.known.rules.long)) return false;
+    const calls = frames.filter((part) => part.endsWith("(") || part.endsWith("["));
+    const end = calls.length ? normal(line.lastFrame, this.known) : "";
+    return calls.every((call) => end.includes(call));
   }
 
   /** Tell whether the line names an exception that is another one. @param {Line} line */

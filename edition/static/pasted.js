@@ -8,7 +8,7 @@ const NEW_LINE = /\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]/;
 
 /**
  * @typedef {{ name: string, said: string, start: number }} Named
- * @typedef {{ text: string, name: string, said: string, weight: number, traceback: string, raisedIn: string, isForeign: boolean }} Line
+ * @typedef {{ text: string, name: string, said: string, weight: number, traceback: string, lastFrame: string, raisedIn: string, isForeign: boolean }} Line
  * @typedef {Record<"colour" | "decoration" | "entity" | "frame" | "log" | "logger" | "named" | "noPackage" | "complaint" | "otherLanguage" |
  *   "compiled" | "ofPython" | "otherModule" | "otherProgram" | "ownComplaint" | "package" | "prefix" | "represented", RegExp>} Expressions
  * @typedef {{ ours: Set<string>, foreign: Set<string>, inJson: string, maxLines: number, maxLine: number }} Packages
@@ -31,6 +31,9 @@ const removed = (expression, text, by = "") => text.replaceAll(new RegExp(expres
 
 /** @param {string} text @returns {string[]} */
 const words = (text) => text.toLowerCase().match(/[a-z_][\p{L}\p{N}_]+/gu) ?? [];
+
+/** @param {string} row */
+const withoutMark = (row) => (row.startsWith(SOURCE) ? row.slice(1) : row);
 
 export class Reader {
   /** @param {Expressions} expressions @param {Packages} packages */
@@ -64,6 +67,7 @@ export class Reader {
         said: name?.said ?? "",
         weight: name ? (at === last ? 1 : 0.7) : 0.5,
         traceback: rows.slice(start, at).join("\n"),
+        lastFrame: name ? this.lastFrame(rows.slice(start, at)) : "",
         raisedIn: name ? this.raisedIn(rows.slice(start, at)) : "",
         isForeign: (isOfOthers && !isOurs) || this.isOfAStranger(row),
       });
@@ -77,13 +81,25 @@ export class Reader {
   /** Return the package of the last frame, "" for none or one of the user. @param {string[]} rows */
   raisedIn(rows) {
     for (const row of rows.toReversed()) {
-      const frame = row.startsWith(SOURCE) ? row.slice(1) : row;
-      if (!this.expressions.frame.test(frame) || /^[~^.]*$/.test(frame)) continue;
+      if (!this.isFrame(row)) continue;
+      const frame = withoutMark(row);
       const found = this.expressions.package.exec(frame) ?? this.expressions.compiled.exec(frame);
       if (found) return found[1];
       if (!this.expressions.ofPython.test(frame)) return "";
     }
     return "";
+  }
+
+  /** Return the rows of the last frame, or all where no frame begins. @param {string[]} rows */
+  lastFrame(rows) {
+    const at = rows.findLastIndex((row) => this.isFrame(row));
+    return rows.slice(Math.max(0, at)).join("\n");
+  }
+
+  /** Tell whether a frame begins with a row, which is none of its marks. @param {string} row */
+  isFrame(row) {
+    const frame = withoutMark(row);
+    return this.expressions.frame.test(frame) && !/^[~^.]*$/.test(frame);
   }
 
   /** @param {string} pasted */
