@@ -116,7 +116,6 @@ MAX_LINES = {
 WITH_TRACEBACK = {
     "/parallel-events",
     "/websocket-logout",
-    "/global-gzip",
     "/production/parallel-events",
     "/production/websocket-logout",
 }

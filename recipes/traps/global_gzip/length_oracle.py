@@ -58,7 +58,8 @@ def negotiate(request: web.Request, response: web.StreamResponse) -> None:
     if "accept-encoding" not in values(response, hdrs.VARY):
         response.headers.add(hdrs.VARY, hdrs.ACCEPT_ENCODING)
     if accepts_gzip(request):
-        weaken_etag(response)
+        if response.etag:  # other bytes need a weak tag: compare its value
+            response.etag = ETag(response.etag.value, is_weak=True)
         if response.status != 304:
             response.enable_compression(web.ContentCoding.gzip)
 
@@ -66,10 +67,9 @@ def negotiate(request: web.Request, response: web.StreamResponse) -> None:
 # end of answer
 
 
-def weaken_etag(response: web.StreamResponse) -> None:
-    # A strong tag promises the same bytes. Compare weak tags by their value.
-    if response.etag:
-        response.etag = ETag(response.etag.value, is_weak=True)
+def values(message: web.Request | web.StreamResponse, header: str) -> list[str]:
+    joined = ",".join(message.headers.getall(header, []))
+    return [value.strip().lower() for value in joined.split(",")]
 
 
 # answer
@@ -90,11 +90,6 @@ def is_worth_compressing(response: web.StreamResponse) -> bool:
 
 
 # end of answer
-
-
-def values(message: web.Request | web.StreamResponse, header: str) -> list[str]:
-    joined = ",".join(message.headers.getall(header, []))
-    return [value.strip().lower() for value in joined.split(",")]
 
 
 def accepts_gzip(request: web.Request) -> bool:
@@ -132,12 +127,8 @@ def read_size(request: web.Request) -> int:
     sizes = request.query.getall("size", [])
     if len(sizes) == 1 and re.fullmatch("[0-9]{1,6}|1000000", sizes[0]):
         return int(sizes[0])
-    raise json_error(web.HTTPBadRequest, "give one size, from 0 to 1000000")
-
-
-def json_error(kind: type[web.HTTPError], reason: str) -> web.HTTPError:
-    body = json.dumps({"error": reason})
-    return kind(text=body, content_type="application/json")
+    body = json.dumps({"error": "give one size, from 0 to 1000000"})
+    raise web.HTTPBadRequest(text=body, content_type="application/json")
 
 
 @routes.get("/binary")
@@ -192,5 +183,9 @@ def create_app() -> web.Application:
 
 
 if __name__ == "__main__":
+    app = create_app()
     port = int(os.environ.get("PORT", "8080"))
-    web.run_app(create_app(), host="127.0.0.1", port=port, shutdown_timeout=5)
+    try:
+        web.run_app(app, host="127.0.0.1", port=port, shutdown_timeout=5)
+    except OSError as error:
+        raise SystemExit(f"cannot start: {error}") from None
