@@ -19,6 +19,7 @@ from yarl import URL
 
 from recipes.production import after_response
 from tests.conftest import NO_POSTGRES, KillablePostgres, Serve, at_length
+from tests.faults import Network, faulty_network
 from tests.production import test_database
 from tests.production.test_database import Wire, set_read_only
 from tests.servers import PATIENCE, ROOT, TIMEOUT, running
@@ -84,6 +85,12 @@ async def until(database: str, statement: str, *rows: Any) -> None:
     async with asyncio.timeout(TIMEOUT):
         while await query(database, statement) != list(rows):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+
+
+def over(network: Network, database: str) -> str:
+    """Return the URL of a database at the other end of a network."""
+    url = URL(database).with_host("127.0.0.1").with_port(network.port)
+    return str(url.with_query(None))
 
 
 async def post(
@@ -499,6 +506,36 @@ async def test_an_outage_that_ends_a_worker_is_logged_with_its_reason(
     assert "begins anew: OperationalError('the disk is full')" in caplog.text
 
 
+async def test_a_worker_that_ends_at_once_begins_anew_after_a_pause(
+    application: web.Application, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = []
+
+    async def fail(jobs: App, **knobs: Any) -> None:
+        begun.append(jobs)
+        await asyncio.sleep(0)
+        raise psycopg.OperationalError("the disk is full")
+
+    monkeypatch.setattr(App, "run_worker_async", fail)
+    monkeypatch.setattr(after_response, "TRY_AGAIN", 0.1)
+    await serve(application)
+    await asyncio.sleep(0.35)
+    assert 1 < len(begun) < 6
+
+
+async def test_jobs_that_lost_their_worker_are_looked_for_now_and_then(
+    application: web.Application,
+    serve: Serve,
+    database: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(after_response, "LOOK_FOR_LOST", PATIENCE)
+    await serve(application)
+    await query(database, LOST)
+    await asyncio.sleep(0.3)
+    assert await query(database, JOBS) == [("doing", 0)]
+
+
 async def test_running_jobs_have_time_when_their_worker_ends(
     serve: Serve,
     idle: web.Application,
@@ -830,6 +867,44 @@ async def test_a_start_does_not_wait_where_nobody_listens(
         await serve(after_response.create_app(postgres_url=url))
 
 
+async def test_a_network_that_is_cut_keeps_nobody_waiting(
+    serve: Serve,
+    database: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(after_response, "SILENCE", 0.2)
+    monkeypatch.setattr(after_response, "PATIENCE", 0.2)
+    folder = URL(database).query["host"]
+    async with faulty_network(Path(folder, ".s.PGSQL.5432")) as network:
+        url = over(network, database)
+        server = await serve(after_response.create_app(postgres_url=url))
+        async with ClientSession(server.url) as client:
+            await ping(client, "ping?work=0")
+            # No connection ends, and nothing arrives.
+            network.freeze()
+            async with asyncio.timeout(TIMEOUT), client.post("ping") as answer:
+                assert answer.status == 503
+            network.mend()
+            await until_answered(client)
+        await server.stop()
+
+
+async def test_the_connections_are_closed_at_the_end(
+    serve: Serve, idle: web.Application, database: str
+) -> None:
+    connected = """
+        SELECT count(*) > 0 FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid()
+        AND backend_type = 'client backend'
+    """
+    server = await serve(idle)
+    async with ClientSession(server.url) as client:
+        await ping(client, "ping?work=0")
+    assert await query(database, connected) == [(True,)]
+    await server.stop()
+    await until(database, connected, (False,))
+
+
 async def test_a_connection_that_answers_is_not_cut(
     serve: Serve, idle: web.Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -876,8 +951,7 @@ async def test_a_commit_whose_answer_is_lost_is_a_504_and_may_be_repeated(
     target: str,
     arrives: bool,
 ) -> None:
-    url = URL(database).with_host("127.0.0.1").with_port(wire.port)
-    app = after_response.create_app(postgres_url=str(url.with_query(None)))
+    app = after_response.create_app(postgres_url=over(wire, database))
     server = await serve(app)
     wire.arrives = arrives
     wire.cuts = 1

@@ -269,13 +269,19 @@ async def test_a_compressed_answer_is_compressed_on_a_hit(
 async def test_an_answer_is_kept_with_its_headers(
     serve: Serve, url: str
 ) -> None:
-    server = await serve(Counter(make_plain).create_app(url))
+    async def make(request: web.Request, text: str) -> web.StreamResponse:
+        response = await make_plain(request, text)
+        response.headers["Vary"] = "Accept-Encoding"
+        return response
+
+    server = await serve(Counter(make).create_app(url))
     async with ClientSession(server.url) as client:
         for _ in range(3):
             async with client.get("") as response:
                 assert await response.text() == "1"
                 assert response.headers["ETag"] == '"1"'
                 assert response.headers["Content-Language"] == "en"
+                assert response.headers["Vary"] == "Accept-Encoding"
                 assert response.content_type == "text/plain"
 
 
