@@ -28,13 +28,17 @@ Try it::
 
 Good to know:
 
+- Where a handler reads, `close()` of aiohttp 3.14.5 ends the connection right
+  behind the goodbye, and aiohttp's client says 1006. So a logout ends the
+  reading, and the handler itself says goodbye, and waits for its peer's.
 - `closed` counts the sockets of all workers. `/sockets` counts those of the
   worker that answers.
 - A logout also ends a login of the same moment, unless that comes after it.
 - A session ends by a logout, after an hour, or when its user has 100 newer
   ones. Its sockets are closed with 4001.
-- A ticket opens one socket within 30 s. A refused upgrade does not spend it.
-  Servers and proxies log the query, so a ticket must not live long.
+- A ticket opens one socket within 30 s. An upgrade that is refused does not
+  spend it; one that breaks off may. Servers and proxies log the query, so a
+  ticket must not live long.
 - Redis knows hashes of tokens and tickets. Who reads it cannot log in.
 - While Redis is away, logins, logouts and new sockets get a 503. Open sockets
   stay for 5 to 13 s, and are closed with 1013 if it is not back.
@@ -50,9 +54,6 @@ Good to know:
   nginx set `proxy_set_header Host $http_host`: `$host` lacks the port.
 - Behind https call `create_app(secure=True)`.
 - A client that sends more than 1000 messages in a second is closed with 1008.
-- Where a handler reads, `close()` of aiohttp 3.14.5 ends the connection right
-  behind the goodbye, and aiohttp's client says 1006. So a logout ends the
-  reading, and the handler itself says goodbye, and waits for its peer's.
 """
 
 import asyncio
@@ -212,7 +213,8 @@ async def echo_messages(hub: Hub, socket: Socket) -> None:
 def hang_up(sockets: list[Socket], goodbye: tuple[int, bytes]) -> None:
     """Let the handlers of sockets close them soon, and echo nothing more."""
     for socket in sockets:
-        socket.goodbye = goodbye
+        # The first one counts: a logout stays one where the server ends.
+        socket.goodbye = socket.goodbye or goodbye
     # One timer for all: a thousand timers would delay a logout's answer, too.
     asyncio.get_running_loop().call_later(PAUSE, end_reading, sockets)
 
@@ -399,7 +401,7 @@ def log_outage(log: Callable[..., None], text: str, error: Exception) -> None:
 
 @routes.post("/login")
 async def log_in(request: web.Request) -> web.Response:
-    """Start a session, and give a ticket that opens one socket."""
+    """Log in by name, without a password here. The ticket opens one socket."""
     hub = request.app[HUB]
     user = await read_user(request)
     token = secrets.token_urlsafe()
@@ -453,8 +455,8 @@ async def explain_errors(
         text = json.dumps({"error": error.text})
         return web.Response(text=text, status=error.status, headers=headers)
     except (RedisError, RuntimeError) as error:
-        log_outage(logger.warning, "Redis is away", error)
-        body = {"error": "Redis is away: `make cluster` starts one"}
+        log_outage(logger.warning, "cannot answer", error)
+        body = {"error": "not now: if Redis is away, `make cluster` starts one"}
         return web.json_response(body, status=503, headers={"Retry-After": "1"})
 
 

@@ -60,6 +60,8 @@ from tests.test_websocket_logout import (
     user,
 )
 
+NOT_NOW = "not now: if Redis is away, `make cluster` starts one"
+
 
 @pytest.fixture
 def application(redis_url: str) -> web.Application:
@@ -309,8 +311,8 @@ async def test_a_login_that_redis_has_no_room_for_ends_no_session(
         async with eve.post("login", json={"user": "eve"}) as response:
             assert response.status == 503
             assert response.headers["Retry-After"] == "1"
-            assert list(await response.json()) == ["error"]
-        assert "OutOfMemory" in caplog.text
+            assert await response.json() == {"error": NOT_NOW}
+        assert "cannot answer: OutOfMemoryError: " in caplog.text
         assert await echoes(ws)
         # A logout only deletes.
         assert await log_out(bob) == 1
@@ -534,6 +536,42 @@ async def test_a_second_logout_counts_no_socket_of_the_first(
         # The places of those that may still be closing are free.
         async with client.ws_connect("echo"):
             assert await log_out(client) == 1
+
+
+async def test_a_logout_stays_one_where_the_server_ends_behind_it(
+    client: ClientSession, application: web.Application, redis_url: str
+) -> None:
+    hub = application[websocket_logout.HUB]
+    await log_in(client)
+    async with (
+        client.ws_connect("echo") as ws,
+        Redis.from_url(redis_url) as redis,
+    ):
+        assert await echoes(ws)
+        [socket] = hub.all_sockets()
+        await redis.delete(f"websocket_logout:session:{socket.session}")
+        await websocket_logout.check(hub, [socket])
+        await websocket_logout.say_goodbye(application)
+        assert await farewell(ws) == (4001, "logged out")
+
+
+async def test_a_mistake_is_not_called_an_outage(
+    serve: Serve, application: web.Application, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(request: web.Request) -> web.Response:
+        raise RuntimeError("a mistake")
+
+    application.router.add_get("/mistake", fail)
+    server = await serve(application)
+    async with (
+        ClientSession(server.url) as client,
+        client.get("mistake") as response,
+    ):
+        assert response.status == 503
+        assert await response.json() == {"error": NOT_NOW}
+    assert "cannot answer: RuntimeError: a mistake" in caplog.text
+    assert "Traceback" in caplog.text
+    assert "away" not in caplog.text
 
 
 async def test_a_logout_answers_before_its_sockets_are_closed(
@@ -771,8 +809,7 @@ async def test_without_redis_nobody_gets_in_and_the_reason_is_said(
             async with ann.request(method, path, json=name) as response:
                 assert response.status == 503
                 assert response.headers["Retry-After"] == "1"
-                reason = "Redis is away: `make cluster` starts one"
-                assert await response.json() == {"error": reason}
+                assert await response.json() == {"error": NOT_NOW}
         assert await refusal(ann) == 503
         killable_redis.start()
         # What it had in memory is lost, and all sessions with it.

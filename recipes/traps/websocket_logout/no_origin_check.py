@@ -122,7 +122,7 @@ def authenticate(request: web.Request, token: str | None = None) -> str:
 
 @routes.post("/login")
 async def log_in(request: web.Request) -> web.Response:
-    """Start a session. The ticket opens sockets without the cookie."""
+    """Log in by name, without a password here. The ticket opens sockets."""
     refuse_foreign_origin(request)
     # Bytes, not text(): the client would choose the codec, and some are slow.
     try:
