@@ -130,7 +130,7 @@ async def until_away(client: ClientSession, channel: str) -> None:
 def is_away(status: int, answer: Any) -> bool:
     """Say whether it is a refusal because Redis is away, and nothing else."""
     error = answer.get("error", "")
-    return status == 503 and bool(error.startswith("Redis is away"))
+    return status == 503 and "Redis is away" in error
 
 
 class Peer:

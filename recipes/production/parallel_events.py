@@ -285,18 +285,18 @@ GAP = make_frame(type="gap")
 
 async def keep_reading(hub: Hub) -> None:
     """Own the reader of this process: one, for all its sockets."""
-    is_known = False
+    known: type[Exception] | None = None
     while True:
         try:
             await read_events(hub)
-        except (RedisError, OSError) as error:
-            # Once for each outage, not for each attempt.
-            if hub.ready.is_set() or not is_known:
-                logger.warning("no events from Redis: %s", describe(error))
-        except Exception:
-            # A mistake in this program, and no outage.
-            logger.exception("no events, by a mistake")
-        is_known = True
+        except Exception as error:
+            is_outage = isinstance(error, (RedisError, OSError))
+            # A mistake has a traceback, the first time that it happens.
+            trace = not is_outage and type(error) is not known
+            # An outage is logged once, not for each attempt.
+            if not is_outage or hub.ready.is_set() or not known:
+                logger.warning("no events: %s", describe(error), exc_info=trace)
+            known = type(error)
         hub.ready.clear()
         await asyncio.sleep(READ_AGAIN)
 
@@ -409,13 +409,14 @@ async def explain_errors(
         headers = {**error.headers, "Content-Type": "application/json"}
         text = json.dumps({"error": error.text})
         return web.Response(text=text, status=error.status, headers=headers)
-    except (RedisError, TimeoutError, RuntimeError) as error:
-        # uvloop raises one where a connection was reset; others are mistakes.
-        trace = isinstance(error, RuntimeError)
+    except (RedisError, TimeoutError, RuntimeError, ValueError) as error:
+        # uvloop raises a RuntimeError where a connection was reset. A number
+        # that something else has stored may be none. Others are mistakes.
+        trace = isinstance(error, (RuntimeError, ValueError))
         # What the reader knows, it has told.
         if trace or request.app[HUB].ready.is_set():
-            logger.warning("Redis is away: %s", describe(error), exc_info=trace)
-        body = {"error": "Redis is away: `make cluster` starts one"}
+            logger.warning("cannot answer: %s", describe(error), exc_info=trace)
+        body = {"error": "not now: if Redis is away, `make cluster` starts one"}
         return web.json_response(body, status=503, headers=LATER)
 
 

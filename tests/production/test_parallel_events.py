@@ -188,13 +188,54 @@ async def test_a_mistake_leaves_a_traceback_and_no_deaf_socket(
         fields: dict[Any, Any] = {channel: "a", "and": "more"}
         await redis.xadd(STREAM, fields, id=f"{number}-0")
         async with asyncio.timeout(TIMEOUT):
-            while "by a mistake" not in caplog.text:  # noqa: ASYNC110
+            while "no events: ValueError: " not in caplog.text:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         assert "Traceback" in caplog.text
         assert await hear(ws) == {"type": "ready", "channel": channel}
         assert await publish(client, channel, "a") == (200, {"receivers": 1})
         assert await hear(ws) == {"type": "gap"}
         assert await hear(ws) == {"type": "event", "data": "a"}
+
+
+async def test_a_mistake_that_persists_leaves_one_traceback(
+    client: ClientSession,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(*_: object) -> None:
+        raise AttributeError("a mistake")
+
+    monkeypatch.setattr(parallel_events, "READ_AGAIN", 0.05)
+    monkeypatch.setattr(parallel_events, "begin", fail)
+    monkeypatch.setattr(parallel_events, "hand_out", fail)
+    await publish(client, CHANNEL, "lost")
+    line = "no events: AttributeError: a mistake"
+    async with asyncio.timeout(TIMEOUT):
+        while caplog.text.count(line) < 3:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert caplog.text.count("Traceback") == 1
+
+
+async def test_a_number_that_is_none_in_redis_is_a_503_with_its_cause(
+    killable_redis: KillableRedis,
+    serve: Serve,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app = parallel_events.create_app(redis_url=killable_redis.url)
+    server = await serve(app)
+    async with (
+        ClientSession(server.url) as client,
+        Redis.from_url(killable_redis.url) as redis,
+    ):
+        assert await publish(client, CHANNEL, "a") == (200, {"receivers": 0})
+        await redis.hset(STATE, "last", "foreign")
+        async with client.get("ws", headers=UPGRADE) as response:
+            assert response.status == 503
+            assert is_away(response.status, await response.json())
+        assert "cannot answer: ValueError: " in caplog.text
+        assert "'foreign'" in caplog.text
+        assert is_away(*await publish(client, CHANNEL, "a"))
+        assert "cannot answer: ResponseError: " in caplog.text
 
 
 @pytest.mark.parametrize("size", [2**16 + 1, 2**20 + 1])
