@@ -222,10 +222,13 @@ async def explain_errors(
         headers = {**error.headers, "Content-Type": "application/json"}
         text = json.dumps({"error": error.reason})
         return web.Response(text=text, status=error.status, headers=headers)
-    except RedisError as error:
+    except (RedisError, ValueError) as error:
+        # What something else has stored may be no number, or no text. Another
+        # ValueError is a mistake.
+        trace = isinstance(error, ValueError)
         # The errors of redis-py 8 show no text in %r.
-        logger.warning("Redis is away: %s: %s", type(error).__name__, error)
-        body = {"error": "Redis is away: `make cluster` starts one"}
+        logger.warning("cannot answer: %r: %s", error, error, exc_info=trace)
+        body = {"error": "not now: if Redis is away, `make cluster` starts one"}
         return web.json_response(body, status=503, headers={"Retry-After": "1"})
     except ConnectionError:
         transport = request.transport
@@ -339,8 +342,7 @@ async def authenticate(request: web.Request) -> Session:
 
 def hash_token(token: str) -> str:
     # A cookie may have bytes that are no text.
-    data = token.encode(errors="surrogateescape")
-    return hashlib.sha256(data).hexdigest()
+    return hashlib.sha256(token.encode(errors="surrogateescape")).hexdigest()
 
 
 async def read_user(request: web.Request) -> str:

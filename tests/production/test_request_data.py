@@ -43,6 +43,8 @@ UPGRADE = (
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 )
 
+NOT_NOW = "not now: if Redis is away, `make cluster` starts one"
+
 
 @pytest.fixture
 def application(redis_url: str) -> web.Application:
@@ -643,9 +645,8 @@ async def test_without_redis_the_reason_is_said_and_it_recovers(
             async with client.request(method, path, json=name) as response:
                 assert response.status == 503
                 assert response.headers["Retry-After"] == "1"
-                reason = "Redis is away: `make cluster` starts one"
-                assert await response.json() == {"error": reason}
-        causes = [m for m in caplog.messages if m.startswith("Redis is away: ")]
+                assert await response.json() == {"error": NOT_NOW}
+        causes = [m for m in caplog.messages if m.startswith("cannot answer: ")]
         assert len(causes) == 5
         assert "ConnectionError" in causes[0]
         async with client.get("") as response:
@@ -657,6 +658,36 @@ async def test_without_redis_the_reason_is_said_and_it_recovers(
         await log_in(client)
         async with client.get("me") as response:
             assert response.status == 200
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("created", "1.5"), ("last_seen", "x"), ("user", b"\xff")],
+)
+async def test_what_is_stored_by_something_else_is_a_503_with_its_cause(
+    serve: Serve,
+    killable_redis: KillableRedis,
+    caplog: pytest.LogCaptureFixture,
+    field: str,
+    value: str | bytes,
+) -> None:
+    app = request_data.create_app(redis_url=killable_redis.url)
+    server = await serve(app)
+    async with (
+        browser(server) as other,
+        browser(server) as client,
+        Redis.from_url(killable_redis.url) as redis,
+    ):
+        await log_in(other)
+        [session] = await redis.keys("request_data:session:*")
+        await redis.hset(session, field, value)
+        await log_in(client)
+        asking = other if field == "user" else client
+        async with asking.get("sessions") as response:
+            assert response.status == 503
+            assert await response.json() == {"error": NOT_NOW}
+    assert "cannot answer: " in caplog.text
+    assert "Traceback" in caplog.text
 
 
 async def test_it_starts_without_redis(
