@@ -35,8 +35,9 @@ Good to know:
   sending mail: see production/after_response.py.
 - The first worker that starts brings the schema up to date, so its role has to
   be allowed to create tables. If it is not, the start fails: start again after
-  the GRANT. An advisory lock keeps the others waiting: without it, two can fail
-  even at `CREATE TABLE IF NOT EXISTS`.
+  the GRANT. Where the server comes later than the worker, requests are a 503
+  until the GRANT, and the log says why. An advisory lock keeps the others
+  waiting: without it, two can fail even at `CREATE TABLE IF NOT EXISTS`.
 - asyncpg takes two thirds of the CPU of psycopg. But psycopg's pool bounds each
   wait, checks a connection before it lends it, and starts without a server. And
   the queue of production/after_response.py needs psycopg.
@@ -137,7 +138,7 @@ STORED: Final = "SELECT * FROM notes WHERE key = %(key)s ORDER BY place"
 TEXT = re.compile("[^\0\ud800-\udfff]{1,1000}")
 KEY = re.compile("[!-~]{1,200}")
 
-AWAY = "PostgreSQL is away; in the cookbook, `make cluster` starts one"
+AWAY = "PostgreSQL is not ready; in the cookbook, `make cluster` starts one"
 UNKNOWN = "it is not known whether this is stored: PostgreSQL did not answer"
 
 # What is no mistake of this program, in our words. An error's code begins with
@@ -294,14 +295,12 @@ async def keep_opening(
         try:
             await open_pool(pool, postgres_url)
             logger.warning("the database is open after all")
-        except NOT_YET as error:
+        except psycopg.Error as error:
+            # What would end the start may be mended now, by a GRANT.
             if repr(error) != reported:
                 reported = repr(error)
                 logger.warning("the database is not open yet: %s", reported)
             await asyncio.sleep(CONNECT_AGAIN)
-        except psycopg.Error:
-            logger.exception("a mistake keeps the database closed")
-            return
 
 
 async def migrate(connection: Connection) -> None:
