@@ -35,10 +35,11 @@ Good to know:
 - `text()` decodes by the charset that the upstream names. base64 is one that
   raises LookupError, which is no ClientError.
 - aiohttp itself repeats a GET on a kept connection that the upstream has
-  closed. It repeats no POST. This file repeats a GET that was refused, broken
-  off or answered by 503, twice at most: after a random pause, or all who failed
-  come back at once, and for one call in ten, or an upstream that is down gets
-  three times its load.
+  closed. It repeats no POST. This file repeats a GET, twice at most, where
+  there is no connection, where that breaks before the answer begins, and after
+  a 503. A random pause comes first, or all who failed would come back at once.
+  There is one retry for ten calls, and ten in advance, or an upstream that is
+  down would get three times its load.
 - `X-Request-Timeout` says how many seconds the caller still waits. It is read,
   and handed on: nobody works for an answer that nobody waits for.
 - Compare the host of a URL with a list, however the URL was made. A list of

@@ -521,6 +521,7 @@ async def test_what_may_be_done_twice_is_repeated_twice_at_most(
     calls: int,
     status: int,
 ) -> None:
+    caplog.set_level("INFO")
     server = await serve(client_session.create_app())
     async with (
         upstream_that_answers(monkeypatch, *answers) as upstream,
@@ -530,6 +531,9 @@ async def test_what_may_be_done_twice_is_repeated_twice_at_most(
         assert response.status == status
     assert len(upstream.heads) == calls
     assert len(warnings_in(caplog)) == (status == 502)
+    # On call, it tells why an answer was late.
+    again = [text for text in caplog.messages if "again, after" in text]
+    assert again == ["visits: again, after status 503"] * (calls - 1)
 
 
 async def test_a_pause_is_drawn_for_a_failure_alone_and_waited_for(
