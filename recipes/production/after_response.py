@@ -143,7 +143,7 @@ WHERE queue_name = %s AND status = 'doing' AND NOT EXISTS (
     AND type = 'started' AND at > now() - make_interval(secs => %s))
 """
 
-ABSENT = "PostgreSQL does not answer; `make cluster` starts one"
+ABSENT = "PostgreSQL is not ready; `make cluster` starts one"
 LATER = {hdrs.RETRY_AFTER: "1"}
 OTHER = "this Idempotency-Key belongs to another request"
 UNKNOWN = "it is not known whether this is stored: PostgreSQL did not answer"
@@ -306,10 +306,12 @@ async def keep_working(app: web.Application, stopping: asyncio.Event) -> None:
                 shutdown_graceful_timeout=GRACE,
                 install_signal_handlers=False,
             )
-        except OUTAGES as error:
-            # An error of the queue hides that of the database.
+        except Exception as error:
+            # Whatever it is: nobody would run jobs after this task. An error of
+            # the queue hides that of the database.
             cause = error.__cause__ or error
-            logger.warning("the worker begins anew: %r", cause)
+            trace = not isinstance(error, OUTAGES)
+            logger.warning("the worker begins anew: %r", cause, exc_info=trace)
         await asyncio.sleep(TRY_AGAIN)
 
 

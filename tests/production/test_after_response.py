@@ -36,7 +36,7 @@ from tests.test_after_response import (
 
 wire = test_database.wire
 SCRIPT = ROOT / "recipes" / "production" / "after_response.py"
-ABSENT = {"error": "PostgreSQL does not answer; `make cluster` starts one"}
+ABSENT = {"error": "PostgreSQL is not ready; `make cluster` starts one"}
 JOBS = "SELECT status::text, attempts FROM procrastinate_jobs ORDER BY id"
 END_OTHERS = """
 SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
@@ -484,18 +484,29 @@ async def test_a_worker_that_others_took_for_dead_begins_anew(
     assert "None" not in caplog.text
 
 
-async def test_an_outage_that_ends_a_worker_is_logged_with_its_reason(
+@pytest.mark.parametrize(
+    ("error", "traces"),
+    [
+        (psycopg.OperationalError("the disk is full"), 0),
+        # Of a mistake too: no job would run any more, and nobody would know.
+        (KeyError("a mistake"), 1),
+    ],
+    ids=["outage", "mistake"],
+)
+async def test_what_ends_a_worker_is_logged_with_its_reason(
     application: web.Application,
     serve: Serve,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
+    error: Exception,
+    traces: int,
 ) -> None:
     run = App.run_worker_async
-    outages = [psycopg.OperationalError("the disk is full")]
+    errors = [error]
 
     async def fail_once(jobs: App, **knobs: Any) -> None:
-        if outages:
-            raise outages.pop()
+        if errors:
+            raise errors.pop()
         await run(jobs, **knobs)
 
     monkeypatch.setattr(App, "run_worker_async", fail_once)
@@ -503,7 +514,8 @@ async def test_an_outage_that_ends_a_worker_is_logged_with_its_reason(
     async with ClientSession(server.url) as client:
         await ping(client, "ping?work=0")
         assert await settled(client, least=1) == 1
-    assert "begins anew: OperationalError('the disk is full')" in caplog.text
+    assert f"begins anew: {error!r}" in caplog.text
+    assert caplog.text.count("Traceback") == traces
 
 
 async def test_a_worker_that_ends_at_once_begins_anew_after_a_pause(
