@@ -26,8 +26,9 @@ Try it::
 
 Good to know:
 
-- Only a handler knows that its answer is the same for everybody: it opts in. A
-  cookie, or a header that is not in `KEPT_HEADERS`, keeps it out all the same.
+- Only a handler knows that its answer is the same for everybody: it opts in, by
+  `response[REUSABLE] = True`. A cookie, or a header that is not in
+  `KEPT_HEADERS`, keeps it out all the same.
 - An answer may vary by `Accept-Encoding`, and by what `VARY_BY` names. One that
   varies by anything else is not kept.
 - `await forget(app, path)` where you change what an answer was made of. On all
@@ -38,9 +39,9 @@ Good to know:
   their age: the clocks of workers may differ.
 - A cache that is away takes no page down. A Redis that is frozen holds each
   request for half a second. Only forgetting is a 503: it cannot be promised.
-- A Redis that comes back without its memory costs a new answer for each. It
-  does not know what was forgotten: an answer that was being made then, or that
-  an older copy of it has, is sent for a minute.
+- A Redis that comes back without its memory costs a new answer for each. One
+  that comes back with older data, or while an answer is made, may not know that
+  this was forgotten, and sends it for a minute at most.
 - When Redis is full, it answers from what it has, and keeps nothing new.
 - A worker that dies while it makes an answer delays those who wait for it by
   3 s, and then another one makes it. A handler that hangs does the same.
