@@ -2,8 +2,12 @@
 
 import asyncio
 import json
+import random
 import shutil
 import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +23,13 @@ from benchmarks.attacks import __main__ as attacks
 from benchmarks.attacks._ledger import Ledger
 from tests.conftest import missing
 from tests.servers import ROOT
+
+# Hypothesis takes each draw from the random numbers of this process for one of
+# its strategies: a thread that earlier tests have left may draw, too.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Do not use the .random. module inside strategies:"
+    "hypothesis.errors.HypothesisDeprecationWarning"
+)
 
 FOLDER = Path(attacks.__file__).parent
 # Their names alone: to import all of them takes seconds.
@@ -233,6 +244,49 @@ async def test_an_attack_finds_a_mistake(name: str, tmp_path: Path) -> None:
         attack, copy, attack.small, SEED, lambda: None
     )
     assert found.faults
+
+
+@pytest.fixture
+def draws_of_others() -> Iterator[None]:
+    """Draw from the random numbers of this process all the time."""
+    is_over = threading.Event()
+
+    def draw() -> None:
+        while not is_over.wait(1e-5):
+            random.random()
+
+    with ThreadPoolExecutor(1) as pool:
+        drawing = pool.submit(draw)
+        yield
+        is_over.set()
+        drawing.result()
+
+
+@pytest.mark.full("it imports schemathesis")
+@pytest.mark.usefixtures("draws_of_others")
+def test_draws_of_others_break_no_attack_of_schemathesis() -> None:
+    openapi = import_module("benchmarks.attacks.openapi")
+    endpoint = {"methods": "GET", "path": "/notes/{id}"}
+    recipe = {"endpoints": [endpoint], "production": None, "dialogue": []}
+    asked = list[int]()
+    openapi.ask_all(
+        openapi.document([recipe]),
+        openapi.Asking({}),
+        50,
+        SEED,
+        lambda: asked.append(1),
+    )
+    assert len(asked) == 50
+
+
+@pytest.mark.full("it draws requests")
+@pytest.mark.usefixtures("draws_of_others")
+def test_requests_are_drawn_again_by_their_seed() -> None:
+    bad_http = import_module("benchmarks.attacks.bad_http")
+    first = bad_http.draw_round([b"/"], SEED)
+    assert first == bad_http.draw_round([b"/"], SEED)
+    assert len({*first}) > bad_http.ROUND * 0.9
+    assert first != bad_http.draw_round([b"/"], SEED + 1)
 
 
 def test_a_ledger_finds_what_differs_from_what_is_stored() -> None:

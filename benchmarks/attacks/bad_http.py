@@ -1,21 +1,22 @@
 """Requests that are wrong in some way are sent to every recipe and page.
 
-Hypothesis makes them, and h11 reads what is answered. Each goes to two servers:
-one parses in C, the other in Python.
+Hypothesis draws their parts, each for some of them, and h11 reads what is
+answered. Each goes to two servers: one parses in C, the other in Python.
 """
 
 import asyncio
 import gzip
 import json
+import random
 import re
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import NamedTuple
 
 import h11
 import psutil
@@ -27,8 +28,18 @@ from hypothesis import strategies as st
 from benchmarks.attacks import Advance, Attack, Found
 from tests.servers import Process, running
 
-AT_ONCE = 20
-"""Requests that are made and sent together, each on a connection of its own."""
+AT_ONCE = 40
+"""Requests that wait for an answer, each on a connection of its own."""
+
+ROUND = 1000
+"""Requests that are made together, while those before them are sent."""
+
+DRAWN = 200
+"""Parts that are drawn for a round: each is used in five requests or so."""
+
+WITH_BODY = 0.5
+BROKEN = 0.1
+"""The shares of requests with a body, and with a byte exchanged."""
 
 PATIENCE = 40.0
 """Seconds until an answer is complete: a body that never comes has ten."""
@@ -58,7 +69,8 @@ LINE = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [A-Z]+ ")
 
 USUAL = [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH"]
 ODD = [b"TRACE", b"get", b"G\x00T", b"", b"PRI", b"A" * 300]
-METHODS = st.sampled_from([*8 * USUAL, *ODD])
+METHODS = [*8 * USUAL, *ODD]
+HOSTS = [b"localhost"] * 20 + [b"evil", b"", b"[::1", b"\xff"]
 SUFFIXES = st.one_of(
     st.just(b""),
     st.sampled_from(
@@ -72,10 +84,10 @@ SUFFIXES = st.one_of(
         lambda tail: b"?q=" + tail.encode("utf-8", "replace")
     ),
 )
-VERSIONS = st.sampled_from(
-    [b"HTTP/1.1"] * 12
-    + [b"HTTP/1.0", b"HTTP/2.0", b"HTTP/1.x", b"http/1.1", b""]
-)
+VERSIONS = [
+    *[b"HTTP/1.1"] * 12,
+    *(b"HTTP/1.0", b"HTTP/2.0", b"HTTP/1.x", b"http/1.1", b""),
+]
 VALUES = st.one_of(
     st.sampled_from([b"", b"*", b"\xff", b"\xc3\xa9", b"a\tb", b"0", b"-1"]),
     st.sampled_from(
@@ -136,7 +148,7 @@ JSON_TEXTS = st.one_of(
         ]
     ),
 )
-PARTS = st.sampled_from(
+MULTIPARTS = st.sampled_from(
     [
         b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--x--',
         b"--x\r\n\r\n\r\n--x",
@@ -149,8 +161,8 @@ BODIES = st.one_of(
     st.tuples(st.just(b"application/json"), JSON_TEXTS),
     st.tuples(st.just(b"application/json; charset=idna"), JSON_TEXTS),
     st.tuples(st.just(b"application/json; charset=\xff"), JSON_TEXTS),
-    st.tuples(st.just(b"multipart/form-data; boundary=x"), PARTS),
-    st.tuples(st.just(b"multipart/form-data"), PARTS),
+    st.tuples(st.just(b"multipart/form-data; boundary=x"), MULTIPARTS),
+    st.tuples(st.just(b"multipart/form-data"), MULTIPARTS),
     st.tuples(
         st.just(b"application/x-www-form-urlencoded"),
         st.sampled_from(
@@ -159,38 +171,58 @@ BODIES = st.one_of(
     ),
     st.tuples(st.just(b"text/plain"), st.binary(max_size=50)),
 )
-FRAMINGS = st.sampled_from(
-    [b"length"] * 6
-    + [b"chunked", b"bad size", b"bad end", b"both", b"two lengths", b"none"]
+FRAMINGS = [
+    *[b"length"] * 6,
+    *(b"chunked", b"bad size", b"bad end", b"both", b"two lengths", b"none"),
+]
+ENCODINGS = [*[b""] * 8, b"gzip", b"broken", b"deflate", b"br"]
+
+
+class Parts(NamedTuple):
+    """What Hypothesis draws for a request, each part for any of them."""
+
+    suffix: bytes
+    """Of the path."""
+    headers: list[tuple[bytes, bytes]]
+    content: tuple[bytes, bytes]
+    """Its type, and the body."""
+    junk: bytes
+    """What takes the place of a byte."""
+
+
+PARTS = st.builds(
+    Parts,
+    SUFFIXES,
+    st.lists(st.tuples(NAMES, VALUES), max_size=3),
+    BODIES,
+    st.binary(max_size=2),
 )
-ENCODINGS = st.sampled_from([b""] * 8 + [b"gzip", b"broken", b"deflate", b"br"])
 
 
-@st.composite
-def requests(draw: st.DrawFn, paths: list[bytes]) -> bytes:
+def compose(
+    chooser: random.Random, paths: list[bytes], drawn: list[Parts]
+) -> bytes:
     """Return the bytes of a request, whole or broken, and a good one behind."""
-    target = draw(st.sampled_from(paths)) + draw(SUFFIXES)
-    host = draw(
-        st.sampled_from([b"localhost"] * 20 + [b"evil", b"", b"[::1", b"\xff"])
-    )
+    target = chooser.choice(paths) + chooser.choice(drawn).suffix
+    method = chooser.choice(METHODS)
     lines = [
-        b" ".join([draw(METHODS), target, draw(VERSIONS)]),
-        b"Host: " + host,
+        b" ".join([method, target, chooser.choice(VERSIONS)]),
+        b"Host: " + chooser.choice(HOSTS),
     ]
     lines += [
-        name + b": " + value
-        for name, value in draw(st.lists(st.tuples(NAMES, VALUES), max_size=3))
+        name + b": " + value for name, value in chooser.choice(drawn).headers
     ]
     body = b""
-    if draw(st.booleans()):
-        kind, body = draw(BODIES)
+    if chooser.random() < WITH_BODY:
+        kind, body = chooser.choice(drawn).content
         lines.append(b"Content-Type: " + kind)
-        body = encode(draw(ENCODINGS), body, lines)
-        body = frame(draw(FRAMINGS), body, lines)
+        body = encode(chooser.choice(ENCODINGS), body, lines)
+        body = frame(chooser.choice(FRAMINGS), body, lines)
     request = b"\r\n".join([*lines, b"", body])
-    if draw(st.integers(0, 9)) == 0:
-        at = draw(st.integers(0, len(request) - 1))
-        request = request[:at] + draw(st.binary(max_size=2)) + request[at + 1 :]
+    if chooser.random() < BROKEN:
+        at = chooser.randrange(len(request))
+        junk = chooser.choice(drawn).junk
+        request = request[:at] + junk + request[at + 1 :]
     return request + b"\r\n\r\n" + GOOD
 
 
@@ -325,6 +357,8 @@ def read_as(answer: bytes, methods: list[bytes]) -> list[int]:
 
 async def attack(root: Path, size: int, seed: int, advance: Advance) -> Found:
     async with AsyncExitStack() as stack:
+        # To draw takes as long as to ask, and would keep the answers waiting.
+        pool = stack.enter_context(ProcessPoolExecutor(1, get_context("spawn")))
         targets = []
         for name, value in {"C": "", "Python": "1"}.items():
             folder = Path(stack.enter_context(TemporaryDirectory()))
@@ -335,10 +369,10 @@ async def attack(root: Path, size: int, seed: int, advance: Advance) -> Found:
             )
         paths = await find_paths(targets[0])
         faults = await attack_with(
-            targets, paths, WARM_UP, seed + 1, lambda: None
+            targets, paths, WARM_UP, seed + 1, pool, lambda: None
         )
         before = [target.memory for target in targets]
-        faults += await attack_with(targets, paths, size, seed, advance)
+        faults += await attack_with(targets, paths, size, seed, pool, advance)
         grown = [t.memory - b for t, b in zip(targets, before, strict=True)]
         for target in targets:
             if code := await target.process.end(within=15):
@@ -374,40 +408,58 @@ async def attack_with(
     paths: list[bytes],
     size: int,
     seed: int,
+    pool: Executor,
     advance: Advance,
 ) -> list[str]:
-    """Send so many requests to each, and return what Hypothesis has found."""
+    """Send so many requests to each, and return what was wrong."""
     loop = asyncio.get_running_loop()
+    chooser = random.Random(seed)  # noqa: S311
+    room = asyncio.Semaphore(AT_ONCE)
+    faults: list[str] = []
 
-    async def send(batch: list[bytes]) -> list[str]:
-        asking = [target.ask(each) for each in batch for target in targets]
-        return [fault for fault in await asyncio.gather(*asking) if fault]
+    async def send(request: bytes) -> None:
+        asking = [target.ask(request) for target in targets]
+        faults.extend(fault for fault in await asyncio.gather(*asking) if fault)
+        room.release()
+        advance()
 
-    def run(work: Callable[[], Coroutine[Any, Any, list[str]]]) -> list[str]:
-        return asyncio.run_coroutine_threadsafe(work(), loop).result()
+    def begin_to_draw() -> asyncio.Future[list[bytes]]:
+        return loop.run_in_executor(
+            pool, draw_round, paths, chooser.getrandbits(32)
+        )
 
-    rest = size
+    next_round = begin_to_draw()
+    async with asyncio.TaskGroup() as sending:
+        while size:
+            requests = (await next_round)[:size]
+            size -= len(requests)
+            if size:
+                next_round = begin_to_draw()
+            for request in requests:
+                await room.acquire()
+                sending.create_task(send(request))
+    return faults
+
+
+def draw_round(paths: list[bytes], seed: int) -> list[bytes]:
+    """Return ROUND requests: the same ones for the same seed."""
+    drawn: list[Parts] = []
 
     @seeded(seed)
     @settings(
-        max_examples=-(-size // AT_ONCE),
+        max_examples=DRAWN,
         deadline=None,
         database=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(st.lists(requests(paths), min_size=AT_ONCE, max_size=AT_ONCE))
-    def look(batch: list[bytes]) -> None:
-        nonlocal rest
-        batch = batch[:rest]
-        rest -= len(batch)
-        faults.extend(run(partial(send, batch)))
-        for _ in batch:
-            loop.call_soon_threadsafe(advance)
+    @given(PARTS)
+    def draw(parts: Parts) -> None:
+        drawn.append(parts)
 
-    faults: list[str] = []
-    await asyncio.to_thread(look)
-    return faults
+    draw()
+    chooser = random.Random(seed)  # noqa: S311
+    return [compose(chooser, paths, drawn) for _ in range(ROUND)]
 
 
 ATTACK = Attack(
