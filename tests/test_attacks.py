@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 import shutil
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -287,6 +288,25 @@ def test_requests_are_drawn_again_by_their_seed() -> None:
     assert first == bad_http.draw_round([b"/"], SEED)
     assert len({*first}) > bad_http.ROUND * 0.9
     assert first != bad_http.draw_round([b"/"], SEED + 1)
+
+
+@pytest.mark.full("it imports an attack")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells this")
+def test_the_kernel_tells_what_a_server_has_not_read() -> None:
+    find_unread = import_module("benchmarks.attacks.sigterm").find_unread
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address, port = server.getsockname()
+        with socket.create_connection((address, port)) as client:
+            _, own_port = client.getsockname()
+            assert find_unread(port) == set()
+            client.sendall(b"ab")
+            assert find_unread(port) == {own_port}
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1)
+                assert find_unread(port) == {own_port}
+                connection.recv(1)
+                assert find_unread(port) == set()
 
 
 def test_a_ledger_finds_what_differs_from_what_is_stored() -> None:

@@ -337,7 +337,8 @@ def connections() -> list[Connection]:
         [[_, local_port], [_, remote_port], [sent, received]] = pairs
         numbers = (local_port, remote_port, sent, received)
         found.append(Connection(*(int(number, 16) for number in numbers)))
-    return found
+    # What listens has no other end.
+    return [each for each in found if each.remote]
 
 
 ATTACK = Attack(
