@@ -26,7 +26,8 @@ from tests.conftest import missing
 from tests.servers import ROOT
 
 # Hypothesis takes each draw from the random numbers of this process for one of
-# its strategies: a thread that earlier tests have left may draw, too.
+# its strategies. A cookbook that other tests read draws in its thread whenever
+# its pool connects to PostgreSQL.
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Do not use the .random. module inside strategies:"
     "hypothesis.errors.HypothesisDeprecationWarning"
