@@ -1077,6 +1077,15 @@ async def test_nothing_moves_when_an_address_leads_into_a_fold(
         assert await page.evaluate(SHIFT) < 0.01
 
 
+@pytest.mark.parametrize("fragment", ["%", "%zz", "%e0%a4%a"])
+async def test_an_address_that_is_no_text_leads_to_the_page(
+    page: Page, fragment: str
+) -> None:
+    # The fixture fails for an error in a script.
+    await page.goto(f"/recipes/database#{fragment}")
+    await run_all(page)
+
+
 async def test_the_contents_of_a_page_stay_in_view(page: Page) -> None:
     await page.set_viewport_size(DESKTOP)
     await page.goto("/recipes/database")

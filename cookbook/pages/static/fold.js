@@ -3,7 +3,14 @@
 // read: opened after the first paint, they would move what stands below.
 
 {
-  const id = decodeURIComponent(location.hash.slice(1));
+  const readFragment = () => {
+    try {
+      return decodeURIComponent(location.hash.slice(1));
+    } catch {
+      return ""; // a % that begins no byte, or bytes that are no text
+    }
+  };
+  const id = readFragment();
   const unfold = () => {
     const target = document.getElementById(id);
     let fold = target?.closest("details");
