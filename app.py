@@ -154,7 +154,7 @@ def create_app(
     add_health(
         app, redis_url=settings.redis_url, postgres_url=settings.postgres_url
     )
-    add_pages(app, COOKBOOK, edition)
+    add_pages(app, COOKBOOK, edition, behind_proxy=trust_proxy)
     return app
 
 

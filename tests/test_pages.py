@@ -72,6 +72,21 @@ async def get(client: ClientSession, path: str, host: str = "localhost") -> str:
         return await response.text()
 
 
+@pytest.mark.parametrize("behind_proxy", [False, True])
+async def test_a_page_behind_a_proxy_says_that_a_line_may_come_out_otherwise(
+    serve: Serve, behind_proxy: bool
+) -> None:
+    server = await serve(
+        app.create_app(session_key="random", trust_proxy=behind_proxy)
+    )
+    note = "So a line may not come out as promised."
+    async with ClientSession(server.url) as client:
+        answer = await get(client, "/recipes/websocket_logout")
+        assert (note in answer) is behind_proxy
+        # It keeps nothing, and has no second file.
+        assert note not in await get(client, "/recipes/route_table")
+
+
 def text_of(markup: str) -> str:
     return html.unescape(re.sub("<[^>]*>", "", markup))
 

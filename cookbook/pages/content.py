@@ -97,6 +97,7 @@ class Content:
     recipe: Recipe
     app: web.Application
     unavailable: dict[web.Application, str]
+    behind_proxy: bool = False
 
     @property
     def broken(self) -> str | None:

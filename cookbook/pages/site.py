@@ -37,16 +37,25 @@ def add_pages(
     app: web.Application,
     recipes: Sequence[Recipe],
     edition: Edition | None = None,
+    *,
+    behind_proxy: bool = False,
 ) -> None:
     """Serve the index at `/`, and a page for each recipe, all mounted before.
 
     A page is rendered when it is first asked for. It shows which recipe is not
-    served. Those of an `edition` are to be read without a server.
+    served. Those of an `edition` are to be read without a server. Those that
+    are served `behind_proxy` say what may come out otherwise there.
     """
     app[RENDERING] = asyncio.Lock()
     mounted = _mounted_on(app)
     contents = [
-        Content(number, recipe, mounted[recipe.prefix], app[UNAVAILABLE])
+        Content(
+            number,
+            recipe,
+            mounted[recipe.prefix],
+            app[UNAVAILABLE],
+            behind_proxy,
+        )
         for number, recipe in enumerate(recipes, 1)
     ]
     verdicts = cache(partial(read_verdicts, VERDICTS))
