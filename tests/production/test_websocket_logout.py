@@ -32,7 +32,7 @@ from aiohttp import (
     WSServerHandshakeError,
     web,
 )
-from redis.asyncio import Redis
+from redis.asyncio import Redis, RedisError
 from yarl import URL
 
 from recipes.production import websocket_logout
@@ -372,6 +372,41 @@ async def test_logins_that_have_ended_leave_nothing(
         for kind in ("sessions", "places"):
             keys = f"websocket_logout:{kind}:user*"
             assert not [key async for key in redis.scan_iter(keys)]
+
+
+async def test_redis_forgets_who_does_not_log_out(
+    client: ClientSession, redis_url: str
+) -> None:
+    name = f"ann {secrets.token_hex(4)}"
+    ticket = websocket_logout.hash_secret(await log_in(client, name))
+    async with (
+        client.ws_connect("echo"),
+        Redis.from_url(redis_url, decode_responses=True) as redis,
+    ):
+        session: Any = await redis.get(f"websocket_logout:ticket:{ticket}")
+        for key, seconds in {
+            f"ticket:{ticket}": 30,
+            f"session:{session}": 3600,
+            f"sessions:{name}": 3600,
+            f"places:{name}": 3600,
+        }.items():
+            left = await redis.ttl(f"websocket_logout:{key}")
+            assert seconds - 20 < left <= seconds
+
+
+async def test_a_socket_that_leaves_takes_no_other_along(
+    client: ClientSession, application: web.Application
+) -> None:
+    await log_in(client)
+    async with client.ws_connect("echo") as staying:
+        async with client.ws_connect("echo"):
+            pass
+        async with asyncio.timeout(TIMEOUT):
+            while (await sockets(client))["sockets"] != 1:
+                pass
+        assert await echoes(staying)
+    await emptied(client)
+    assert not application[websocket_logout.HUB].sockets
 
 
 # Logout
@@ -987,6 +1022,32 @@ async def test_a_mistake_in_the_watch_is_logged_and_closes_the_sockets(
         assert await farewell(ws) == (1013, "cannot check the session")
     assert "ValueError: a mistake" in caplog.text
     assert "Traceback" in caplog.text
+
+
+async def test_each_outage_is_told_once(
+    serve: Serve,
+    application: web.Application,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    checks = 0
+    is_over = asyncio.Event()
+
+    async def check(*_: object) -> None:
+        nonlocal checks
+        checks += 1
+        if checks in (1, 2, 4):
+            raise RedisError("away")
+        if checks == 5:
+            is_over.set()
+
+    monkeypatch.setattr(websocket_logout, "check", check)
+    monkeypatch.setattr(websocket_logout, "CHECK_INTERVAL", 0)
+    monkeypatch.setattr(websocket_logout, "TRY_AGAIN", 0.01)
+    await serve(application)
+    async with asyncio.timeout(TIMEOUT):
+        await is_over.wait()
+    assert caplog.messages == ["no sessions: RedisError: away"] * 2
 
 
 async def test_places_are_kept_as_long_as_their_sockets_are_open(
