@@ -1,6 +1,7 @@
 """Proofs for recipes/production/parallel_events.py, beside the answer's."""
 
 import asyncio
+import json
 import os
 import random
 import secrets
@@ -25,6 +26,7 @@ from aiohttp import (
     web,
 )
 from redis.asyncio import Redis
+from wsproto.frame_protocol import FrameProtocol, Opcode
 from yarl import URL
 
 from recipes.production import parallel_events
@@ -455,6 +457,17 @@ def test_a_redis_url_may_have_a_query() -> None:
     pool = redis.connection_pool
     assert pool.max_connections == 7
     assert pool.connection_kwargs["decode_responses"] is True
+
+
+@pytest.mark.parametrize("size", [125, 126, 65_535, 65_536])
+def test_a_frame_says_how_long_it_is(size: int) -> None:
+    data = "x" * (size - len(json.dumps({"data": ""})))
+    client = FrameProtocol(client=True, extensions=[])
+    client.receive_bytes(parallel_events.make_frame(data=data))
+    [received] = client.received_frames()
+    assert received.opcode is Opcode.TEXT
+    assert received.message_finished
+    assert received.payload == json.dumps({"data": data})
 
 
 # Clients that send too much
