@@ -108,6 +108,7 @@ async def test_a_cluster_starts_heals_and_ends_with_ctrl_c(
                 ) as response:
                     if (await response.json()) == {"count": 1, "pending": 0}:
                         break
+                await asyncio.sleep(0.1)
         # A part that dies is there again.
         valkey = await running.pid_of("valkey")
         os.kill(valkey, signal.SIGKILL)
@@ -115,10 +116,10 @@ async def test_a_cluster_starts_heals_and_ends_with_ctrl_c(
             # To ask costs an interpreter, and nothing else tells of it.
             while await running.pid_of("valkey") in (0, valkey):  # noqa: ASYNC110
                 await asyncio.sleep(0.5)
-            while not await asyncio.to_thread(
+            while not await asyncio.to_thread(  # noqa: ASYNC110
                 cluster.is_ready, f"{running.url}/readyz"
             ):
-                pass
+                await asyncio.sleep(0.1)
         processes = running.processes()
         assert len(processes) >= 10
         assert await running.end(signal.SIGINT) == 0

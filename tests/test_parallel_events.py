@@ -559,6 +559,7 @@ async def join_once_it_may(
     while True:
         with suppress(WSServerHandshakeError):
             return await join(client, channel)
+        await asyncio.sleep(0.02)
 
 
 async def test_a_publisher_waits_a_second_for_a_frozen_redis(

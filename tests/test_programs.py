@@ -23,6 +23,7 @@ from cookbook.pages.site import VERDICTS
 from cookbook.recipe import Recipe
 from cookbook.source import read_answer, read_header, read_needs
 from cookbook.verdicts import read_verdicts
+from tests.conftest import at_length
 from tests.servers import ROOT, Server
 from tests.test_contract import every_answer, every_production
 
@@ -356,11 +357,12 @@ def test_all_messages_and_verdicts_are_markdown(texts: dict[str, str]) -> None:
             assert line in texts["/verdicts.md"]
 
 
+@pytest.mark.parametrize("step", [10, at_length(1)])
 async def test_a_message_alone_is_the_same_markdown_as_among_all(
-    client: ClientSession,
+    client: ClientSession, step: int
 ) -> None:
     whole = await get(client, "/errors.md")
-    for message in read_messages(ROOT / "recipes" / "messages.toml"):
+    for message in read_messages(ROOT / "recipes" / "messages.toml")[::step]:
         alone = await get(client, f"/errors/{message.name}.md")
         title, text = alone.split("\n", 1)
         assert title == f"# `{message.text}`"

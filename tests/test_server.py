@@ -202,6 +202,7 @@ async def until_it_stops_listening(port: int) -> None:
             except OSError:
                 return
             writer.close()
+            await asyncio.sleep(0.02)
 
 
 @in_the_loop_of_make_run

@@ -45,6 +45,7 @@ async def wait_for_calls(client: ClientSession, url: URL, number: int) -> None:
             async with client.get(url / "stats") as response:
                 if (await response.json())["calls"] == number:
                     return
+            await asyncio.sleep(0.01)
 
 
 # What an upstream may not do

@@ -138,6 +138,13 @@ async def make_plain(request: web.Request, text: str) -> web.StreamResponse:
     return web.Response(text=text, headers=headers)
 
 
+async def until_reused(client: ClientSession, path: str) -> None:
+    """Wait until an answer is taken from a Redis that is back."""
+    async with asyncio.timeout(TIMEOUT):
+        while not await was_reused(client, path):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
 async def read(client: ClientSession, path: str = "", **options: Any) -> str:
     """Return the body of an answer."""
     async with client.get(path, **options) as response:
@@ -990,18 +997,14 @@ async def test_without_redis_it_starts_and_answers_and_recovers_by_itself(
             assert not await was_reused(client, "greeting?name=ann")
         assert caplog.text.count("no cache: ") == 1
         killable_redis.start()
-        async with asyncio.timeout(TIMEOUT):
-            while not await was_reused(client, "greeting?name=ann"):
-                pass
+        await until_reused(client, "greeting?name=ann")
         # Its memory is lost, and each answer is made once more.
         killable_redis.stop()
         # A minute later.
         app[CACHE].warned -= one_response.MAX_AGE
         assert not await was_reused(client, "greeting?name=ann")
         killable_redis.start()
-        async with asyncio.timeout(TIMEOUT):
-            while not await was_reused(client, "greeting?name=ann"):
-                pass
+        await until_reused(client, "greeting?name=ann")
     assert caplog.text.count("no cache: ") == 2
 
 
@@ -1046,9 +1049,7 @@ async def test_a_frozen_redis_holds_a_request_for_half_a_second_only(
         async with asyncio.timeout(TIMEOUT):
             reused = [was_reused(client, path) for path in paths]
             assert not any(await asyncio.gather(*reused))
-    async with asyncio.timeout(TIMEOUT):
-        while not await was_reused(client, "greeting?name=ann"):
-            pass
+    await until_reused(client, "greeting?name=ann")
 
 
 async def test_a_redis_that_freezes_as_an_answer_is_made_loses_none(
@@ -1106,9 +1107,7 @@ async def test_a_redis_that_is_full_delays_nobody_and_is_told_once(
                     assert not await was_reused(client, path)
                     assert await was_reused(client, "greeting?name=ann")
             assert caplog.text.count("no cache: ") == 1
-        async with asyncio.timeout(TIMEOUT):
-            while not await was_reused(client, "greeting?name=bob"):
-                pass
+        await until_reused(client, "greeting?name=bob")
 
 
 async def test_a_redis_that_lost_its_memory_does_not_know_what_was_forgotten(

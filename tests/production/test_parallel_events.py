@@ -342,6 +342,7 @@ async def until_refused(client: ClientSession) -> None:
             async with client.get("ws", headers=UPGRADE) as response:
                 if response.status == 503:
                     return
+            await asyncio.sleep(0.02)
 
 
 @pytest.mark.slow("an outage takes seconds")
