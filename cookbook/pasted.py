@@ -77,6 +77,9 @@ SOURCE = "\0"
 
 INDENTATION = tuple(" \t|│E")
 PACKAGE = re.compile(r"(?:site|dist)-packages[/\\](\w+)")
+FOLDER = re.compile(r'\bFile "[^"\n]*[/\\](\w+)[/\\]\w+\.py"')
+"""The frame of a file, and the folder where it lies."""
+
 COMPILED = re.compile(r'^File "(\w+)[/\\][\w./\\]+\.pyx"')
 OF_PYTHON = re.compile(
     r"(?i)[/\\]lib[/\\]python3[\d.]*t?[/\\]"
@@ -132,6 +135,14 @@ NAMED = re.compile(
     rf"(?::(?:\s+(?P<said>.*)|\s*)$|\s*$)"
 )
 """The name of an exception, and what is said behind it."""
+
+HELD = re.compile(r"\bexception=(?P<name>[A-Za-z_][\w.]*)\((?P<said>.*)\)>")
+"""The exception of a task or a future that asyncio shows in a log."""
+
+RAISES = re.compile(
+    r"^raise (?P<name>[A-Za-z_][\w.]*)\((?P<said>\"[^\"]+\"|'[^']+')\)$"
+)
+"""The line of a source that raises, with all that it says."""
 
 LOG = re.compile(
     r"^(?:[\[(]?[\d:.,TZ/+-]{4,}[\])]?\s*"
@@ -200,7 +211,7 @@ def read(text: str) -> Pasted:
     if "\n" not in text or IN_JSON in text:
         text = text.replace("\\n", "\n").replace('\\"', '"')
     of_other_language = bool(OTHER_LANGUAGE.search(text))
-    rows = _rows(text)
+    rows = _with_its_end(_rows(text))
     names = [_named(row) for row in rows]
     last = -1
     for at, name in enumerate(names):
@@ -254,6 +265,16 @@ def _raised_in(rows: list[str]) -> str:
     return ""
 
 
+def _with_its_end(rows: list[str]) -> list[str]:
+    """Return the rows, and the exception of a traceback that is cut there."""
+    told = [row for row in rows if row.strip("\0~^. ")]
+    last = told[-1] if told else ""
+    found = RAISES.match(last.removeprefix(SOURCE))
+    if not found or not last.startswith(SOURCE):
+        return rows
+    return [*rows, f"{found['name']}: {found['said'][1:-1]}"]
+
+
 def _last_frame(rows: list[str]) -> str:
     """Return the rows of the last frame, or all where no frame begins."""
     starts = [at for at, row in enumerate(rows) if _is_frame(row)]
@@ -290,8 +311,8 @@ def _named(row: str) -> re.Match[str] | None:
     """Find the exception that a line names."""
     if row.startswith(SOURCE):
         return None
-    found = NAMED.search(row)
-    if found and not found["said"] and found.start() > 0:
+    found = HELD.search(row) or NAMED.search(row)
+    if found and found.re is NAMED and not found["said"] and found.start() > 0:
         # At the end of a sentence it is a word of it, but behind a colon.
         is_told = row[: found.start()].rstrip().endswith((":", "-", "|"))
         return found if is_told else None
@@ -305,7 +326,8 @@ def _is_of_others(name: re.Match[str] | None, text: str) -> bool:
         return False
     if set(LOGGER.findall(text)) & FOREIGN and not _names_ours(text):
         return True
-    packages = {found.lower() for found in PACKAGE.findall(text)}
+    places = PACKAGE.findall(text) + FOLDER.findall(text)
+    packages = {found.lower() for found in places}
     is_in_others = packages & FOREIGN or OTHER_MODULE.search(text)
     has_frames_of_others = bool(is_in_others) and not packages & OURS
     return package.lower() in FOREIGN or has_frames_of_others

@@ -23,8 +23,10 @@ EXPRESSIONS = {
     "complaint": pasted.COMPLAINT,
     "decoration": pasted.DECORATION,
     "entity": pasted.ENTITY,
+    "folder": pasted.FOLDER,
     "frame": pasted.FRAME,
     "goesOn": search.GOES_ON,
+    "held": pasted.HELD,
     "log": pasted.LOG,
     "logger": pasted.LOGGER,
     "named": pasted.NAMED,
@@ -37,6 +39,7 @@ EXPRESSIONS = {
     "ownComplaint": pasted.SAID_BY_A_PROGRAM,
     "package": pasted.PACKAGE,
     "prefix": pasted.PREFIX,
+    "raises": pasted.RAISES,
     "represented": pasted.REPRESENTED,
     "said": search.SAID,
 }

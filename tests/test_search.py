@@ -720,6 +720,8 @@ ONE_OF_EACH_KIND = [
     "ERROR:app:404, message='Not Found', url='http://localhost/x'",
     '  File "/app/main.py", line 9, in guard\n    await handler(request)\n'
     "TypeError: index() takes 0 positional arguments but 1 was given",
+    '  File "/app/yarl/_url.py", line 352, in build\n'
+    '    raise TypeError("The port is required to be int.")',
 ]
 """Queries that are read in different ways, for the coverage."""
 

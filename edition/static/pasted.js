@@ -9,8 +9,8 @@ const NEW_LINE = /\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]/;
 /**
  * @typedef {{ name: string, said: string, start: number }} Named
  * @typedef {{ text: string, name: string, said: string, weight: number, traceback: string, lastFrame: string, raisedIn: string, isForeign: boolean }} Line
- * @typedef {Record<"colour" | "decoration" | "entity" | "frame" | "log" | "logger" | "named" | "noPackage" | "complaint" | "otherLanguage" |
- *   "compiled" | "ofPython" | "otherModule" | "otherProgram" | "ownComplaint" | "package" | "prefix" | "represented", RegExp>} Expressions
+ * @typedef {Record<"colour" | "decoration" | "entity" | "folder" | "frame" | "held" | "log" | "logger" | "named" | "noPackage" | "complaint" | "otherLanguage" |
+ *   "compiled" | "ofPython" | "otherModule" | "otherProgram" | "ownComplaint" | "package" | "prefix" | "raises" | "represented", RegExp>} Expressions
  * @typedef {{ ours: Set<string>, foreign: Set<string>, inJson: string, maxLines: number, maxLine: number }} Packages
  */
 
@@ -47,7 +47,7 @@ export class Reader {
     const { otherLanguage, otherProgram, complaint, ownComplaint } = this.expressions;
     const text = this.plain(pasted);
     const ofOtherLanguage = otherLanguage.test(text);
-    const rows = this.rows(text);
+    const rows = this.withItsEnd(this.rows(text));
     const names = rows.map((row) => this.named(row));
     let last = -1;
     for (const [at, name] of names.entries()) {
@@ -88,6 +88,13 @@ export class Reader {
       if (!this.expressions.ofPython.test(frame)) return "";
     }
     return "";
+  }
+
+  /** Return the rows, and the exception of a traceback that is cut there. @param {string[]} rows */
+  withItsEnd(rows) {
+    const last = rows.findLast((row) => /[^\0~^. ]/.test(row)) ?? "";
+    const found = last.startsWith(SOURCE) ? this.expressions.raises.exec(last.slice(1)) : null;
+    return found?.groups ? [...rows, `${found.groups.name}: ${found.groups.said.slice(1, -1)}`] : rows;
   }
 
   /** Return the rows of the last frame, or all where no frame begins. @param {string[]} rows */
@@ -136,6 +143,8 @@ export class Reader {
   /** Find the exception that a line names. @param {string} row @returns {Named | null} */
   named(row) {
     if (row.startsWith(SOURCE)) return null;
+    const held = this.expressions.held.exec(row);
+    if (held?.groups) return { name: held.groups.name, said: held.groups.said, start: held.index };
     const found = this.expressions.named.exec(row);
     if (!found?.groups) return null;
     const { name, said = "" } = found.groups;
@@ -150,7 +159,8 @@ export class Reader {
     if (ours.has(name)) return false;
     const loggers = findAll(this.expressions.logger, text).map(([, each]) => each);
     if (loggers.some((each) => foreign.has(each)) && !this.namesOurs(text)) return true;
-    const found = findAll(this.expressions.package, text).map(([, each]) => each.toLowerCase());
+    const places = [this.expressions.package, this.expressions.folder].flatMap((each) => findAll(each, text));
+    const found = places.map(([, each]) => each.toLowerCase());
     const isInOthers = found.some((each) => foreign.has(each)) || this.expressions.otherModule.test(text);
     return foreign.has(name.toLowerCase()) || (isInOthers && !found.some((each) => ours.has(each)));
   }
