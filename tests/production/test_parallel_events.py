@@ -25,7 +25,7 @@ from aiohttp import (
     WSServerHandshakeError,
     web,
 )
-from redis.asyncio import Redis
+from redis.asyncio import Redis, RedisError
 from wsproto.frame_protocol import FrameProtocol, Opcode
 from yarl import URL
 
@@ -404,6 +404,55 @@ async def test_who_waits_too_long_for_a_connection_is_refused(
                 )
         assert {status for status, _ in answers} == {503}
         await server.stop()
+
+
+async def test_the_reader_pauses_between_two_attempts(
+    serve: Serve, application: web.Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts = 0
+
+    async def fail(hub: parallel_events.Hub) -> None:
+        nonlocal attempts
+        attempts += 1
+        await asyncio.sleep(0)
+        raise RedisError("away")
+
+    monkeypatch.setattr(parallel_events, "read_events", fail)
+    monkeypatch.setattr(parallel_events, "READ_AGAIN", 0.1)
+    await serve(application)
+    await asyncio.sleep(0.35)
+    assert 1 < attempts < 6
+
+
+async def test_a_burst_of_events_lets_others_run(
+    serve: Serve,
+    application: web.Application,
+    redis: Redis,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    turns = 0
+    handed_out: list[int] = []
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while len(handed_out) < parallel_events.PAGE:
+            turns += 1
+            await asyncio.sleep(0)
+
+    await serve(application)
+    async with asyncio.timeout(TIMEOUT), asyncio.TaskGroup() as tasks:
+        await application[parallel_events.HUB].ready.wait()
+        monkeypatch.setattr(
+            parallel_events, "hand_out", lambda *_: handed_out.append(turns)
+        )
+        last = int(await redis.hget(STATE, "last") or 0)
+        tasks.create_task(take_turns())
+        async with redis.pipeline() as transaction:
+            for number in range(last + 1, last + parallel_events.PAGE + 1):
+                transaction.xadd(STREAM, {CHANNEL: "rain"}, id=f"{number}-0")
+            transaction.hset(STATE, "last", str(number))
+            await transaction.execute()
+    assert len(set(handed_out)) == parallel_events.PAGE
 
 
 # What is refused
