@@ -52,12 +52,14 @@ OTHER_PROGRAM = re.compile(
     r"|tar|tee|telnet|wget|xargs|zsh)(?:\[\d+\])?: "
     r"|\bsqlstate\b|(?<!: )\bfatal: |\(hy000\)|\bSQLITE_[A-Z]+\b"
     r"|kex_exchange_identification|error response from daemon|\(retry\(total="
-    r"|: \(sqlite3\.\w+\)|\bsqlalche\.me\b"
+    r"|: \(sqlite3\.\w+\)|\bsqlalche\.me\b|: code = \d{4} \("
+    r"|\b(?:AsyncClient|WebSocket(?:Client|Common|Server)Protocol)\."
 )
 """The line of a program that prints its own name first, or its own codes."""
 
 COMPLAINT = re.compile(
     r"(?i)^(?:\w+ ){0,2}(?:error|fatal|failed|uncaught|warning)\b.{0,24}:"
+    r"|^cannot call "
     r"|\[Errno |^E: |: No such file or directory$|: Permission denied$"
     r"|^[a-z][a-z ]+(?: \(.*\))?: /\S*$|\b[A-Z]\w+::[A-Z]\w+|\(\d+: \w"
     r"|\b(?:aborted|already in use|back-off|corrupted|denied|exceeded|refused"
@@ -66,8 +68,10 @@ COMPLAINT = re.compile(
 )
 """The line of an error, whoever prints it."""
 
-SAID_BY_A_PROGRAM = re.compile(r"^[a-z][\w.-]*: [A-Z]")
-"""The line of a program that tells its name, and then what it has to say."""
+SAID_BY_A_PROGRAM = re.compile(
+    r"^[a-z][\w.-]*: [A-Z]|\b(?:WARNING|ERROR|CRITICAL)\b"
+)
+"""The line of a program that tells its name or a level, and what it says."""
 
 FRAME = re.compile(
     r'^(?:File "|File ~|File /|Cell In|at |[~^.]+$|/\S+\.py:\d+ in )'
@@ -93,6 +97,11 @@ OTHER_MODULE = re.compile(
     r'|gunicorn[/\\]workers[/\\]\w+\.py", line \d+, in handle\n.*next\(parser'
 )
 """The frame of a module that waits for its network without a loop."""
+
+OTHER_WORKER = re.compile(
+    r"Using worker: (?:eventlet|gevent|gthread|sync|tornado|uvicorn)"
+)
+"""What gunicorn says of a worker that is not aiohttp's."""
 
 LOGGER = re.compile(r"\[(\w+)[\w.]*\]")
 """The logger of a record, as many logs show it: its first part."""
@@ -324,7 +333,8 @@ def _is_of_others(name: re.Match[str] | None, text: str) -> bool:
     package = package_of(name["name"]) if name else ""
     if package in OURS:
         return False
-    if set(LOGGER.findall(text)) & FOREIGN and not _names_ours(text):
+    is_logged = set(LOGGER.findall(text)) & FOREIGN or OTHER_WORKER.search(text)
+    if is_logged and not _names_ours(text):
         return True
     places = PACKAGE.findall(text) + FOLDER.findall(text)
     packages = {found.lower() for found in places}

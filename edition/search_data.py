@@ -36,6 +36,7 @@ EXPRESSIONS = {
     "otherLanguage": pasted.OTHER_LANGUAGE,
     "otherModule": pasted.OTHER_MODULE,
     "otherProgram": pasted.OTHER_PROGRAM,
+    "otherWorker": pasted.OTHER_WORKER,
     "ownComplaint": pasted.SAID_BY_A_PROGRAM,
     "package": pasted.PACKAGE,
     "prefix": pasted.PREFIX,

@@ -10,7 +10,7 @@ const NEW_LINE = /\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]/;
  * @typedef {{ name: string, said: string, start: number }} Named
  * @typedef {{ text: string, name: string, said: string, weight: number, traceback: string, lastFrame: string, raisedIn: string, isForeign: boolean }} Line
  * @typedef {Record<"colour" | "decoration" | "entity" | "folder" | "frame" | "held" | "log" | "logger" | "named" | "noPackage" | "complaint" | "otherLanguage" |
- *   "compiled" | "ofPython" | "otherModule" | "otherProgram" | "ownComplaint" | "package" | "prefix" | "raises" | "represented", RegExp>} Expressions
+ *   "compiled" | "ofPython" | "otherModule" | "otherProgram" | "otherWorker" | "ownComplaint" | "package" | "prefix" | "raises" | "represented", RegExp>} Expressions
  * @typedef {{ ours: Set<string>, foreign: Set<string>, inJson: string, maxLines: number, maxLine: number }} Packages
  */
 
@@ -158,7 +158,8 @@ export class Reader {
     const name = named ? packageOf(named.name) : "";
     if (ours.has(name)) return false;
     const loggers = findAll(this.expressions.logger, text).map(([, each]) => each);
-    if (loggers.some((each) => foreign.has(each)) && !this.namesOurs(text)) return true;
+    const isLogged = loggers.some((each) => foreign.has(each)) || this.expressions.otherWorker.test(text);
+    if (isLogged && !this.namesOurs(text)) return true;
     const places = [this.expressions.package, this.expressions.folder].flatMap((each) => findAll(each, text));
     const found = places.map(([, each]) => each.toLowerCase());
     const isInOthers = found.some((each) => foreign.has(each)) || this.expressions.otherModule.test(text);
