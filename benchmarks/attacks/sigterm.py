@@ -64,6 +64,9 @@ PING = "/after-response/ping?work=0.3"
 POST = "/database/notes/batch"
 NOTES = b'{"notes": [{"text": "tea"}, {"text": "milk"}]}'
 
+BUSY = b"the database is busy"
+"""What says that a batch has waited for a second for its turn."""
+
 BODY_PAUSE = 0.6
 """Seconds between two halves of a body."""
 
@@ -210,7 +213,9 @@ class Client:
                 return
 
     def _judge(self, path: str, answer: Answer) -> None:
-        if answer.status != (201 if path == POST else 200):
+        if path == POST and answer.status == 503:
+            self._judge_refusal(answer)
+        elif answer.status != (201 if path == POST else 200):
             self.faults.append(f"{path} is {answer.status}")
         if answer.body is None:
             return
@@ -223,6 +228,14 @@ class Client:
         _, _, size = path.partition("size=")
         if len(body) < int(size or 1):
             self.faults.append(f"{path} is too short: {len(body)} bytes")
+
+    def _judge_refusal(self, answer: Answer) -> None:
+        """Count the refusals of a writer for which others wait too long."""
+        if answer.body is None:
+            return
+        if BUSY not in answer.body:
+            self.faults.append(f"{POST} is 503: {answer.body!r}")
+        self._tally["of them refused as the database is busy"] += 1
 
 
 async def attack(root: Path, size: int, seed: int, advance: Advance) -> Found:
