@@ -235,7 +235,7 @@ class Client:
             return
         if BUSY not in answer.body:
             self.faults.append(f"{POST} is 503: {answer.body!r}")
-        self._tally["of them refused as the database is busy"] += 1
+        self._tally["answers of a busy database"] += 1
 
 
 async def attack(root: Path, size: int, seed: int, advance: Advance) -> Found:
