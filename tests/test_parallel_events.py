@@ -288,6 +288,24 @@ async def test_binary_messages_are_not_echoed(
     assert await hear(ws) == {"type": "echo", "data": "second"}
 
 
+async def test_a_flood_of_small_messages_lets_others_run(
+    server: Server, channel: str
+) -> None:
+    peer = await connect_peer(server, channel)
+    count = 300
+    for _ in range(count):
+        peer.send(1, b"x")
+    peer.send(1, b"the end")
+    came, parts = b"", 0
+    async with asyncio.timeout(TIMEOUT):
+        while b"the end" not in came:
+            came += await peer.reader.read(2**16)
+            parts += 1
+    assert came.count(b'"echo"') == count + 1
+    assert parts > count / 10
+    peer.writer.close()
+
+
 async def test_a_ping_is_answered(
     client: ClientSession, server: Server, channel: str
 ) -> None:

@@ -311,6 +311,24 @@ async def test_a_socket_echoes_what_it_is_sent(client: ClientSession) -> None:
     await emptied(client)
 
 
+async def test_a_flood_of_small_messages_lets_others_run(alone: Server) -> None:
+    async with user(alone.url, "ann") as ann:
+        peer = await raw_peer(alone.url, await log_in(ann))
+    count = 500
+    left = count * len(b"\x81\x01x")
+    turns = 0
+    loop = asyncio.get_running_loop()
+    with peer:
+        # All echoes fit, whatever else it has to keep for each.
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**20)
+        await loop.sock_sendall(peer, (b"\x81\x81" + bytes(4) + b"x") * count)
+        async with asyncio.timeout(TIMEOUT):
+            while left:
+                left -= len(await loop.sock_recv(peer, 2**16))
+                turns += 1
+    assert turns > count / 10
+
+
 async def test_a_ticket_opens_a_socket_without_the_cookie(
     client: ClientSession, server: Server
 ) -> None:

@@ -33,7 +33,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import NamedTuple, cast
 
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import WSMsgType, web
 from redis.asyncio import Redis, RedisError
 
 
@@ -100,13 +100,13 @@ async def listen(request: web.Request) -> web.WebSocketResponse:
         async for message in socket.ws:
             if message.type is WSMsgType.TEXT:
                 await send(socket, type="echo", data=message.data)
+            await asyncio.sleep(0)  # or a flood would stop everybody else
     except ConnectionError:
         pass  # aiohttp answered a ping, but the client had left
     finally:
         request.app[SOCKETS].discard(socket)
         reader.cancel()
-        # Otherwise a client that does not read would keep its connection.
-        socket.transport.abort()
+        socket.transport.abort()  # or who does not read keeps it open
     return socket.ws
 
 
@@ -178,9 +178,8 @@ async def publish(request: web.Request) -> web.Response:
 @routes.get("/stats")
 async def count_sockets(request: web.Request) -> web.Response:
     """Count the sockets of this process, and their channels."""
-    channels = [socket.channel for socket in request.app[SOCKETS]]
-    counts = {"sockets": len(channels), "channels": len(set(channels))}
-    return web.json_response(counts)
+    here = [socket.channel for socket in request.app[SOCKETS]]
+    return web.json_response({"sockets": len(here), "channels": len(set(here))})
 
 
 async def reader(app: web.Application) -> AsyncIterator[None]:
@@ -199,7 +198,7 @@ async def close_sockets(app: web.Application) -> None:
         for socket in app[SOCKETS]:
             # close() waits for a client that does not read, without a limit.
             asyncio.get_running_loop().call_later(WAIT, socket.transport.abort)
-            tasks.create_task(socket.ws.close(code=WSCloseCode.GOING_AWAY))
+            tasks.create_task(socket.ws.close(code=1001))  # going away
 
 
 def create_app(*, redis_url: str = "redis://localhost") -> web.Application:

@@ -64,6 +64,7 @@ async def echo(request: web.Request) -> web.WebSocketResponse:
                 timer = loop.call_later(WAIT, socket.transport.abort)
                 await socket.ws.send_str(message.data)
                 timer.cancel()
+            await asyncio.sleep(0)  # or a flood would stop everybody else
     except ConnectionError:
         pass  # the client has left, or was too slow
     finally:
@@ -163,15 +164,11 @@ async def count_sockets(request: web.Request) -> web.Response:
     return web.json_response({"users": len(set(users)), "sockets": len(users)})
 
 
-async def say_goodbye(app: web.Application) -> None:
-    await close(app[SOCKETS], 1001, b"shutdown")
-
-
 def create_app() -> web.Application:
     app = web.Application()
     app[SOCKETS] = set()
     app[USERS] = {}
-    app.on_shutdown.append(say_goodbye)
+    app.on_shutdown.append(lambda app: close(app[SOCKETS], 1001, b"shutdown"))
     app.add_routes(routes)
     return app
 
