@@ -91,8 +91,7 @@ async def open_socket(request: web.Request) -> Socket:
 async def log_out(request: web.Request) -> web.Response:
     """End the user's sessions, and close the user's sockets."""
     user = authenticate(request)
-    # The sessions first: from here on, no new socket can open.
-    users = request.app[USERS]
+    users = request.app[USERS]  # sessions first: no new socket can open
     for token in list(users):
         if users[token] == user:
             del users[token]
