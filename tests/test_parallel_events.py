@@ -289,9 +289,9 @@ async def test_binary_messages_are_not_echoed(
 
 
 async def test_a_flood_of_small_messages_lets_others_run(
-    server: Server, channel: str
+    alone: Server, channel: str
 ) -> None:
-    peer = await connect_peer(server, channel)
+    peer = await connect_peer(alone, channel)
     count = 300
     for _ in range(count):
         peer.send(1, b"x")
