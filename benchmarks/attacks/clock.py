@@ -283,9 +283,9 @@ class Trial:
     def is_alive(self, login: Login) -> bool:
         return not login.is_over and self.clock.now() < login.ends
 
-    async def use(self, login: Login) -> None:
+    async def use(self, login: Login, client: ClientSession) -> None:
         """Use a session of production/request_data, which prolongs it."""
-        status, _, _ = await self.ask("GET", f"{DATA}/me", login.cookie)
+        status, _, _ = await self.ask("GET", f"{DATA}/me", login.cookie, client)
         if self.judge(login, status, "/me"):
             now = self.clock.now()
             login.ends = min(now + IDLE_AGE, login.begun + MAX_AGE)
@@ -355,7 +355,9 @@ async def go_on(
             login.is_counted &= not is_redis
         await asyncio.sleep(chooser.uniform(*PAUSES))
         for login in users:
-            await trial.use(login)
+            # The first one sees what the last one has noted.
+            for client in [*trial.clients, trial.clients[0]]:
+                await trial.use(login, client)
         for login in holders:
             # It takes a place among those that were taken before.
             if trial.is_alive(login):
