@@ -16,6 +16,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from yarl import URL
+
 PIECE = 2**16
 """Bytes that are passed on at a time."""
 
@@ -53,6 +55,11 @@ class Network:
     def address(self) -> str:
         """Where the recipe connects: host and port, as in a URL."""
         return f"127.0.0.1:{self.port}"
+
+    def url_of(self, database: str) -> str:
+        """Return the URL of a PostgreSQL at the other end, without a query."""
+        url = URL(database).with_host("127.0.0.1").with_port(self.port)
+        return str(url.with_query(None))
 
     @property
     def open(self) -> int:

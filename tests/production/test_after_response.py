@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from yarl import URL
 
 from recipes.production import after_response
 from tests.conftest import NO_POSTGRES, KillablePostgres, Serve, at_length
-from tests.faults import Network, faulty_network
+from tests.faults import faulty_network
 from tests.production import test_database
 from tests.production.test_database import Wire, set_read_only
 from tests.servers import PATIENCE, ROOT, TIMEOUT, running
@@ -85,12 +86,6 @@ async def until(database: str, statement: str, *rows: Any) -> None:
     async with asyncio.timeout(TIMEOUT):
         while await query(database, statement) != list(rows):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
-
-
-def over(network: Network, database: str) -> str:
-    """Return the URL of a database at the other end of a network."""
-    url = URL(database).with_host("127.0.0.1").with_port(network.port)
-    return str(url.with_query(None))
 
 
 async def post(
@@ -521,18 +516,24 @@ async def test_what_ends_a_worker_is_logged_with_its_reason(
 async def test_a_worker_that_ends_at_once_begins_anew_after_a_pause(
     application: web.Application, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun = []
+    loop = asyncio.get_running_loop()
+    begun = list[float]()
+    is_enough = asyncio.Event()
 
     async def fail(jobs: App, **knobs: Any) -> None:
-        begun.append(jobs)
+        begun.append(loop.time())
+        if len(begun) == 3:
+            is_enough.set()
         await asyncio.sleep(0)
         raise psycopg.OperationalError("the disk is full")
 
     monkeypatch.setattr(App, "run_worker_async", fail)
     monkeypatch.setattr(after_response, "TRY_AGAIN", 0.1)
     await serve(application)
-    await asyncio.sleep(0.35)
-    assert 1 < len(begun) < 6
+    async with asyncio.timeout(TIMEOUT):
+        await is_enough.wait()
+    # A loop may wake a task a little too early.
+    assert all(after - before > 0.09 for before, after in pairwise(begun))
 
 
 async def test_jobs_that_lost_their_worker_are_looked_for_now_and_then(
@@ -889,7 +890,7 @@ async def test_a_network_that_is_cut_keeps_nobody_waiting(
     monkeypatch.setattr(after_response, "PATIENCE", 0.2)
     folder = URL(database).query["host"]
     async with faulty_network(Path(folder, ".s.PGSQL.5432")) as network:
-        url = over(network, database)
+        url = network.url_of(database)
         server = await serve(after_response.create_app(postgres_url=url))
         async with ClientSession(server.url) as client:
             await ping(client, "ping?work=0")
@@ -964,7 +965,7 @@ async def test_a_commit_whose_answer_is_lost_is_a_504_and_may_be_repeated(
     target: str,
     arrives: bool,
 ) -> None:
-    app = after_response.create_app(postgres_url=over(wire, database))
+    app = after_response.create_app(postgres_url=wire.url_of(database))
     server = await serve(app)
     wire.arrives = arrives
     wire.cuts = 1

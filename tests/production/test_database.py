@@ -584,8 +584,7 @@ async def wired(
     serve: Serve, wire: Wire, postgres_url: str
 ) -> AsyncIterator[ClientSession]:
     """A client of a worker at the other end of the wire."""
-    url = URL(postgres_url).with_host("127.0.0.1").with_port(wire.port)
-    app = database.create_app(postgres_url=str(url.with_query(None)))
+    app = database.create_app(postgres_url=wire.url_of(postgres_url))
     server = await serve(app)
     async with ClientSession(server.url) as client:
         yield client

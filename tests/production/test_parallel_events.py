@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -409,19 +410,24 @@ async def test_who_waits_too_long_for_a_connection_is_refused(
 async def test_the_reader_pauses_between_two_attempts(
     serve: Serve, application: web.Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    attempts = 0
+    loop = asyncio.get_running_loop()
+    attempts = list[float]()
+    is_enough = asyncio.Event()
 
     async def fail(hub: parallel_events.Hub) -> None:
-        nonlocal attempts
-        attempts += 1
+        attempts.append(loop.time())
+        if len(attempts) == 3:
+            is_enough.set()
         await asyncio.sleep(0)
         raise RedisError("away")
 
     monkeypatch.setattr(parallel_events, "read_events", fail)
     monkeypatch.setattr(parallel_events, "READ_AGAIN", 0.1)
     await serve(application)
-    await asyncio.sleep(0.35)
-    assert 1 < attempts < 6
+    async with asyncio.timeout(TIMEOUT):
+        await is_enough.wait()
+    # A loop may wake a task a little too early.
+    assert all(after - before > 0.09 for before, after in pairwise(attempts))
 
 
 async def test_a_burst_of_events_lets_others_run(

@@ -402,8 +402,8 @@ async def test_a_socket_that_leaves_takes_no_other_along(
         async with client.ws_connect("echo"):
             pass
         async with asyncio.timeout(TIMEOUT):
-            while (await sockets(client))["sockets"] != 1:
-                pass
+            while (await sockets(client))["sockets"] != 1:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
         assert await echoes(staying)
     await emptied(client)
     assert not application[websocket_logout.HUB].sockets
