@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import logging
 import os
 import signal
 import subprocess
@@ -98,6 +99,9 @@ MAY_BLOCK = {
 """Functions, by the ends of their files, that may keep a loop waiting."""
 
 
+SHARED = "shared cookbook"
+"""The name of the thread in which `cookbook_server` is served."""
+
 WITH_PRODUCTION = {
     f"recipes.{file.stem}" for file in ROOT.glob("recipes/production/[!_]*.py")
 }
@@ -150,6 +154,16 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     if config.getoption("loop") == "uvloop":
         config.pluginmanager.register(Uvloop())
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    plugin: Any = session.config.pluginmanager.get_plugin("logging-plugin")
+    plugin.caplog_handler.addFilter(is_of_this_test)
+
+
+def is_of_this_test(record: logging.LogRecord) -> bool:
+    """Leave out of `caplog` what the cookbook logs that all tests share."""
+    return not str(record.threadName).startswith(SHARED)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -448,7 +462,7 @@ def cookbook_server(
     with (
         new_database(postgres) as postgres_url,
         serving_in_thread(
-            create_cookbook(folder, redis_url, postgres_url)
+            create_cookbook(folder, redis_url, postgres_url), SHARED
         ) as server,
     ):
         yield server

@@ -97,8 +97,11 @@ async def serving(
 
 
 @contextmanager
-def serving_in_thread(app: web.Application) -> Iterator[Server]:
-    """Serve `app` from a thread: tests with a loop each can share it."""
+def serving_in_thread(app: web.Application, name: str = "") -> Iterator[Server]:
+    """Serve `app` from a thread: tests with a loop each can share it.
+
+    The name of the thread begins with `name`.
+    """
     started: SimpleQueue[tuple[Server, asyncio.AbstractEventLoop] | None]
     started = SimpleQueue()
     ended = asyncio.Event()
@@ -111,7 +114,7 @@ def serving_in_thread(app: web.Application) -> Iterator[Server]:
         finally:
             started.put(None)
 
-    with ThreadPoolExecutor(1) as thread:
+    with ThreadPoolExecutor(1, name) as thread:
         running = thread.submit(lambda: asyncio.run(serve()))
         if first := started.get(timeout=START_TIMEOUT):
             server, loop = first

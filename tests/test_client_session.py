@@ -60,8 +60,6 @@ def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:
         record.getMessage()
         for record in caplog.records
         if record.levelno >= logging.WARNING
-        # The cookbook that other tests share has a thread of its own.
-        and record.threadName == "MainThread"
     ]
 
 

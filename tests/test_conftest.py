@@ -1,0 +1,17 @@
+"""Proofs for tests/conftest.py."""
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.conftest import SHARED
+
+
+def test_what_the_shared_cookbook_logs_is_of_no_test(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for name in (SHARED, "another"):
+        with ThreadPoolExecutor(1, name) as thread:
+            thread.submit(logging.warning, name).result()
+    assert caplog.messages == ["another"]
