@@ -202,7 +202,7 @@ def test_an_initdb_that_cannot_run_is_told(short_folder: Path) -> None:
 def test_an_initdb_that_does_not_end_is_told(
     short_folder: Path, install: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "INIT_TIMEOUT", 0.3)
+    monkeypatch.setattr(module, "INIT_TIMEOUT", 1.5)
     programs = install("initdb", "echo making files; exec sleep 60")
     with pytest.raises(RuntimeError, match=r"does not end\n  making files"):
         make_cluster(programs, short_folder)
@@ -227,7 +227,7 @@ def test_a_server_that_does_not_answer_is_told_and_ended(
 ) -> None:
     programs = install("postgres", "echo $$; echo loading; exec sleep 60")
     with pytest.raises(RuntimeError, match="does not answer") as told:
-        start_postgres(programs, short_folder, timeout=0.5)
+        start_postgres(programs, short_folder, timeout=1.5)
     _, number, last = str(told.value).split("\n  ")
     assert last == "loading"
     assert not psutil.pid_exists(int(number))

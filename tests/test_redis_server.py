@@ -137,7 +137,7 @@ def test_a_server_that_does_not_answer_is_told_and_ended(
 ) -> None:
     server = install("echo $$; echo loading; exec sleep 60")
     with pytest.raises(RuntimeError, match="does not answer") as told:
-        start_redis(server, short_folder / "redis.sock", timeout=0.5)
+        start_redis(server, short_folder / "redis.sock", timeout=1.5)
     _, number, last = str(told.value).split("\n  ")
     assert last == "loading"
     ended = subprocess.run(["ps", "-p", number], stdout=subprocess.DEVNULL)

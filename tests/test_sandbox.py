@@ -147,7 +147,8 @@ async def test_nothing_is_left_if_the_start_is_cancelled(
     with pytest.raises(asyncio.CancelledError):
         await start
     await asyncio.sleep(0.1)  # what would be left may be late
-    assert await children() == before
+    # One that a test before has ended may be gone in the meantime.
+    assert not await children() - before
     assert not await orphans(file)
 
 

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -79,5 +80,5 @@ def test_a_part_that_does_not_end_is_killed_with_the_supervisor(
     assert process.returncode == -signal.SIGKILL
     # Those that listen to no signal but this.
     for each in started:
-        if each.is_running():
+        with suppress(psutil.NoSuchProcess):
             each.kill()

@@ -62,14 +62,20 @@ def application(recipe: Tier, redis_url: str) -> web.Application:
     """The production file has its sessions in Redis."""
     if ".production." not in recipe.__name__:
         return recipe.create_app()
+    return recipe.create_app(redis_url=cleared(redis_url))
+
+
+def cleared(redis_url: str) -> str:
+    """Return the URL of a patient Redis, and delete what others have left.
+
+    A socket whose place was not given back in time would count as open.
+    """
     with BlockingRedis.from_url(redis_url) as redis:
-        # What a test has left behind that failed.
         for key in redis.scan_iter("websocket_logout:*"):
             redis.delete(key)
     # A busy machine is no outage.
     limits = ("timeout", "socket_timeout", "socket_connect_timeout")
-    url = URL(redis_url).update_query(dict.fromkeys(limits, TIMEOUT))
-    return recipe.create_app(redis_url=str(url))
+    return str(URL(redis_url).update_query(dict.fromkeys(limits, TIMEOUT)))
 
 
 @pytest.fixture
