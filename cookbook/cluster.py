@@ -5,13 +5,14 @@ PostgreSQL. Nothing starts before what it needs: the engines, what is done to
 them once, the workers, nginx.
 """
 
+import random
 import resource
 import shutil
 import signal
 import socket
 import sys
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from string import Template
@@ -37,6 +38,12 @@ from cookbook.temporary import temporary_folder
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
 HOST = "127.0.0.1"
+
+PORTS: Sequence[int] = range(16_384, 30_000)
+"""Where the workers may listen.
+
+The system gives one above to whoever asks for any, before they listen there.
+"""
 
 READY_TIMEOUT = 5.0
 """Seconds that an answer of /readyz may take."""
@@ -179,9 +186,10 @@ def check_port(port: int) -> None:
 
 def free_port() -> int:
     """Return a port on which nobody listens, for the workers."""
-    with closing(socket.create_server((HOST, 0))) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    while True:
+        port = random.choice(PORTS)  # noqa: S311
+        with suppress(OSError), socket.create_server((HOST, port)):
+            return port
 
 
 def allow_many_descriptors() -> None:
