@@ -17,7 +17,7 @@ from yarl import URL
 from tests.conftest import Serve, Tier
 from tests.servers import TIMEOUT
 
-SHORT = aiohttp.ClientTimeout(total=0.2, connect=0.1)
+SHORT = aiohttp.ClientTimeout(total=1, connect=1)
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 """The first lines of what an upstream answers."""

@@ -80,9 +80,9 @@ def cleared(redis_url: str) -> str:
 
 @pytest.fixture
 def impatient(recipe: Tier, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a send wait for a fraction of a second only."""
+    """Let a send wait for a moment only, even of a busy machine."""
     name = "SEND_TIMEOUT" if hasattr(recipe, "SEND_TIMEOUT") else "WAIT"
-    monkeypatch.setattr(recipe, name, 0.2)
+    monkeypatch.setattr(recipe, name, 0.7)
 
 
 @pytest.fixture
@@ -770,7 +770,7 @@ async def test_a_peer_that_reads_is_not_dropped_by_the_time_limit_of_a_send(
     ):
         assert await echoes(ws)
         with pytest.raises(TimeoutError):
-            await ws.receive(timeout=0.4)
+            await ws.receive(timeout=1)
         assert await sockets(ann) == {"users": 1, "sockets": 1}
 
 

@@ -630,7 +630,8 @@ async def test_a_call_that_was_slow_is_not_repeated(
     url = URL(f"http://localhost:{port}/")
     monkeypatch.setattr(client_session, "upstream_url", lambda request: url)
     server = await serve(client_session.create_app())
-    headers = {"X-Request-Timeout": "0.1"}
+    # As long as a busy machine may need to make the call.
+    headers = {"X-Request-Timeout": "1"}
     async with (
         silent,
         ClientSession(server.url) as client,
@@ -645,7 +646,7 @@ async def test_a_call_that_was_slow_is_not_repeated(
 
 @pytest.mark.parametrize(
     ("told", "least", "most"),
-    [(None, 2.5, 3), ("0.5", 0.01, 0.5), ("2", 1.5, 2), ("60", 2.5, 3)],
+    [(None, 1.5, 3), ("1.5", 0.01, 1.5), ("2", 0.5, 2), ("60", 1.5, 3)],
 )
 async def test_an_upstream_is_told_how_long_its_answer_is_waited_for(
     serve: Serve,

@@ -488,9 +488,14 @@ async def test_a_dump_of_redis_opens_nothing(
 
 @pytest.fixture
 async def workers(serve: Serve, redis_url: str) -> list[Server]:
-    """Two workers, which share nothing but their Redis."""
+    """Two workers, which share nothing but their Redis.
+
+    It may be slow to answer on a busy machine, and is not away then.
+    """
+    limits = ("timeout", "socket_timeout", "socket_connect_timeout")
+    url = URL(redis_url).update_query(dict.fromkeys(limits, TIMEOUT))
     return [
-        await serve(request_data.create_app(redis_url=redis_url))
+        await serve(request_data.create_app(redis_url=str(url)))
         for _ in range(2)
     ]
 
