@@ -551,6 +551,8 @@ async def test_a_logout_is_answered_before_any_goodbye(
     monkeypatch.setattr(websocket_logout, "PAUSE", PATIENCE)
     await log_in(client)
     async with client.ws_connect("echo") as ws:
+        # Before it echoes, it would see the logout by itself, and leave.
+        assert await echoes(ws)
         assert await log_out(client) == 1
         assert await sockets(client) == {"users": 0, "sockets": 0}
         with pytest.raises(TimeoutError):
