@@ -560,7 +560,7 @@ def killable_postgres(
     """A PostgreSQL of the test's own."""
     # With the owner of all, who is not us where we are root.
     copy = ["cp", "-pR", f"{postgres_files}/.", str(short_folder)]
-    subprocess.run(copy, check=True, timeout=TIMEOUT)
+    subprocess.run(copy, check=True, timeout=PATIENCE)
     postgres = KillablePostgres(short_folder)
     yield postgres
     if psutil.pid_exists(postgres.process.pid):

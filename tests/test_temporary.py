@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cookbook.temporary import temporary_folder
-from tests.servers import ROOT, TIMEOUT
+from tests.servers import ROOT, START_TIMEOUT, TIMEOUT
 
 SCRIPT = """
 import sys
@@ -61,7 +61,7 @@ def test_a_temporary_folder_goes_when_the_process_group_is_killed(
     folder = Path(process.stdout.readline().decode().rstrip())
     assert (folder / "file").exists()
     os.killpg(process.pid, number)
-    process.communicate(timeout=TIMEOUT)
+    process.communicate(timeout=START_TIMEOUT)
     deadline = time.monotonic() + TIMEOUT
     while folder.exists():
         assert time.monotonic() < deadline

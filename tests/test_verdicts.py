@@ -36,7 +36,7 @@ from cookbook.verdicts import (
     Verdicts,
     read_verdicts,
 )
-from tests.servers import ROOT, TIMEOUT, UNMEASURED, serving
+from tests.servers import ROOT, START_TIMEOUT, UNMEASURED, serving
 from verdicts import __main__ as program
 from verdicts import test_claims
 from verdicts.__main__ import claims_on, failing_test, refuse_errors
@@ -254,7 +254,7 @@ def test_a_release_is_measured_with_what_the_tests_import() -> None:
         check=True,
         capture_output=True,
         text=True,
-        timeout=TIMEOUT,
+        timeout=START_TIMEOUT,
     ).stdout.split()
     packages = packages_distributions()
     needed = {

@@ -23,7 +23,7 @@ from tests.conftest import NO_POSTGRES, KillablePostgres, Serve, at_length
 from tests.faults import faulty_network
 from tests.production import test_database
 from tests.production.test_database import Wire, set_read_only
-from tests.servers import PATIENCE, ROOT, TIMEOUT, running
+from tests.servers import PATIENCE, ROOT, START_TIMEOUT, TIMEOUT, running
 from tests.test_after_response import (
     PINGS,
     Held,
@@ -83,8 +83,8 @@ async def query(database: str, statement: str, *values: Any) -> list[Any]:
 
 
 async def until(database: str, statement: str, *rows: Any) -> None:
-    """Wait until a statement answers with these rows."""
-    async with asyncio.timeout(TIMEOUT):
+    """Wait until a statement answers with these rows; a worker may start."""
+    async with asyncio.timeout(START_TIMEOUT):
         while await query(database, statement) != list(rows):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 

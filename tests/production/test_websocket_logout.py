@@ -1039,8 +1039,11 @@ async def test_each_outage_is_told_once(
     checks = 0
     is_over = asyncio.Event()
 
-    async def check(*_: object) -> None:
+    async def check(hub: websocket_logout.Hub, _: object) -> None:
         nonlocal checks
+        # The cookbook that all tests share has another.
+        if hub is not application[websocket_logout.HUB]:
+            return
         checks += 1
         if checks in (1, 2, 4):
             raise RedisError("away")
