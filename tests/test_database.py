@@ -103,6 +103,13 @@ async def add(client: ClientSession, *texts: str) -> int:
         return response.status
 
 
+async def until_open(client: ClientSession) -> None:
+    """Wait for the database of a process that has just started."""
+    async with asyncio.timeout(TIMEOUT):
+        while (await client.get("notes")).status != 200:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
 async def texts(client: ClientSession) -> list[str]:
     async with client.get("notes") as response:
         assert response.status == 200
@@ -490,6 +497,7 @@ async def test_the_process_exits_when_it_is_told_to(
     async with forked(script, cwd=tmp_path, **environment) as process:
         url = f"http://127.0.0.1:{process.port}/"
         async with ClientSession(url) as client:
+            await until_open(client)
             assert await add(client, "milk") == 201
         assert await process.end(number) == 0
 

@@ -29,7 +29,7 @@ from tests.servers import (
     forked,
     run_to_its_end,
 )
-from tests.test_database import Slow
+from tests.test_database import Slow, until_open
 
 SCRIPT = ROOT / "recipes" / "production" / "database.py"
 
@@ -922,9 +922,7 @@ async def shaky(
     app = database.create_app(postgres_url=killable_postgres.url)
     server = await serve(app)
     async with ClientSession(server.url) as client:
-        async with asyncio.timeout(TIMEOUT):
-            while (await client.get("notes")).status != 200:  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
+        await until_open(client)
         yield client
 
 
@@ -1123,9 +1121,10 @@ async def test_what_is_confirmed_survives_the_kill_of_a_worker(
         async with (
             forked(SCRIPT, cwd=tmp_path, POSTGRES_URL=postgres_url) as process,
             ClientSession(f"http://127.0.0.1:{process.port}/") as client,
-            asyncio.timeout(TIMEOUT),
+            asyncio.timeout(3 * TIMEOUT),
             asyncio.TaskGroup() as tasks,
         ):
+            await until_open(client)
             for number in range(8):
                 tasks.create_task(write(client, f"{life}.{number}", enough))
             tasks.create_task(process.process.wait())
