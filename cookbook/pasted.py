@@ -148,6 +148,9 @@ NAMED = re.compile(
 HELD = re.compile(r"\bexception=(?P<name>[A-Za-z_][\w.]*)\((?P<said>.*)\)>")
 """The exception of a task or a future that asyncio shows in a log."""
 
+NUMBERED = re.compile(r"^\[(?:Errno|WinError) -?\d+\] (?P<words>.+)$")
+"""What the system has said, behind its number."""
+
 RAISES = re.compile(
     r"^raise (?P<name>[A-Za-z_][\w.]*)\((?P<said>\"[^\"]+\"|'[^']+')\)$"
 )
@@ -222,6 +225,7 @@ def read(text: str) -> Pasted:
     of_other_language = bool(OTHER_LANGUAGE.search(text))
     rows = _with_its_end(_rows(text))
     names = [_named(row) for row in rows]
+    _number_reasons(rows, names)
     last = -1
     for at, name in enumerate(names):
         # Warnings are printed beside an exception, and seldom are its cause.
@@ -282,6 +286,24 @@ def _with_its_end(rows: list[str]) -> list[str]:
     if not found or not last.startswith(SOURCE):
         return rows
     return [*rows, f"{found['name']}: {found['said'][1:-1]}"]
+
+
+def _number_reasons(rows: list[str], names: list[re.Match[str] | None]) -> None:
+    """Give the reason in brackets the number that its cause has above it.
+
+    "Connect call failed" is said of a refusal, and of a host that is away.
+    """
+    reason = ""
+    said = ""
+    for at, name in enumerate(names):
+        if name is None:
+            continue
+        if reason and rows[at].endswith(reason):
+            rows[at] = f"{rows[at].removesuffix(reason)}[{said}]"
+            names[at] = _named(rows[at])
+        said = name["said"] or ""
+        found = NUMBERED.match(said)
+        reason = f"[{found['words']}]" if found else ""
 
 
 def _last_frame(rows: list[str]) -> str:

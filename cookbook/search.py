@@ -136,6 +136,11 @@ SAID = re.compile(r"\d+, message=")
 ANSWERED = re.compile(r"\b\d{1,3}, message=['\"].*, url=")
 """The same in a sentence, or behind another exception's name."""
 
+OF_ASYNCIO = re.compile(
+    r"(?<![\w.])(?:asyncio|concurrent\.futures)\.(?:\w+\.)*[A-Z]\w+Error\b"
+)
+"""An exception of asyncio, also as Python represents its class."""
+
 CUT = ("...", "\u2026")
 """Ends what a summary had no room for."""
 
@@ -395,9 +400,10 @@ class Search:
     def _mentioned_in(self, text: str) -> str:
         """Return the one exception that a sentence names, or "" for none."""
         names = set(re.findall(r"[A-Z]\w{5,}(?!\w|\.__)", text))
-        known = {f"aiohttp.{name}" for name in names & self._names_of_aiohttp}
-        known.update(re.findall(r"(?<![\w.])[A-Z]\w+Error(?=\(\))", text))
-        known.update(re.findall(r"(?<![\w.])asyncio\.[A-Z]\w+Error\b", text))
+        ours = names & self._names_of_aiohttp
+        known = set(re.findall(r"(?<![\w.])[A-Z]\w+Error(?=\(\))", text)) - ours
+        known.update(f"aiohttp.{name}" for name in ours)
+        known.update(OF_ASYNCIO.findall(text))
         if not known and ANSWERED.search(text):
             return "aiohttp.ClientResponseError"
         return known.pop() if len(known) == 1 else ""
@@ -624,7 +630,7 @@ class _Pattern:
 
     def is_part_of(self, other: "_Pattern") -> bool:
         """Tell whether another message says the same, and more."""
-        return self is not other and self._text in other._text
+        return self is not other and _has_parts(self._parts, other._text)
 
     def match(self, line: Line, plain: str) -> float:
         """Return the score of a message on a line, 0 where it is not there.

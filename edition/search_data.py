@@ -32,6 +32,8 @@ EXPRESSIONS = {
     "named": pasted.NAMED,
     "noPackage": pasted.NO_PACKAGE,
     "number": search.NUMBER,
+    "numbered": pasted.NUMBERED,
+    "ofAsyncio": search.OF_ASYNCIO,
     "ofPython": pasted.OF_PYTHON,
     "otherLanguage": pasted.OTHER_LANGUAGE,
     "otherModule": pasted.OTHER_MODULE,

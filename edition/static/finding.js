@@ -146,9 +146,13 @@ export class Search {
   /** Return the one exception that a sentence names, or "" for none. @param {string} text */
   mentionedIn(text) {
     const names = text.match(/[A-Z]\w{5,}(?!\w|\.__)/g) ?? [];
-    const known = new Set(names.filter((name) => this.namesOfAiohttp.has(name)).map((name) => `aiohttp.${name}`));
-    for (const name of text.match(/(?<![\w.])[A-Z]\w+Error(?=\(\))/g) ?? []) known.add(name);
-    for (const name of text.match(/(?<![\w.])asyncio\.[A-Z]\w+Error\b/g) ?? []) known.add(name);
+    const ofAsyncio = new RegExp(this.expressions.ofAsyncio, "g");
+    const called = text.match(/(?<![\w.])[A-Z]\w+Error(?=\(\))/g) ?? [];
+    const known = new Set([
+      ...names.filter((name) => this.namesOfAiohttp.has(name)).map((name) => `aiohttp.${name}`),
+      ...called.filter((name) => !this.namesOfAiohttp.has(name)),
+      ...(text.match(ofAsyncio) ?? []),
+    ]);
     if (!known.size && this.expressions.answered.test(text)) return "aiohttp.ClientResponseError";
     return known.size === 1 ? [...known][0] : "";
   }
@@ -195,7 +199,7 @@ class Pattern {
 
   /** Tell whether another message says the same, and more. @param {Pattern} other */
   isPartOf(other) {
-    return this !== other && other.text.includes(this.text);
+    return this !== other && hasParts(this.parts, other.text, this.known.rules.long);
   }
 
   /** Return the score of a message on a line, 0 where it is not there. @param {Line} line @param {string} plain */

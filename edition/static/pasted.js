@@ -9,7 +9,7 @@ const NEW_LINE = /\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]/;
 /**
  * @typedef {{ name: string, said: string, start: number }} Named
  * @typedef {{ text: string, name: string, said: string, weight: number, traceback: string, lastFrame: string, raisedIn: string, isForeign: boolean }} Line
- * @typedef {Record<"colour" | "decoration" | "entity" | "folder" | "frame" | "held" | "log" | "logger" | "named" | "noPackage" | "complaint" | "otherLanguage" |
+ * @typedef {Record<"colour" | "decoration" | "entity" | "folder" | "frame" | "held" | "log" | "logger" | "named" | "noPackage" | "numbered" | "complaint" | "otherLanguage" |
  *   "compiled" | "ofPython" | "otherModule" | "otherProgram" | "otherWorker" | "ownComplaint" | "package" | "prefix" | "raises" | "represented", RegExp>} Expressions
  * @typedef {{ ours: Set<string>, foreign: Set<string>, inJson: string, maxLines: number, maxLine: number }} Packages
  */
@@ -49,6 +49,7 @@ export class Reader {
     const ofOtherLanguage = otherLanguage.test(text);
     const rows = this.withItsEnd(this.rows(text));
     const names = rows.map((row) => this.named(row));
+    this.numberReasons(rows, names);
     let last = -1;
     for (const [at, name] of names.entries()) {
       if (name && (last < 0 || !name.name.endsWith("Warning"))) last = at;
@@ -95,6 +96,25 @@ export class Reader {
     const last = rows.findLast((row) => /[^\0~^. ]/.test(row)) ?? "";
     const found = last.startsWith(SOURCE) ? this.expressions.raises.exec(last.slice(1)) : null;
     return found?.groups ? [...rows, `${found.groups.name}: ${found.groups.said.slice(1, -1)}`] : rows;
+  }
+
+  /**
+   * Give the reason in brackets the number that its cause has above it.
+   * @param {string[]} rows @param {(Named | null)[]} names
+   */
+  numberReasons(rows, names) {
+    let reason = "";
+    let said = "";
+    for (const [at, name] of names.entries()) {
+      if (!name) continue;
+      if (reason && rows[at].endsWith(reason)) {
+        rows[at] = `${rows[at].slice(0, -reason.length)}[${said}]`;
+        names[at] = this.named(rows[at]);
+      }
+      said = names[at]?.said ?? "";
+      const found = this.expressions.numbered.exec(said);
+      reason = found?.groups ? `[${found.groups.words}]` : "";
+    }
   }
 
   /** Return the rows of the last frame, or all where no frame begins. @param {string[]} rows */
