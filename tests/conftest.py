@@ -48,7 +48,7 @@ from tests.programs import Programs, running_programs
 from tests.servers import (
     PATIENCE,
     ROOT,
-    TIMEOUT,
+    START_TIMEOUT,
     Server,
     serving,
     serving_in_thread,
@@ -404,7 +404,7 @@ async def client(server: Server) -> AsyncIterator[ClientSession]:
     """A client of `server`; paths are relative: `client.get("notes")`."""
     # A plain jar ignores hosts that are IP addresses.
     jar = CookieJar(unsafe=True)
-    patience = ClientTimeout(total=TIMEOUT)
+    patience = ClientTimeout(total=START_TIMEOUT)
     async with ClientSession(
         server.url, cookie_jar=jar, timeout=patience
     ) as session:

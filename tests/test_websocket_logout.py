@@ -803,14 +803,25 @@ async def test_a_handshake_whose_client_has_left_leaves_no_traceback(
 # The end
 
 
-async def test_the_end_closes_every_socket_with_1001(patient: Server) -> None:
+async def test_the_end_closes_every_socket_with_1001(
+    long_goodbye: None, patient: Server
+) -> None:
     async with user(patient.url, "ann") as ann, user(patient.url, "bob") as bob:
         sockets = [await who.ws_connect("echo") for who in [ann, bob] * 5]
-        peer = await stalled_peer(patient, await log_in(bob))
-        async with asyncio.timeout(TIMEOUT):
-            await patient.stop()
+        stopping = asyncio.create_task(patient.stop())
         for ws in sockets:
             assert (await farewell(ws))[0] == 1001
+        async with asyncio.timeout(TIMEOUT):
+            await stopping
+
+
+async def test_a_peer_that_does_not_read_delays_no_shutdown(
+    patient: Server,
+) -> None:
+    async with user(patient.url, "ann") as ann:
+        peer = await stalled_peer(patient, await log_in(ann))
+        async with asyncio.timeout(TIMEOUT):
+            await patient.stop()
         await ends(peer)
 
 
