@@ -67,6 +67,14 @@ def with_redis(settings: Settings) -> dict[str, str]:
     return {"redis_url": settings.redis_url}
 
 
+def with_proxies(settings: Settings) -> dict[str, str | tuple[str, ...]]:
+    """Return the options of a Redis, and of who may choose an id."""
+    return {
+        "redis_url": settings.redis_url,
+        "trusted_proxies": settings.proxies,
+    }
+
+
 def with_postgres(settings: Settings) -> dict[str, str]:
     """Return the option of a PostgreSQL."""
     return {"postgres_url": settings.postgres_url}
@@ -109,7 +117,7 @@ COOKBOOK = [
 ]
 PRODUCTION = [
     Recipe.of_production(recipes.production.database, with_postgres),
-    Recipe.of_production(recipes.production.request_data, with_redis),
+    Recipe.of_production(recipes.production.request_data, with_proxies),
     Recipe.of_production(recipes.production.parallel_events, with_redis),
     Recipe.of_production(recipes.production.websocket_logout, with_redis),
     Recipe.of_production(recipes.production.client_session),
@@ -145,9 +153,10 @@ def create_app(
         data_dir=data_dir or Path(os.environ.get("DATA_DIR", ".")),
         session_key=key,
         work_here=work_here,
+        proxies=tuple(proxies),
     )
     app = web.Application()
-    protect(app, allow_hosts, trust_proxy=trust_proxy, proxies=proxies)
+    protect(app, allow_hosts, trust_proxy=trust_proxy, proxies=settings.proxies)
     for recipe in COOKBOOK + PRODUCTION:
         build = partial(recipe.create_app, settings)
         mount(app, recipe.prefix, build, page=recipe.page)

@@ -35,6 +35,8 @@ class Settings:
     session_key: str
     work_here: bool = True
     """Whether jobs are run in this process; otherwise, another one does."""
+    proxies: tuple[str, ...] = ()
+    """The networks that a proxy connects from. Nobody else is believed."""
 
 
 Options = Callable[[Settings], Mapping[str, Any]]

@@ -94,14 +94,8 @@ NOT_BEHIND_NGINX = {
         "test_a_session_ends_twelve_hours_after_its_last_change",
         "test_the_bearer_token_opens_what_is_private",
     },
-    "nginx chooses the id of a request": {
-        "test_a_valid_id_is_kept",
-        "test_a_websocket_gets_the_id_and_is_closed",
-        "test_an_id_does_not_outlive_its_request",
+    "nginx makes another id, where a worker alone refuses the header": {
         "test_an_id_with_a_control_character_is_not_repeated",
-        "test_errors_are_json_and_have_the_id",
-        "test_every_answer_has_the_id",
-        "test_fifty_parallel_requests_have_an_id_each",
     },
     "nginx answers it: 400 for a path that has %00": {
         "test_a_name_that_no_channel_has_is_refused[a%00]",

@@ -349,7 +349,6 @@ PER_PROCESS = {
 """Files that keep something per process, which their dialogue shows."""
 
 CHANGED_BY_NGINX = {
-    "X-Request-ID: proxy-7": "nginx chooses the id of a request",
     "gzip;q=0": "nginx sends Content-Length before Vary",
 }
 """Parts of the lines of dialogues that show what nginx does in their place."""
@@ -661,16 +660,24 @@ async def test_the_death_of_a_worker_costs_what_it_had_in_hand(
 
 
 @pytest.mark.full
-async def test_nginx_chooses_the_id_of_a_request(shared: Cluster) -> None:
-    headers = {"X-Request-ID": "forged"}
-    async with (
-        ClientSession(shared.url) as client,
-        client.get("/request-data/", headers=headers) as response,
-    ):
-        chosen = response.headers["X-Request-ID"]
-    assert re.fullmatch("[0-9a-f]{32}", chosen)
-    # A thread of the worker writes it.
-    async with asyncio.timeout(TIMEOUT):
-        while chosen not in shared.log_of("gunicorn"):  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
-    assert "forged" not in shared.log_of("gunicorn")
+@pytest.mark.parametrize(
+    "path", ["/request-data/", "/production/request-data/"]
+)
+async def test_both_logs_have_the_id_of_a_request(
+    shared: Cluster, path: str
+) -> None:
+    own = secrets.token_hex(8)
+    ids = []
+    async with ClientSession(shared.url) as client:
+        for sent in (own, f'{own}"forged'):
+            headers = {"X-Request-ID": sent}
+            async with client.get(path, headers=headers) as response:
+                ids.append(response.headers["X-Request-ID"])
+    assert ids[0] == own
+    assert re.fullmatch("[0-9a-f]{32}", ids[1])
+    for part in ("nginx", "gunicorn"):
+        # A thread of the worker writes it.
+        async with asyncio.timeout(TIMEOUT):
+            while not set(ids) <= set(shared.log_of(part).split()):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        assert "forged" not in shared.log_of(part)

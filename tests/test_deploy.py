@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import socket
+import string
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -145,7 +146,6 @@ async def test_what_a_client_claims_of_itself_is_replaced(
     claims = {
         "X-Forwarded-For": "203.0.113.7",
         "X-Forwarded-Proto": "https",
-        "X-Request-ID": "mine",
         "Forwarded": "for=203.0.113.7",
     }
     async with (
@@ -155,10 +155,40 @@ async def test_what_a_client_claims_of_itself_is_replaced(
         seen = await response.json()
     assert seen["X-Forwarded-For"] == "127.0.0.1"
     assert seen["X-Forwarded-Proto"] == "http"
-    assert re.fullmatch("[0-9a-f]{32}", seen["X-Request-ID"])
     assert "Forwarded" not in seen
     # With its port: a browser's Origin has it.
     assert seen["Host"] == f"localhost:{url.port}"
+
+
+WELL_FORMED = string.ascii_letters + string.digits + "_.:/+=-"
+
+
+@pytest.mark.slow("it starts nginx")
+async def test_an_id_that_can_harm_no_log_is_the_client_s(
+    start_edge: StartEdge, tmp_path: Path
+) -> None:
+    url = await start_edge(web.Application())
+    chosen = [*WELL_FORMED, WELL_FORMED, "x" * 128]
+    harmful = [chr(code) for code in range(1, 256) if code not in b"\r\n"]
+    harmful = [f"a{c}b" for c in harmful if c not in WELL_FORMED]
+    seen = []
+    for sent in [*chosen, *harmful, "", "x" * 129, "a\r\nX-Request-ID: b"]:
+        head = f"GET / HTTP/1.1\r\nHost: a\r\nX-Request-ID: {sent}\r\n"
+        request = f"{head}Connection: close\r\n\r\n".encode("latin-1")
+        _, _, body = (await exchange(url, request)).partition(b"\r\n\r\n")
+        # The server says which headers it has got, once each.
+        seen.append(json.loads(body).get("X-Request-ID"))
+    assert seen[: len(chosen)] == chosen
+    others = seen[len(chosen) :]
+    assert all(re.fullmatch("[0-9a-f]{32}", each) for each in others)
+    assert len(set(others)) == len(others)
+    # Its line comes after its answer.
+    async with asyncio.timeout(TIMEOUT):
+        while len(  # noqa: ASYNC110
+            lines := re.findall('.*"GET /" .*', (tmp_path / "log").read_text())
+        ) < len(seen):
+            await asyncio.sleep(0.01)
+    assert [line.rpartition(", ")[2] for line in lines] == seen
 
 
 async def test_a_websocket_passes(start_edge: StartEdge) -> None:

@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientSession, web
 
 import app
 from cookbook.recipe import Recipe, Settings
 from recipes import database, route_table
 from recipes.production import request_data
+from tests.conftest import Serve
 from tests.servers import ROOT
 
 SETTINGS = Settings(
@@ -16,6 +17,7 @@ SETTINGS = Settings(
     postgres_url="postgresql://postgres.example/notes",
     data_dir=Path("/data"),
     session_key="a key",
+    proxies=("10.0.0.0/8",),
 )
 
 
@@ -56,7 +58,13 @@ def test_the_traps_of_an_answer_are_sorted_and_read_once() -> None:
         ("/nested-apps", {}),
         ("/database", {"database": Path("/data/notes.db")}),
         ("/request-data", {"key": "a key"}),
-        ("/production/request-data", {"redis_url": "redis://redis.example"}),
+        (
+            "/production/request-data",
+            {
+                "redis_url": "redis://redis.example",
+                "trusted_proxies": ("10.0.0.0/8",),
+            },
+        ),
         ("/parallel-events", {"redis_url": "redis://redis.example"}),
         (
             "/production/database",
@@ -87,3 +95,20 @@ def test_an_application_is_built_with_the_options() -> None:
     unknown = Recipe(route_table, "/x", lambda settings: {"unknown": 1})
     with pytest.raises(TypeError, match="unknown"):
         unknown.create_app(SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("proxies", "is_taken"), [(["127.0.0.1/32"], True), (["10.0.0.0/8"], False)]
+)
+async def test_the_id_of_a_request_is_taken_from_the_proxies_of_the_server(
+    serve: Serve, proxies: list[str], is_taken: bool
+) -> None:
+    server = await serve(app.create_app(trust_proxy=True, proxies=proxies))
+    headers = {"X-Request-ID": "proxy-7"}
+    url = server.url / "production/request-data/missing"
+    async with (
+        ClientSession() as client,
+        client.get(url, headers=headers) as response,
+    ):
+        taken = response.headers["X-Request-ID"]
+    assert (taken == "proxy-7") is is_taken
