@@ -547,16 +547,29 @@ async def test_a_worker_that_ends_at_once_begins_anew_after_a_pause(
 
 
 async def test_jobs_that_lost_their_worker_are_looked_for_now_and_then(
-    application: web.Application,
-    serve: Serve,
-    database: str,
-    monkeypatch: pytest.MonkeyPatch,
+    application: web.Application, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(after_response, "LOOK_FOR_LOST", PATIENCE)
+    loop = asyncio.get_running_loop()
+    execute = after_response.Connection.execute
+    looked = [loop.time()]
+    is_enough = asyncio.Event()
+
+    async def count_looks(
+        self: after_response.Connection, query: Any, *values: Any, **knobs: Any
+    ) -> Any:
+        if query == after_response.TAKE_OVER:
+            looked.append(loop.time())
+            if len(looked) == 4:
+                is_enough.set()
+        return await execute(self, query, *values, **knobs)
+
+    monkeypatch.setattr(after_response.Connection, "execute", count_looks)
+    monkeypatch.setattr(after_response, "LOOK_FOR_LOST", 0.1)
     await serve(application)
-    await query(database, LOST)
-    await asyncio.sleep(0.3)
-    assert await query(database, JOBS) == [("doing", 0)]
+    async with asyncio.timeout(TIMEOUT):
+        await is_enough.wait()
+    # A loop may wake a task a little too early.
+    assert all(after - before > 0.09 for before, after in pairwise(looked))
 
 
 async def test_running_jobs_have_time_when_their_worker_ends(
