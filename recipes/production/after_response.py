@@ -32,6 +32,7 @@ Good to know:
 - While PostgreSQL is away, a ping is a 503 within 5 seconds. Where the answer
   to its COMMIT was lost, it is a 504: nobody knows whether it is stored. So
   send an `Idempotency-Key`: a repeated request takes effect once, for a day.
+  The ping of a dead job, and its key, stay until you delete them.
 - What a job does elsewhere, such as sending mail, may happen twice. Give the
   receiver the number of the ping as a key.
 - A job that fails is tried again after 5, 25, 125 and 625 seconds. Then it is

@@ -159,20 +159,23 @@ class Upstream:
         time of the loop's clock.
         """
         if url.host not in HOSTS:
-            logger.warning("%s: no call to %s", self.name, url)
+            logger.warning("%s: no call to %s", self.name, url.host)
             raise json_error(web.HTTPForbidden, "this host is not called")
         async with self.turn(deadline):
             try:
                 return await self.repeat(session, url, deadline)
             # First, because some of aiohttp's timeouts are a ClientError too.
             except TimeoutError as error:
-                logger.warning("%s: too slow: %s", self.name, url)
+                # Without the query, which may hold what is secret.
+                logger.warning("%s: too slow: %s", self.name, url.path)
                 reason = "the upstream is slow"
                 raise json_error(web.HTTPGatewayTimeout, reason) from error
             except (aiohttp.ClientError, BadAnswerError) as error:
                 cause = type(error).__name__
                 # Not by %r, which would show the headers, and so the cookies.
-                logger.warning("%s: %s: %s", self.name, cause, error)
+                # Some errors name the URL, with its query, at their end.
+                text = str(error).partition(", url=")[0]
+                logger.warning("%s: %s: %s", self.name, cause, text)
                 reason = "the upstream failed"
                 raise json_error(web.HTTPBadGateway, reason) from error
 

@@ -43,8 +43,9 @@ Good to know:
   that comes back with older data, or while an answer is made, may not know that
   this was forgotten, and sends it for a minute at most.
 - When Redis is full, it answers from what it has, and keeps nothing new.
-- A worker that dies while it makes an answer delays those who wait for it by
-  3 s, and then another one makes it. A handler that hangs does the same.
+- Who waits for an answer waits for 3 s. Then one of them has it made, too: its
+  worker may have died, or hang. So a handler that is slower runs again every
+  3 s, until there is an answer. Set `LEASE` above the time of your slowest.
 - `request.host` is what the client sent. A client that invents hosts evicts the
   answers of others. Let the proxy in front refuse hosts that are not yours.
 """

@@ -244,7 +244,8 @@ def read_event(number: int, fields: dict[str, str]) -> Event:
 
 
 def read_number(event_id: str) -> int:
-    return int(event_id.partition("-")[0])
+    # What something else has stored in place of one is 0.
+    return int(re.sub("[^0-9].*", "", event_id) or 0)
 
 
 # answer
@@ -364,7 +365,7 @@ async def open_socket(request: web.Request, hub: Hub) -> Socket:
         newest = await hub.redis.hget(STATE, "last")
     # This process may be new, or a client come from one that has read on.
     async with asyncio.timeout(CATCH_UP_TIMEOUT):
-        while hub.place < int(newest or 0):
+        while hub.place < read_number(str(newest or "")):
             await hub.has_read.wait()
     # Only now: a crowd comes back at once, and waits together above.
     if len(hub.sockets) >= MAX_SOCKETS:
@@ -409,10 +410,10 @@ async def explain_errors(
         headers = {**error.headers, "Content-Type": "application/json"}
         text = json.dumps({"error": error.text})
         return web.Response(text=text, status=error.status, headers=headers)
-    except (RedisError, TimeoutError, RuntimeError, ValueError) as error:
-        # uvloop raises a RuntimeError where a connection was reset. A number
-        # that something else has stored may be none. Others are mistakes.
-        trace = isinstance(error, (RuntimeError, ValueError))
+    except (RedisError, TimeoutError, RuntimeError) as error:
+        # uvloop raises a RuntimeError where a connection was reset. Another one
+        # is a mistake.
+        trace = isinstance(error, RuntimeError)
         # What the reader knows, it has told.
         if trace or request.app[HUB].ready.is_set():
             logger.warning("cannot answer: %s", describe(error), exc_info=trace)

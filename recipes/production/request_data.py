@@ -222,12 +222,9 @@ async def explain_errors(
         headers = {**error.headers, "Content-Type": "application/json"}
         text = json.dumps({"error": error.reason})
         return web.Response(text=text, status=error.status, headers=headers)
-    except (RedisError, ValueError) as error:
-        # What something else has stored may be no number, or no text. Another
-        # ValueError is a mistake.
-        trace = isinstance(error, ValueError)
+    except RedisError as error:
         # The errors of redis-py 8 show no text in %r.
-        logger.warning("cannot answer: %r: %s", error, error, exc_info=trace)
+        logger.warning("cannot answer: %r: %s", error, error)
         body = {"error": "not now: if Redis is away, `make cluster` starts one"}
         return web.json_response(body, status=503, headers={"Retry-After": "1"})
     except ConnectionError:
@@ -386,8 +383,9 @@ async def list_sessions(request: web.Request) -> web.Response:
         answers = await pipeline.execute()
     sessions = []
     for key, (created, last_seen, requests) in zip(keys, answers, strict=True):
-        # The list does not know which of them have ended by themselves.
-        if created:
+        # The list does not know which of them have ended by themselves: they
+        # are None. What something else has stored may be no number.
+        with suppress(TypeError, ValueError):
             session = {
                 "created": int(created),
                 "last_seen": int(last_seen),
@@ -447,8 +445,10 @@ async def open_redis(app: web.Application, url: str) -> AsyncIterator[None]:
         retry=Retry(NoBackoff(), 1, ()),
         retry_on_error=[RuntimeError],
     )
-    # Whatever the URL says: the rest of this file expects text.
+    # Whatever the URL says: the rest of this file expects text. What is none,
+    # something else has stored.
     pool.connection_kwargs["decode_responses"] = True
+    pool.connection_kwargs["encoding_errors"] = "replace"
     app[REDIS] = Redis.from_pool(pool)
     yield
     # A connection that cannot be closed in time ends with the process.

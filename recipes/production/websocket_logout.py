@@ -215,8 +215,9 @@ def hang_up(sockets: list[Socket], goodbye: tuple[int, bytes]) -> None:
     for socket in sockets:
         # The first one counts: a logout stays one where the server ends.
         socket.goodbye = socket.goodbye or goodbye
-    # One timer for all: a thousand timers would delay a logout's answer, too.
-    asyncio.get_running_loop().call_later(PAUSE, end_reading, sockets)
+    if sockets:
+        # One for all: a thousand timers would delay a logout's answer, too.
+        asyncio.get_running_loop().call_later(PAUSE, end_reading, sockets)
 
 
 def end_reading(sockets: list[Socket]) -> None:
@@ -373,8 +374,7 @@ async def keep_watching(hub: Hub) -> None:
         try:
             if not channel.subscribed:
                 await channel.subscribe(ENDED)
-            message = await channel.get_message(timeout=TRY_AGAIN)
-            if message:
+            if message := await channel.get_message(timeout=TRY_AGAIN):
                 forget_sessions(hub, message["data"].split())
             # What was published in an outage is lost. So check all afterwards.
             if is_away or time.monotonic() >= checked + CHECK_INTERVAL:

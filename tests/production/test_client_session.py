@@ -76,6 +76,45 @@ async def test_a_bad_answer_of_the_upstream_is_a_502_and_logged(
     assert (await get(client, "fetch"))["upstream"] == "nobody"
 
 
+@pytest.mark.parametrize(
+    ("host", "how", "status", "line"),
+    [
+        (
+            "localhost",
+            "garbage",
+            502,
+            "ClientResponseError: 400, message=[^?]*",
+        ),
+        ("localhost", "slow", 504, "too slow: /below/upstream"),
+        ("ann:secret@evil.example", "secret", 403, "no call to evil.example"),
+    ],
+)
+async def test_no_query_of_a_url_is_logged(
+    serve: Serve,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    host: str,
+    how: str,
+    status: int,
+    line: str,
+) -> None:
+    app = client_session.create_app()
+    root = web.Application()
+    root.add_subapp("/below", app)
+    server = await serve(root, prefix="/below")
+    url = URL(f"http://{host}:{server.port}/below/upstream?how={how}")
+    monkeypatch.setattr(client_session, "upstream_url", lambda request: url)
+    timeout = ClientTimeout(total=0.5, connect=0.5)
+    monkeypatch.setattr(client_session, "TIMEOUT", timeout)
+    async with (
+        ClientSession(server.url) as client,
+        client.get("fetch") as response,
+    ):
+        assert response.status == status
+    [warning] = warnings_in(caplog)
+    assert re.fullmatch(f"visits: {line}", warning)
+
+
 @pytest.mark.parametrize("charset", ["utf-8", "UTF-8", "utf8", "us-ascii"])
 async def test_a_charset_that_is_utf_8_is_read(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, charset: str

@@ -221,9 +221,11 @@ async def test_a_mistake_that_persists_leaves_one_traceback(
     assert caplog.text.count("Traceback") == 1
 
 
-async def test_a_number_that_is_none_in_redis_is_a_503_with_its_cause(
+async def test_a_number_that_is_none_in_redis_keeps_publishers_out_alone(
     killable_redis: KillableRedis,
     serve: Serve,
+    channel: str,
+    join: Join,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     app = parallel_events.create_app(redis_url=killable_redis.url)
@@ -232,15 +234,30 @@ async def test_a_number_that_is_none_in_redis_is_a_503_with_its_cause(
         ClientSession(server.url) as client,
         Redis.from_url(killable_redis.url) as redis,
     ):
-        assert await publish(client, CHANNEL, "a") == (200, {"receivers": 0})
+        assert await publish(client, channel, "a") == (200, {"receivers": 0})
         await redis.hset(STATE, "last", "foreign")
-        async with client.get("ws", headers=UPGRADE) as response:
-            assert response.status == 503
-            assert is_away(response.status, await response.json())
-        assert "cannot answer: ValueError: " in caplog.text
-        assert "'foreign'" in caplog.text
-        assert is_away(*await publish(client, CHANNEL, "a"))
-        assert "cannot answer: ResponseError: " in caplog.text
+        await join(client, channel)
+        assert is_away(*await publish(client, channel, "a"))
+    assert "cannot answer: ResponseError: " in caplog.text
+
+
+async def test_a_mistake_of_a_handler_is_a_500_with_a_traceback(
+    client: ClientSession,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(parallel_events, "REPEAT_AGE", Mistake())
+    async with client.post(f"channels/{CHANNEL}", data="a") as response:
+        assert response.status == 500
+    assert "ValueError: a mistake" in caplog.text
+    assert "Traceback" in caplog.text
+
+
+class Mistake:
+    """What cannot be shown as text."""
+
+    def __str__(self) -> str:
+        raise ValueError("a mistake")
 
 
 @pytest.mark.parametrize("size", [2**16 + 1, 2**20 + 1])

@@ -667,14 +667,10 @@ async def test_without_redis_the_reason_is_said_and_it_recovers(
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("created", "1.5"), ("last_seen", "x"), ("user", b"\xff")],
+    [("created", "1.5"), ("last_seen", "x"), ("requests", "x")],
 )
-async def test_what_is_stored_by_something_else_is_a_503_with_its_cause(
-    serve: Serve,
-    killable_redis: KillableRedis,
-    caplog: pytest.LogCaptureFixture,
-    field: str,
-    value: str | bytes,
+async def test_what_is_stored_by_something_else_is_no_session(
+    serve: Serve, killable_redis: KillableRedis, field: str, value: str
 ) -> None:
     app = request_data.create_app(redis_url=killable_redis.url)
     server = await serve(app)
@@ -687,11 +683,41 @@ async def test_what_is_stored_by_something_else_is_a_503_with_its_cause(
         [session] = await redis.keys("request_data:session:*")
         await redis.hset(session, field, value)
         await log_in(client)
-        asking = other if field == "user" else client
-        async with asking.get("sessions") as response:
-            assert response.status == 503
-            assert await response.json() == {"error": NOT_NOW}
-    assert "cannot answer: " in caplog.text
+        async with client.get("sessions") as response:
+            [session] = (await response.json())["sessions"]
+            assert session["current"]
+
+
+async def test_a_name_that_is_no_text_is_replaced(
+    serve: Serve, killable_redis: KillableRedis
+) -> None:
+    app = request_data.create_app(redis_url=killable_redis.url)
+    server = await serve(app)
+    async with (
+        browser(server) as client,
+        Redis.from_url(killable_redis.url) as redis,
+    ):
+        await log_in(client)
+        [session] = await redis.keys("request_data:session:*")
+        await redis.hset(session, "user", b"\xff")
+        async with client.get("me") as response:
+            assert await response.json() == {"user": "\ufffd"}
+
+
+async def test_a_mistake_of_a_handler_is_a_500_with_a_traceback(
+    serve: Serve, application: web.Application, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(request: web.Request) -> web.Response:
+        raise ValueError("a mistake")
+
+    application.router.add_get("/fail", fail)
+    server = await serve(application)
+    async with (
+        ClientSession(server.url) as client,
+        client.get("fail") as response,
+    ):
+        assert response.status == 500
+    assert "ValueError: a mistake" in caplog.text
     assert "Traceback" in caplog.text
 
 

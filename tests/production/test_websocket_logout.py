@@ -69,6 +69,20 @@ def application(redis_url: str) -> web.Application:
     return websocket_logout.create_app(redis_url=cleared(redis_url))
 
 
+async def test_where_nobody_is_hung_up_on_no_timer_is_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ended = list[object]()
+    monkeypatch.setattr(websocket_logout, "end_reading", ended.append)
+    websocket_logout.hang_up([], websocket_logout.LOGGED_OUT)
+    is_later = asyncio.Event()
+    # A timer that was set before would have ended before.
+    loop = asyncio.get_running_loop()
+    loop.call_later(websocket_logout.PAUSE, is_later.set)
+    await is_later.wait()
+    assert not ended
+
+
 @pytest.fixture
 def patient_goodbye(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a goodbye wait as long as a busy machine needs for it."""
