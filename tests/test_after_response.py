@@ -44,6 +44,9 @@ def application(
     monkeypatch.setattr(retry, "retry_exceptions", [LookupError])
     # A busy machine is no outage.
     monkeypatch.setattr(recipe, "PATIENCE", TIMEOUT)
+    monkeypatch.setattr(recipe, "SILENCE", TIMEOUT)
+    statements = f"-c statement_timeout={TIMEOUT}s"
+    monkeypatch.setitem(vars(recipe)["OPTIONS"], "options", statements)
     url = engine["POSTGRES_URL"]
     return recipe.create_app(postgres_url=url, work_here=True)
 
