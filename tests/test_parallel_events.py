@@ -23,6 +23,7 @@ from aiohttp import (
     web,
 )
 from aiohttp.typedefs import Handler
+from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
 from yarl import URL
 
@@ -46,7 +47,17 @@ UPGRADE = {
 
 @pytest.fixture
 def application(recipe: Tier, redis_url: str) -> web.Application:
+    trim(redis_url)
     return recipe.create_app(redis_url=redis_url)
+
+
+def trim(redis_url: str) -> None:
+    """Leave the last event of what other tests have published.
+
+    Each server reads all there is before it lets anybody in: megabytes.
+    """
+    with BlockingRedis.from_url(redis_url) as redis:
+        redis.xtrim("parallel_events:events", maxlen=1, approximate=False)
 
 
 @pytest.fixture

@@ -48,6 +48,7 @@ from tests.test_parallel_events import (
     shrink_buffers,
     stats,
     transports_of,
+    trim,
     until_away,
     until_sockets,
 )
@@ -55,6 +56,11 @@ from tests.test_parallel_events import (
 CHANNEL = "production"
 STREAM = parallel_events.STREAM
 STATE = parallel_events.STATE
+
+
+@pytest.fixture(autouse=True)
+def short_history(redis_url: str) -> None:
+    trim(redis_url)
 
 
 @pytest.fixture
