@@ -30,10 +30,10 @@ SEARCH = Search([read_topic(recipe) for recipe in app.COOKBOOK], MESSAGES)
 
 RAISED_IN_A_PACKAGE = (
     '  File "/venv/lib/python3.11/site-packages/aiohttp/connector.py", '
-    "line 439, in _close\n    transport.abort()\n"
-    '  File "/usr/lib/python3.11/asyncio/sslproto.py", line 247, in abort\n'
-    "    self._ssl_protocol._abort()\n"
-    "AttributeError: 'NoneType' object has no attribute '_abort'"
+    "line 1201, in _convert_hosts\n    hosts[0]['hostname']\n"
+    '  File "/usr/lib/python3.11/collections/__init__.py", line 1106, in get\n'
+    "    raise KeyError(key)\n"
+    "KeyError: 'hostname'"
 )
 SYNC_CONNECTOR = (
     "procrastinate.exceptions.SyncConnectorConfigurationError: A pure sync "
