@@ -23,6 +23,7 @@ from yarl import URL
 from cookbook import cluster
 from cookbook.project import files_of, read_project, write_project
 from cookbook.server import DRAIN_TIMEOUT, SHUTDOWN_TIMEOUT
+from recipes.production import after_response, database
 from tests.conftest import Serve
 from tests.servers import ROOT, START_TIMEOUT, TIMEOUT, UNMEASURED
 
@@ -428,6 +429,22 @@ def test_nginx_ends_kept_connections_before_a_worker_does() -> None:
     upstream = text[text.index("upstream workers") :]
     [seconds] = re.findall(r"keepalive_timeout (\d+)s;", upstream)[:1]
     assert int(seconds) < DRAIN_TIMEOUT < HEADERS_TIMEOUT
+
+
+def test_postgres_has_the_connections_of_all_workers_in_a_reload() -> None:
+    settings: dict[str, Any] = {}
+    exec((DEPLOY / "gunicorn.conf.py").read_text(), settings)
+    source = Path(after_response.__file__).read_text()
+    [of_jobs] = map(int, re.findall(r"max_size=(\d+)", source))
+    of_worker = database.MAX_CONNECTIONS + of_jobs
+    most = 2 * settings["workers"] * of_worker + of_jobs
+    text = (ROOT / "docs" / "going_live.md").read_text()
+    assert f"up to {of_worker} connections to PostgreSQL" in text
+    assert f"{most} connections with four" in text
+    command = " ".join(COMPOSE["services"]["postgres"]["command"])
+    [allowed] = map(int, re.findall(r"max_connections=(\d+)", command))
+    # Some look whether it is there.
+    assert most + 20 < allowed
 
 
 @pytest.mark.parametrize("name", ["cookbook", "cookbook-jobs"])

@@ -71,7 +71,7 @@ from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
 # Connections of one worker: those of all workers have to be fewer than
-# `max_connections` of the server.
+# `max_connections` of the server. In a reload there are twice as many workers.
 MAX_CONNECTIONS = 10
 
 # Requests that wait for a connection at a time; a further one is a 503.

@@ -7,7 +7,7 @@
 Start from this file when you go live with several workers. The id of a request
 stands in each line that is logged meanwhile, in tracebacks and handshakes too.
 Sessions are in Redis, and the cookie is a random id: no key is needed, and what
-a logout ends is over on every worker. The errors that aiohttp makes are JSON.
+a logout ends is over on every worker. aiohttp's 404, 405 and 413 are JSON.
 
 Try it::
 
@@ -33,7 +33,8 @@ Good to know:
   the handler streams or raises. `on_response_prepare` sees these answers too.
 - The id of a request is taken from the header if the peer is a trusted proxy:
   on this host, unless you call `create_app(trusted_proxies=[...])`. It may be
-  any network: `10.0.0.0/8`.
+  any network: `10.0.0.0/8`. A proxy may hand on what a client has chosen, as
+  nginx does in `deploy/`: two requests may have one id, and it proves nothing.
 - A filter gives each log record its `request_id`. On a handler it sees the
   records of all libraries. The access log is written in another task: there it
   is `%{X-Request-ID}o`.
