@@ -42,13 +42,17 @@ def application(
     # What fails is not tried again.
     retry: Any = vars(recipe)["RETRY"]
     monkeypatch.setattr(retry, "retry_exceptions", [LookupError])
-    # A busy machine is no outage.
+    be_patient(recipe, monkeypatch)
+    url = engine["POSTGRES_URL"]
+    return recipe.create_app(postgres_url=url, work_here=True)
+
+
+def be_patient(recipe: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the production file wait longer: a busy machine is no outage."""
     monkeypatch.setattr(recipe, "PATIENCE", TIMEOUT)
     monkeypatch.setattr(recipe, "SILENCE", TIMEOUT)
     statements = f"-c statement_timeout={TIMEOUT}s"
-    monkeypatch.setitem(vars(recipe)["OPTIONS"], "options", statements)
-    url = engine["POSTGRES_URL"]
-    return recipe.create_app(postgres_url=url, work_here=True)
+    monkeypatch.setitem(recipe.OPTIONS, "options", statements)
 
 
 # It is there before what is served, and after it.

@@ -28,6 +28,7 @@ from tests.test_after_response import (
     PINGS,
     Held,
     Stranger,
+    be_patient,
     every_ping,
     ping,
     read_count,
@@ -64,13 +65,17 @@ def database(postgres_url: str) -> str:
 
 
 @pytest.fixture
-def application(database: str) -> web.Application:
+def application(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> web.Application:
+    be_patient(after_response, monkeypatch)
     return after_response.create_app(postgres_url=database, work_here=True)
 
 
 @pytest.fixture
-def idle(database: str) -> web.Application:
+def idle(database: str, monkeypatch: pytest.MonkeyPatch) -> web.Application:
     """An application that runs no jobs."""
+    be_patient(after_response, monkeypatch)
     return after_response.create_app(postgres_url=database)
 
 
