@@ -28,7 +28,7 @@ from tests.forks import FILTERS, Fork, fork
 ROOT = Path(__file__).parent.parent
 TIMEOUT = 10.0
 """Seconds after which a test calls a wait a hang."""
-START_TIMEOUT = 30.0
+START_TIMEOUT = 60.0
 """Seconds in which a script listens: an interpreter starts on a busy core."""
 PATIENCE = 60.0
 """Seconds that a server of a test waits for whom it should not wait for.

@@ -26,7 +26,7 @@ from cookbook.commands import (
     run_command_line,
 )
 from cookbook.commands.names import trap_names
-from tests.servers import MEASURED, ROOT, TIMEOUT, UNMEASURED
+from tests.servers import MEASURED, ROOT, START_TIMEOUT, TIMEOUT, UNMEASURED
 
 SERVING = ("serve", "run")
 """Commands that run until they are ended."""
@@ -98,7 +98,7 @@ def test_an_example_in_the_help_does_what_it_says(
             assert process.stdout is not None
             assert "http://" in process.stdout.readline()
             process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=3 * TIMEOUT)
+        _, errors = process.communicate(timeout=START_TIMEOUT)
     assert process.returncode == 0, errors
     assert "Traceback" not in errors
 
@@ -157,7 +157,7 @@ def test_completion_is_written_for_each_shell(name: str) -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=3 * TIMEOUT,
+        timeout=START_TIMEOUT,
     )
     assert outcome.stdout.strip()
     assert VARIABLE in outcome.stdout
@@ -220,7 +220,7 @@ def test_show_is_set_for_a_terminal() -> None:
             stdout=theirs,
             cwd=ROOT,
             env={**os.environ, **MEASURED, "TERM": "xterm"},
-            timeout=3 * TIMEOUT,
+            timeout=START_TIMEOUT,
             check=True,
         )
         printed = os.read(ours, 10_000)
@@ -240,7 +240,7 @@ def test_a_reader_who_leaves_a_pipe_gets_no_traceback() -> None:
         env={**os.environ, **UNMEASURED},
         capture_output=True,
         text=True,
-        timeout=3 * TIMEOUT,
+        timeout=START_TIMEOUT,
     )
     assert outcome.stdout == "Questions\n"
     assert outcome.stderr == ""
@@ -334,7 +334,7 @@ def test_run_starts_a_file_with_a_redis_of_its_own_and_ends_both(
     with run("parallel_events", *options, cwd=tmp_path) as process:
         ask_until_it_is_ready(port_of(process), "POST /channels/a")
         process.send_signal(number)
-        _, errors = process.communicate(timeout=3 * TIMEOUT)
+        _, errors = process.communicate(timeout=START_TIMEOUT)
     assert process.returncode == 0
     assert errors.strip() == ""
 
@@ -345,7 +345,7 @@ def test_a_file_ends_with_the_run_that_is_killed(tmp_path: Path) -> None:
         port_of(process)
         process.kill()
         # The file has the other end of this pipe as well.
-        process.communicate(timeout=3 * TIMEOUT)
+        process.communicate(timeout=START_TIMEOUT)
     assert process.returncode == -signal.SIGKILL
 
 
@@ -356,7 +356,7 @@ def test_run_leaves_no_database_behind_in_the_reader_s_folder(
     with run("database", cwd=tmp_path) as process:
         assert '"answer": 42' in ask(port_of(process), "GET /answer")
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=3 * TIMEOUT)
+        process.communicate(timeout=START_TIMEOUT)
     assert process.returncode == 0
     assert list(tmp_path.iterdir()) == []
 
@@ -371,14 +371,14 @@ def test_run_takes_the_engines_that_are_named(
         answer = ask_until_it_is_ready(port_of(process), "GET /notes")
         assert '"notes": []' in answer
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=3 * TIMEOUT)
+        process.communicate(timeout=START_TIMEOUT)
     assert process.returncode == 0
 
 
 @pytest.mark.slow("it starts a trap")
 def test_run_starts_a_trap_and_returns_its_exit_code(tmp_path: Path) -> None:
     with run("event_loop", "--trap", "made_on_import", cwd=tmp_path) as process:
-        _, errors = process.communicate(timeout=3 * TIMEOUT)
+        _, errors = process.communicate(timeout=START_TIMEOUT)
     assert process.returncode == 1
     assert "RuntimeError: no running event loop" in errors
 
@@ -392,7 +392,7 @@ def test_run_says_in_one_line_that_no_service_can_be_started(
     program.chmod(0o755)
     path = f"{tmp_path}:{os.environ['PATH']}"
     with run("parallel_events", cwd=tmp_path, PATH=path) as process:
-        _, errors = process.communicate(timeout=3 * TIMEOUT)
+        _, errors = process.communicate(timeout=START_TIMEOUT)
     assert process.returncode == 1
     assert errors.startswith(f"{program} has ended")
     assert "Traceback" not in errors
@@ -419,5 +419,5 @@ def test_run_outlives_the_terminal_under_nohup(tmp_path: Path) -> None:
         process.send_signal(signal.SIGHUP)
         assert " 200 " in ask(port, "GET /method").splitlines()[0]
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=3 * TIMEOUT)
+        process.communicate(timeout=START_TIMEOUT)
     assert process.returncode == 0

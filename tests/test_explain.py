@@ -20,7 +20,7 @@ import pytest
 from aiohttp_cookbook.__main__ import run
 from cookbook.commands.explain import describe
 from cookbook.messages import Message
-from tests.servers import MEASURED, ROOT, TIMEOUT, UNMEASURED
+from tests.servers import MEASURED, ROOT, START_TIMEOUT, UNMEASURED
 
 COMMAND = [sys.executable, "-m", "cookbook"]
 ERROR = "RuntimeError: Session is closed"
@@ -70,7 +70,7 @@ def test_explain_reads_standard_input() -> None:
         text=True,
         cwd=ROOT,
         env={**os.environ, **MEASURED},
-        timeout=3 * TIMEOUT,
+        timeout=START_TIMEOUT,
     )
     assert outcome.returncode == 0
     assert outcome.stderr == ""
@@ -165,7 +165,7 @@ def test_explain_has_colours_on_a_terminal_and_none_in_a_pipe(
             stdout=theirs,
             cwd=ROOT,
             env={**os.environ, **UNMEASURED},
-            timeout=3 * TIMEOUT,
+            timeout=START_TIMEOUT,
             check=True,
         )
         printed = os.read(ours, 10_000)
@@ -201,6 +201,6 @@ def test_explain_ends_without_a_traceback_when_interrupted(
         while unread_bytes(end):
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=3 * TIMEOUT)
+        _, errors = process.communicate(timeout=START_TIMEOUT)
     assert process.returncode == 130
     assert errors.strip() == ""

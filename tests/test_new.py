@@ -24,7 +24,7 @@ from cookbook.commands import group
 from cookbook.project import Project, archive, files_of, read_project
 from cookbook.project.ingredients import Ingredient
 from cookbook.recipe import Recipe
-from tests.servers import ROOT, TIMEOUT, UNMEASURED
+from tests.servers import ROOT, START_TIMEOUT, UNMEASURED
 
 RECIPES = ROOT / "recipes"
 DEPLOY = ROOT / "deploy"
@@ -331,7 +331,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
         env={**os.environ, **UNMEASURED, "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
-        timeout=3 * TIMEOUT,
+        timeout=START_TIMEOUT,
     )
     assert outcome.returncode == 2
     assert "File too large" in outcome.stderr
