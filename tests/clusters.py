@@ -18,7 +18,7 @@ import psutil
 from cookbook import cluster
 from tests.servers import ROOT
 
-START_TIMEOUT = 60.0
+START_TIMEOUT = 90.0
 """Seconds in which a cluster is ready; alone it takes four."""
 
 END_TIMEOUT = 45.0
