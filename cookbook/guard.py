@@ -115,19 +115,23 @@ class Sites:
         Elsewhere it sends `Origin` at least, with all that changes something.
         A program sends neither.
         """
-        sites = _values_of(request, "Sec-Fetch-Site")
-        origins = _values_of(request, hdrs.ORIGIN)
-        if sites:
-            is_foreign = not FROM_OUR_PAGES.issuperset(sites)
-        else:
-            ours = self._origins(request)
-            is_foreign = len(origins) > 1 or not ours.issuperset(origins)
-        if is_foreign:
+        if reason := self._find_other(request):
             raise explain(
                 web.HTTPForbidden,
-                "the Origin is foreign: this is for pages of this server, by "
-                "the name, port and scheme that it is asked by",
+                f"{reason}: this is for pages of this server, by the name, "
+                "port and scheme that it is asked by",
             )
+
+    def _find_other(self, request: web.Request) -> str:
+        """Return what tells of a page of another site, or ""."""
+        origins = _values_of(request, hdrs.ORIGIN)
+        if sites := _values_of(request, "Sec-Fetch-Site"):
+            is_ours = FROM_OUR_PAGES.issuperset(sites)
+            return "" if is_ours else "Sec-Fetch-Site tells of another site"
+        if len(origins) > 1:
+            return "there is more than one Origin"
+        is_ours = self._origins(request).issuperset(origins)
+        return "" if is_ours else "the Origin is foreign"
 
     def _origins(self, request: web.Request) -> set[str]:
         """Return the origin that the request is for, as browsers write it."""

@@ -315,6 +315,23 @@ async def test_host_origin_and_sec_fetch_site_in_every_spelling(
     assert not wrong
 
 
+async def test_a_refusal_names_what_tells_of_another_site(serve: Serve) -> None:
+    server = await serve(create_app(), runner_class=Runner)
+    ours = f"Origin: http://localhost:{server.port}\r\n"
+    for more, reason in [
+        ("Sec-Fetch-Site: cross-site\r\n", "Sec-Fetch-Site tells of another"),
+        (f"Sec-Fetch-Site: same-site\r\n{ours}", "Sec-Fetch-Site tells of"),
+        ("Origin: http://evil.example\r\n", "the Origin is foreign"),
+        ("Origin: null\r\n", "the Origin is foreign"),
+        (2 * ours, "there is more than one Origin"),
+    ]:
+        request = f"GET /listen HTTP/1.1\r\nHost: localhost:{server.port}\r\n"
+        end = f"Connection: close\r\n{UPGRADE}{more}\r\n"
+        answer = await exchange(server, (request + end).encode())
+        assert answer.startswith(b"HTTP/1.1 403 "), more
+        assert f'{{"error": "{reason}'.encode() in answer, more
+
+
 @pytest.mark.parametrize(
     ("told", "scheme"),
     [
