@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any, NamedTuple, cast
 
 from aiohttp import StreamReader, hdrs, web
-from aiohttp.abc import AbstractStreamWriter
 from aiohttp.log import access_logger
 
 from cookbook import internals
@@ -149,13 +148,13 @@ class _Connection(internals.Connection):
     """
 
     __slots__ = (
-        "_began",
         "_body_seconds",
         "_limits",
         "_log",
         "_next_look",
         "_silence",
         "_unread",
+        "_watched",
         "_wire",
     )
 
@@ -171,18 +170,12 @@ class _Connection(internals.Connection):
         self._limits = limits
         self._log = log
 
-    def begin(self, body: StreamReader, writer: AbstractStreamWriter) -> None:
-        """Watch how the next request is read and answered."""
-        super().begin(body, writer)
-        self._began = self.loop.time()
-        self._silence: _Stopwatch | None = None
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         # aiohttp forgets it when it closes it, but what is unsent stays.
         self._wire = cast(asyncio.Transport, transport)
-        self._began = self.loop.time()
-        self._unread = _Stopwatch(self._began)
+        self._unread = _Stopwatch(self.began)
+        self._watched: StreamReader | None = None
         self._look_again()
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -203,7 +196,7 @@ class _Connection(internals.Connection):
         self._log.log_unfinished(
             request,
             internals.written_size(request.writer),
-            self.loop.time() - self._began,
+            self.loop.time() - self.began,
         )
 
     def _look_again(self) -> None:
@@ -220,7 +213,7 @@ class _Connection(internals.Connection):
             return
         body = self.body
         # aiohttp bounds this, too, but not in each of its versions.
-        if body is None and now - self._began > self._limits.headers:
+        if body is None and now - self.began > self._limits.headers:
             self._wire.close()
         if body and not body.is_eof() and not internals.is_broken(body):
             self._look_at_body(body, now)
@@ -240,7 +233,8 @@ class _Connection(internals.Connection):
         return self._unread.measure(written - unsent if unsent else now, now)
 
     def _look_at_body(self, body: StreamReader, now: float) -> None:
-        if self._silence is None:
+        if body is not self._watched:
+            self._watched = body
             self._silence = _Stopwatch(now)
             self._body_seconds = 0.0
         # Where we do not read, the peer cannot send: its time stands still.

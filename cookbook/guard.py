@@ -8,13 +8,14 @@ a line. It changes no recipe's answer to a good request.
 import asyncio
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import lru_cache, partial
 from ipaddress import ip_address, ip_network
 
 from aiohttp import hdrs, web
 from aiohttp.abc import AbstractAccessLogger
 from aiohttp.typedefs import Handler, Middleware
+from multidict import istr
 
 from cookbook.internals import (
     forget_traceback,
@@ -37,9 +38,10 @@ OBSERVERS = web.AppKey("OBSERVERS", list[Middleware])
 ANSWER = web.RequestKey("ANSWER", web.StreamResponse)
 """The answer to a request, once it has begun."""
 
+REQUEST_ID = istr("X-Request-ID")
 HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    istr("X-Content-Type-Options"): "nosniff",
+    istr("Referrer-Policy"): "no-referrer",
 }
 SERVER = "aiohttp-cookbook"
 """The name in the header `Server`: aiohttp's own shows two versions."""
@@ -201,10 +203,11 @@ def protect(
 
 
 def _gate(sites: Sites, observers: list[Middleware]) -> Middleware:
+    # No coroutine of its own: each request would have one more to run.
     @web.middleware
-    async def gate(
+    def gate(
         request: web.Request, handler: Handler
-    ) -> web.StreamResponse:
+    ) -> Awaitable[web.StreamResponse]:
         sites.note_address(request)
         if not sites.is_ours(authority_of(request)):
             raise explain(
@@ -230,7 +233,7 @@ def _gate(sites: Sites, observers: list[Middleware]) -> Middleware:
             sites.refuse_others(request)
         for observe in observers:
             handler = partial(observe, handler=handler)
-        return await handler(request)
+        return handler(request)
 
     return gate
 
@@ -256,9 +259,10 @@ async def _complete(
         # in the answer: the next request would be lost.
         response.force_close()
         response.headers[hdrs.CONNECTION] = "close"
-    response.headers[hdrs.SERVER] = SERVER
+    headers = response.headers
+    headers[hdrs.SERVER] = SERVER
     for name, value in HEADERS.items():
-        response.headers.setdefault(name, value)
+        headers.setdefault(name, value)
 
 
 class AccessLogger(AbstractAccessLogger):
@@ -291,14 +295,17 @@ class AccessLogger(AbstractAccessLogger):
         time: float,
         end: str = "",
     ) -> None:
+        address = request.remote
+        if hdrs.X_FORWARDED_FOR in request.headers:
+            address = request.get(ADDRESS, address)
         path = _escape(request.rel_url.raw_path)
-        request_id = _escape(response.headers.get("X-Request-ID", ""))
-        address = request.get(ADDRESS, request.remote)
         line = (
             f'{address} "{request.method} {path}" {response.status}'
-            f" {size} {time:.3f}s {request_id}"
+            f" {size} {time:.3f}s"
         )
-        self.logger.info(line.rstrip() + end)
+        if request_id := response.headers.get(REQUEST_ID):
+            line += f" {_escape(request_id)}"
+        self.logger.info(line + end)
 
 
 def _escape(text: str) -> str:

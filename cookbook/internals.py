@@ -151,7 +151,7 @@ class Connection(web.RequestHandler):
     Otherwise: what aiohttp answers by itself is not ours.
     """
 
-    __slots__ = ("_is_broken", "body", "writer")
+    __slots__ = ("_is_broken", "began", "body", "writer")
 
     def __init__(self, server: Any, **options: Any) -> None:
         super().__init__(server, **options)
@@ -159,6 +159,8 @@ class Connection(web.RequestHandler):
         self.body: StreamReader | None = None
         """Of the request that is served, or was the last; None before all."""
         self.writer: AbstractStreamWriter | None = None
+        self.began = self._loop.time()
+        """When that request came, or the connection, by the loop's clock."""
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -168,6 +170,7 @@ class Connection(web.RequestHandler):
     def begin(self, body: StreamReader, writer: AbstractStreamWriter) -> None:
         """Take note of a request that is about to be served."""
         self.body, self.writer = body, writer
+        self.began = self._loop.time()
 
     def refuse(self, status: int, reason: str) -> web.Response:
         """Make the answer to what no application gets to see."""
@@ -205,14 +208,10 @@ class Connection(web.RequestHandler):
         if self._is_broken:
             # The parser has lost its way: this could pass for a request.
             return
-        is_last, is_ending = self._close, self._force_close
-        if self.body and not self.body.is_eof():
-            self._close = self._force_close = False
-        try:
+        if self._close or self._force_close:
+            self._receive_rest(data)
+        else:
             super().data_received(data)
-        finally:
-            self._close = self._close or is_last
-            self._force_close = self._force_close or is_ending
         if self._messages and self._messages[-1][0].__class__ is _ErrInfo:
             body = self.body
             if len(self._messages) > 1:
@@ -220,6 +219,18 @@ class Connection(web.RequestHandler):
             if body and not body.is_eof():
                 # Its handler answers, so the error is never served.
                 self.break_off(body, web.RequestPayloadError("broken"))
+
+    def _receive_rest(self, data: bytes) -> None:
+        """Parse what came since the server ends, if it is of a body."""
+        if self.body is None or self.body.is_eof():
+            return
+        is_last, is_ending = self._close, self._force_close
+        self._close = self._force_close = False
+        try:
+            super().data_received(data)
+        finally:
+            self._close = self._close or is_last
+            self._force_close = self._force_close or is_ending
 
     def log_exception(self, *args: Any, **kw: Any) -> None:
         """Log what a handler has raised, where the peer is not at fault.

@@ -124,8 +124,12 @@ def now() -> str:
 @lru_cache(maxsize=1)
 def _format(milliseconds: int) -> str:
     seconds, rest = divmod(milliseconds, 1000)
-    text = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
-    return f"{text},{rest:03}"
+    return f"{_format_second(seconds)},{rest:03}"
+
+
+@lru_cache(maxsize=1)
+def _format_second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
 def count_refused_connections(loop: asyncio.AbstractEventLoop) -> None:

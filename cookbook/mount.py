@@ -72,21 +72,16 @@ def mount(
     home = page
     if "/" in (resource.canonical for resource in app.router.resources()):
         home = f"{prefix}/"
-
-    async def redirect(request: web.Request) -> web.Response:
-        # A text, because aiohttp quotes a text and not a URL. The parser in
-        # Python lets bytes above 127 into a query, and no header holds them.
-        location = request.rel_url.with_path(home, keep_query=True)
-        raise web.HTTPPermanentRedirect(str(location))
-
-    root.router.add_route(hdrs.METH_ANY, prefix, redirect)
     # Before the recipe: what comes first is asked first.
-    root.router.register_resource(_Outage(app, prefix, root[UNAVAILABLE]))
+    entrance = _Entrance(app, prefix, home, root[UNAVAILABLE])
+    root.router.register_resource(entrance)
     root.add_subapp(prefix, app)
 
 
-class _Outage(web.DynamicResource):
-    """Takes the requests for a recipe as long as it is not available.
+class _Entrance(web.PlainResource):
+    """Takes the requests for a prefix alone, which it redirects to `home`.
+
+    It takes all requests for the recipe as long as that is not available.
 
     The recipe's application is no part of them. Or aiohttp would send its
     signal `on_response_prepare`, which may need what could not be started.
@@ -96,21 +91,29 @@ class _Outage(web.DynamicResource):
         self,
         app: web.Application,
         prefix: str,
+        home: str,
         unavailable: dict[web.Application, str],
     ) -> None:
-        super().__init__(f"{prefix}/{{path:(?s:.*)}}")
+        super().__init__(prefix)
         self._app = app
+        self._home = home
         self._unavailable = unavailable
-        self.add_route(hdrs.METH_ANY, self._refuse)
+        self._entry = self.add_route(hdrs.METH_ANY, self._answer)
 
     async def resolve(
         self, request: web.Request
     ) -> tuple[web.UrlMappingMatchInfo | None, set[str]]:
-        if self._app in self._unavailable:
-            return await super().resolve(request)
+        if request.path == self.canonical or self._app in self._unavailable:
+            return web.UrlMappingMatchInfo({}, self._entry), set()
         return None, set()
 
-    async def _refuse(self, request: web.Request) -> web.Response:
+    async def _answer(self, request: web.Request) -> web.Response:
+        if request.path == self.canonical:
+            # A text, because aiohttp quotes a text and not a URL. The parser in
+            # Python lets bytes above 127 into a query, and no header holds
+            # them.
+            location = request.rel_url.with_path(self._home, keep_query=True)
+            raise web.HTTPPermanentRedirect(str(location))
         reason = self._unavailable[self._app]
         raise explain(web.HTTPServiceUnavailable, reason)
 

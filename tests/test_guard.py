@@ -237,6 +237,34 @@ async def test_a_request_is_logged_as_one_line_of_ascii(
     assert '"GET /%0Aa\\"b" 404' in lines[0]
 
 
+@pytest.mark.parametrize(
+    ("request_id", "end"),
+    [("abc-123", "s abc-123"), ('a"\xe9', r"s a\"\xe9"), (None, "s")],
+)
+async def test_a_line_of_the_log_ends_with_the_id_of_the_answer(
+    serve: Serve,
+    caplog: pytest.LogCaptureFixture,
+    request_id: str | None,
+    end: str,
+) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        headers = {"X-Request-ID": request_id} if request_id else {}
+        return web.Response(headers=headers)
+
+    caplog.set_level(logging.INFO, "aiohttp.access")
+    app = web.Application()
+    protect(app)
+    app.router.add_get("/", answer)
+    server = await serve(app, runner_class=Runner)
+    assert " 200 " in await ask(server, "GET / HTTP/1.1")
+    [line] = [
+        record.getMessage()
+        for record in caplog.records
+        if record.name == "aiohttp.access"
+    ]
+    assert line.endswith(end)
+
+
 async def test_a_runner_of_the_guard_stops(guarded: Server) -> None:
     await guarded.stop()
     assert guarded.runner.server is None
