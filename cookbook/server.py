@@ -44,6 +44,9 @@ nginx has to be told so: see `keepalive_timeout` in deploy/.
 EVERY_ADDRESS = frozenset({"0.0.0.0", "::", ""})  # noqa: S104
 """Hosts that listen on all interfaces."""
 
+LOCALHOST = frozenset({"127.0.0.1", "::1", "localhost"})
+"""Hosts that this machine calls localhost."""
+
 
 def command(
     create_app: Callable[..., web.Application], recipes: Sequence[Recipe]
@@ -139,6 +142,9 @@ def command(
                 Redis.from_url(redis_url).close()
             except (OSError, RuntimeError, ValueError) as error:
                 raise click.ClickException(str(error)) from error
+            name = _name_of(host)
+            if name != "localhost":
+                allow_hosts += (name,)
             app = create_app(
                 redis_url=redis_url,
                 postgres_url=postgres_url,
@@ -199,7 +205,8 @@ async def _serve(
             await web.TCPSite(runner, host, port).start()
         # What is there by now stays: the collector need not look at it again.
         gc.freeze()
-        _print_contents(runner.addresses[0][1], recipes)
+        port = runner.addresses[0][1]
+        _print_contents(f"{_name_of(host)}:{port}", recipes)
         if host in EVERY_ADDRESS:
             click.echo("It goes by localhost. Other names need --allow-host.")
         await told_to_end.wait()
@@ -245,10 +252,17 @@ def _signals() -> list[signal.Signals]:
     return [signal.SIGINT, signal.SIGTERM, *hang_up]
 
 
-def _print_contents(port: int, recipes: Sequence[Recipe]) -> None:
-    lines = [f"The aiohttp cookbook is at http://localhost:{port}/"]
+def _name_of(host: str) -> str:
+    """Return what a browser on this machine calls a server on `host`."""
+    if host in EVERY_ADDRESS | LOCALHOST:
+        return "localhost"
+    return f"[{host}]" if ":" in host else host
+
+
+def _print_contents(address: str, recipes: Sequence[Recipe]) -> None:
+    lines = [f"The aiohttp cookbook is at http://{address}/"]
     lines += [
-        f"  http://localhost:{port}{recipe.prefix:<20} {recipe.docs.title}"
+        f"  http://{address}{recipe.prefix:<20} {recipe.docs.title}"
         for recipe in recipes
     ]
     click.echo("\n".join(lines))

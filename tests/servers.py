@@ -237,7 +237,7 @@ async def listening(
         async with asyncio.timeout(START_TIMEOUT):
             assert process.stdout is not None
             line = (await process.stdout.readline()).decode()
-            match = re.search(r"http://[^:]+:(\d+)", line)
+            match = re.search(r"http://\S+:(\d+)", line)
             assert match, f"{line}{log.read_text()}"
         yield Process(process, int(match[1]), log)
     finally:

@@ -24,6 +24,7 @@ from tests.servers import (
     until_it_is_empty,
     until_it_is_gone,
 )
+from tests.test_source_address import needs
 
 pytestmark = pytest.mark.slow("each test starts the server")
 
@@ -255,6 +256,30 @@ async def test_a_start_on_all_interfaces_says_what_other_names_need(
         assert process.process.stdout is not None
         line = await process.process.stdout.readline()
         assert b"--allow-host" in line
+        assert await process.end() == 0
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        pytest.param("127.0.0.2", "127.0.0.2", marks=needs("127.0.0.2")),
+        pytest.param("0::1", "[0::1]", marks=needs("::1")),
+    ],
+)
+async def test_a_server_goes_by_the_host_that_it_is_told_to_listen_on(
+    script: Path,
+    tmp_path: Path,
+    environment: dict[str, str],
+    host: str,
+    name: str,
+) -> None:
+    options = ("--host", host, "--allow-host", "one")
+    async with running(
+        script, *options, cwd=tmp_path, **MEASURED, **environment
+    ) as process:
+        url = f"http://{name}:{process.port}/told"
+        async with ClientSession() as client, client.get(url) as response:
+            assert (await response.json())["hosts"] == ["one", name]
         assert await process.end() == 0
 
 
