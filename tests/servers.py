@@ -7,6 +7,7 @@ for the others at shutdown; `run_app` does neither. So nothing here uses it.
 import asyncio
 import os
 import re
+import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -193,6 +194,12 @@ async def running(
         )
     async with listening(process, log) as server:
         yield server
+
+
+def copy_sources(folder: Path, target: Path) -> None:
+    """Copy a folder, without what another process may compile into it now."""
+    compiled = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(folder, target, ignore=compiled)
 
 
 def patient_copy(script: Path, folder: Path) -> Path:

@@ -25,7 +25,13 @@ from cookbook.project import files_of, read_project, write_project
 from cookbook.server import DRAIN_TIMEOUT, SHUTDOWN_TIMEOUT
 from recipes.production import after_response, database
 from tests.conftest import Serve
-from tests.servers import ROOT, START_TIMEOUT, TIMEOUT, UNMEASURED
+from tests.servers import (
+    ROOT,
+    START_TIMEOUT,
+    TIMEOUT,
+    UNMEASURED,
+    copy_sources,
+)
 
 DEPLOY = ROOT / "deploy"
 VARIABLE = re.compile(r"\$\{([A-Z_]+)(?::\?)?\}")
@@ -271,7 +277,7 @@ async def test_workers_that_are_away_are_a_502_that_says_when_to_come_again(
 def impatient(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Let nginx wait for a worker for a fifth of a second."""
     folder = tmp_path / "deploy"
-    shutil.copytree(DEPLOY, folder)
+    copy_sources(DEPLOY, folder)
     file = folder / "cookbook.conf.template"
     text, changes = re.subn(
         r"(proxy_(?:connect|read)_timeout) \d+s;",
@@ -594,7 +600,7 @@ def build_image(folder: Path, environment: dict[str, str]) -> list[str]:
             *sources, target = rest.split()
             for source in map(ROOT.joinpath, sources):
                 if source.is_dir():
-                    shutil.copytree(source, folder / target)
+                    copy_sources(source, folder / target)
                 else:
                     (folder / target).mkdir(exist_ok=True)
                     shutil.copy(source, folder / target)

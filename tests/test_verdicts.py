@@ -36,7 +36,13 @@ from cookbook.verdicts import (
     Verdicts,
     read_verdicts,
 )
-from tests.servers import ROOT, START_TIMEOUT, UNMEASURED, serving
+from tests.servers import (
+    ROOT,
+    START_TIMEOUT,
+    UNMEASURED,
+    copy_sources,
+    serving,
+)
 from verdicts import __main__ as program
 from verdicts import test_claims
 from verdicts.__main__ import claims_on, failing_test, refuse_errors
@@ -178,7 +184,7 @@ def test_a_recipe_that_only_runs_on_4_0_has_a_note_that_says_why() -> None:
 
 
 def test_every_patch_for_4_0_fits_its_recipe(tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
+    copy_sources(ROOT / "recipes", tmp_path / "recipes")
     patches = sorted((ROOT / "recipes" / "on_4_0").glob("*.patch"))
     assert patches == sorted(
         recipe.patch_for_4_0
