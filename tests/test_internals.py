@@ -24,6 +24,11 @@ from tests.servers import PARSERS, ROOT, TIMEOUT, Server, exchange
 
 HOST = b"Host: localhost\r\n"
 END = HOST + b"Connection: close\r\n\r\n"
+UPGRADE = (
+    b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
 
 
 class Connection(internals.Connection):
@@ -126,6 +131,37 @@ async def test_the_rest_of_a_body_is_read_when_the_server_shuts_down(
         assert (await reader.read()).endswith(b"[4, 4]")
         writer.close()
         await ending
+
+
+async def test_little_of_a_websocket_comes_at_a_time(serve: Serve) -> None:
+    sizes = list[int]()
+
+    class Measuring(Connection):
+        def data_received(self, data: bytes) -> None:
+            sizes.append(len(data))
+            super().data_received(data)
+
+    async def answer_pings(request: web.Request) -> web.WebSocketResponse:
+        ws = web.WebSocketResponse()
+        await ws.prepare(request)
+        await ws.receive()
+        return ws
+
+    app = web.Application()
+    app.router.add_get("/", answer_pings)
+    runner_class = partial(internals.Runner, connect=Measuring)
+    server = await serve(app, runner_class=runner_class)
+    pings = 4000 * (b"\x89\xfd" + bytes(4) + bytes(125))
+    close = b"\x88\x80" + bytes(4)
+    async with asyncio.timeout(TIMEOUT):
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"GET / HTTP/1.1\r\n" + HOST + UPGRADE + b"\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(pings + close)
+        answers = await reader.read()
+        writer.close()
+    assert answers.count(b"\x8a\x7d") == 4000
+    assert max(sizes) <= 2**17
 
 
 @pytest.mark.parametrize(
