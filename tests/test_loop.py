@@ -8,7 +8,7 @@ waits for a disk, a process or a network, is found in all tests: by blockbuster.
 import asyncio
 import gc
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -36,7 +36,7 @@ SHOW = "/recipes/route_table/traps/decorator_above_the_route"
 @pytest.fixture
 def callbacks(
     monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[list[tuple[float, str]]]:
+) -> list[tuple[float, str]]:
     """The CPU of each callback, in seconds, and what it was."""
     taken = []
     run: Callable[[asyncio.Handle], None] = asyncio.Handle._run
@@ -49,9 +49,9 @@ def callbacks(
     monkeypatch.setattr(asyncio.Handle, "_run", measured)
     # As a process does once it has started. Otherwise a callback may have to
     # look through all that the tests before have left.
+    gc.collect()
     gc.freeze()
-    yield taken
-    gc.unfreeze()
+    return taken
 
 
 @pytest.fixture

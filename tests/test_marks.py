@@ -1,11 +1,15 @@
 """Proofs for the marks of the tests: see tests/conftest.py."""
 
+import gc
 import sys
 from collections.abc import Iterator
 
 import pytest
 
 from tests.conftest import at_length, in_turn
+
+SEEN_BY = sys.gettrace()
+"""What measures the coverage while pytest collects the tests."""
 
 
 @pytest.fixture
@@ -25,6 +29,11 @@ def test_a_test_with_the_mark_unmeasured_is_seen_by_no_tracer(
 
 def test_a_test_without_the_mark_is_measured(tracer: object) -> None:
     assert sys.gettrace() is tracer
+
+
+def test_a_collection_is_seen_by_no_tracer_and_is_no_garbage() -> None:
+    assert SEEN_BY is None
+    assert gc.get_freeze_count() > 0
 
 
 @pytest.mark.parametrize("rounds", [1, at_length(2)])
