@@ -16,12 +16,11 @@ from collections.abc import (
     Iterable,
     Iterator,
 )
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from functools import wraps
 from importlib import import_module
 from itertools import count
 from pathlib import Path
-from pkgutil import walk_packages
 from tempfile import TemporaryDirectory
 from typing import Any, NoReturn, Protocol, cast
 
@@ -32,7 +31,6 @@ from aiohttp import ClientSession, ClientTimeout, CookieJar, web
 from blockbuster import BlockBuster, blockbuster_ctx
 from yarl import URL
 
-import cookbook
 from cookbook.guard import protect
 from cookbook.mount import mount
 from cookbook.postgres_server import (
@@ -193,7 +191,7 @@ def tracing(tracer: Any) -> Iterator[None]:
 
 
 class Measured:
-    """A plugin that has the coverage of tests and fixtures measured alone.
+    """A plugin that has imports, fixtures and tests measured alone.
 
     What pytest does around them takes half as long without a tracer, and so
     does a test that has the mark `unmeasured`.
@@ -208,14 +206,15 @@ class Measured:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection(self) -> Generator[None, Any, Any]:
         self.tracer = sys.gettrace()
-        if self.tracer:
-            # The lines of a module are run where it is imported first.
-            for module in walk_packages(cookbook.__path__, "cookbook."):
-                if not module.name.endswith("__main__"):
-                    import_module(module.name)
-            import_module("app")
         with tracing(None):
             return (yield)
+
+    def pytest_collectstart(self, collector: pytest.Collector) -> None:
+        """Import a module of tests, and with it what it tests."""
+        if isinstance(collector, pytest.Module):
+            # Who collects it is told of the error.
+            with tracing(self.tracer), suppress(collector.CollectError):
+                _ = collector.obj
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self) -> Generator[None, Any, Any]:

@@ -84,6 +84,7 @@ async def until_they_are_gone(processes: list[psutil.Process]) -> None:
 # The start and the end
 
 
+@pytest.mark.unmeasured("the cluster has processes of its own")
 async def test_a_cluster_starts_heals_and_ends_with_ctrl_c(
     short_folder: Path,
 ) -> None:
@@ -160,6 +161,7 @@ async def test_one_worker_has_all_of_an_answer_and_ends_where_its_command_dies(
     await until_it_is_empty(short_folder)
 
 
+@pytest.mark.unmeasured("the cluster has processes of its own")
 async def test_a_cluster_with_engines_of_others_ends_where_supervisord_dies(
     short_folder: Path, redis_url: str, postgres_url: str
 ) -> None:

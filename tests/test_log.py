@@ -139,6 +139,7 @@ async def read_until(descriptor: int, pattern: str) -> str:
     return await asyncio.to_thread(read)
 
 
+@pytest.mark.unmeasured("the server has a process of its own")
 @pytest.mark.parametrize("loop", LOOPS)
 async def test_a_stderr_that_nobody_reads_stops_neither_answers_nor_the_end(
     script: Path,
@@ -156,6 +157,7 @@ async def test_a_stderr_that_nobody_reads_stops_neither_answers_nor_the_end(
         assert await process.end() == 0
 
 
+@pytest.mark.unmeasured("the server has a process of its own")
 async def test_a_reader_that_is_back_is_told_how_many_lines_were_dropped(
     script: Path,
     tmp_path: Path,

@@ -8,9 +8,6 @@ import pytest
 
 from tests.conftest import at_length, in_turn
 
-SEEN_BY = sys.gettrace()
-"""What measures the coverage while pytest collects the tests."""
-
 
 @pytest.fixture
 def tracer() -> Iterator[object]:
@@ -31,8 +28,22 @@ def test_a_test_without_the_mark_is_measured(tracer: object) -> None:
     assert sys.gettrace() is tracer
 
 
-def test_a_collection_is_seen_by_no_tracer_and_is_no_garbage() -> None:
-    assert SEEN_BY is None
+AT_IMPORT = sys.gettrace()
+
+
+def collected_by(value: object) -> str:
+    return "a tracer" if sys.gettrace() else "none"
+
+
+@pytest.mark.parametrize("value", [1], ids=collected_by)
+def test_an_import_alone_is_seen_by_a_tracer_of_what_pytest_collects(
+    request: pytest.FixtureRequest, value: int
+) -> None:
+    assert request.node.name.endswith("[none]")
+    assert AT_IMPORT is sys.gettrace()
+
+
+def test_a_test_that_was_collected_is_no_garbage() -> None:
     assert gc.get_freeze_count() > 0
 
 

@@ -54,14 +54,27 @@ every_program = pytest.mark.parametrize(
         if message.program and is_printed_here(message)
     ],
 )
+CURED = [
+    (message, program)
+    for message in MESSAGES
+    if message.program
+    and is_printed_here(message)
+    and (program := cured(message.program))
+]
+ONE_OF_EACH_KIND = {message.kind: message.name for message, _ in CURED}.values()
+
 every_cure = pytest.mark.parametrize(
     ("message", "program"),
     [
-        pytest.param(message, program, id=message.name)
-        for message in MESSAGES
-        if message.program
-        and is_printed_here(message)
-        and (program := cured(message.program))
+        pytest.param(
+            message,
+            program,
+            id=message.name,
+            marks=()
+            if message.name in ONE_OF_EACH_KIND
+            else pytest.mark.full("the program without its cure has run"),
+        )
+        for message, program in CURED
     ],
 )
 

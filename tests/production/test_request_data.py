@@ -395,6 +395,7 @@ async def test_a_silent_websocket_does_not_hold_up_the_shutdown(
 # The session
 
 
+@pytest.mark.unmeasured("it repeats")
 @pytest.mark.full("the same at length", server="mounted")
 async def test_a_cookie_with_any_non_ascii_byte_is_nobody(
     client: ClientSession, server: Server
@@ -581,6 +582,7 @@ async def test_a_logout_everywhere_of_a_foreign_origin_is_refused(
         assert response.status == 200
 
 
+@pytest.mark.unmeasured("it repeats")
 async def test_of_a_hundred_requests_at_once_none_is_lost(
     workers: list[Server],
 ) -> None:
@@ -837,6 +839,7 @@ async def test_a_request_prolongs_the_session_but_not_beyond_its_age(
         assert not await redis.exists(key)
 
 
+@pytest.mark.unmeasured("it repeats")
 async def test_a_request_does_not_bring_an_ended_session_back(
     workers: list[Server], redis_url: str
 ) -> None:
