@@ -41,7 +41,7 @@ OTHER_LANGUAGE = re.compile(
     r"|\b(?:E(?:ADDRINUSE|CONNREFUSED|CONNRESET|PIPE|ACCES|NOENT|NOTFOUND"
     r"|TIMEDOUT|MFILE|RESOLVE|PERM))\b[: ]|\bcode: '[A-Z][A-Z_]+'"
     r"|\bdial tcp\b|\blisten tcp\b|\breadyState \d"
-    r"|\[ERR_[A-Z]|^E\d{4}: "
+    r"|\[ERR_[A-Z]|^E\d{4}: |\bfailed to lookup address information\b"
 )
 """What a program in JavaScript, Java, Go or Rust prints."""
 
@@ -100,8 +100,10 @@ OTHER_MODULE = re.compile(
 
 OTHER_WORKER = re.compile(
     r"Using worker: (?:eventlet|gevent|gthread|sync|tornado|uvicorn)"
+    r"|\bWaiting for application (?:startup|shutdown)\."
+    r"|\bApplication (?:startup|shutdown) complete\."
 )
-"""What gunicorn says of a worker that is not aiohttp's."""
+"""What gunicorn says of a worker that is not aiohttp's, and uvicorn itself."""
 
 LOGGER = re.compile(r"\[(\w+)[\w.]*\]")
 """The logger of a record, as many logs show it: its first part."""

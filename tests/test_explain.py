@@ -19,7 +19,7 @@ import pytest
 
 from aiohttp_cookbook.__main__ import run
 from cookbook.commands.explain import describe
-from cookbook.messages import Message
+from cookbook.messages import Cause, Message
 from tests.servers import MEASURED, ROOT, START_TIMEOUT, UNMEASURED
 
 COMMAND = [sys.executable, "-m", "cookbook"]
@@ -112,6 +112,13 @@ def test_explain_names_the_releases_that_print_a_message() -> None:
 def test_explain_prints_no_marks_of_markdown(explain: Explain) -> None:
     text = "'_RequestContextManager' object has no attribute 'json'"
     assert "`" not in explain("explain", text=text).stdout
+
+
+def test_explain_leaves_code_as_it_is() -> None:
+    cause = Cause("**Most** often `2**20` is too small.", "`2**21`")
+    shown = describe(Message("gone", "It is gone", "server", [cause]))
+    assert "Most often 2**20 is too small." in shown
+    assert "2**21" in shown
 
 
 @pytest.mark.parametrize("text", ["", "KeyError: 'price'\n", "gzip\n", "\0"])

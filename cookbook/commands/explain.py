@@ -66,4 +66,7 @@ def describe(message: Message) -> str:
 def _plain(markdown: str) -> str:
     """Return a line of Markdown without its marks."""
     text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", markdown)
-    return text.replace("`", "").replace("**", "")
+    # Two asterisks in code are code: `2**20`.
+    parts = text.split("`")
+    parts[::2] = [prose.replace("**", "") for prose in parts[::2]]
+    return "".join(parts)
