@@ -292,8 +292,9 @@ async def test_nobody_waits_for_a_turn_longer_than_their_own_caller_does(
 
 
 async def test_more_calls_than_turns_wait_for_one(
-    serve: Serve, crowd: ClientSession
+    serve: Serve, crowd: ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(client_session, "TURN_WAIT", TIMEOUT)
     server = await serve(client_session.create_app(max_calls=2))
 
     async def fetch() -> int:
