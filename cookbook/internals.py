@@ -11,6 +11,7 @@ import asyncio
 import re
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, cast
 
@@ -251,7 +252,9 @@ class Connection(web.RequestHandler):
         # The answer to the handshake has just been written to it.
         transport = cast(asyncio.Transport, self.transport)
         wire = transport.get_extra_info("socket")
-        wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        # A system other than Linux may refuse it where the client has left.
+        with suppress(OSError):
+            wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
 
     def log_exception(self, *args: Any, **kw: Any) -> None:
         """Log what a handler has raised, where the peer is not at fault.

@@ -747,6 +747,17 @@ def test_the_search_explains_all_that_people_paste(step: int) -> None:
     assert not list(misses_of_messages(tracebacks + PASTED[::step]))
 
 
+def test_a_failed_connection_is_told_by_the_number_of_its_cause() -> None:
+    reason = "Connect call failed ('192.0.2.44', 8123)"
+    traceback = (
+        f"OSError: [Errno 113] {reason}\n"
+        "The above exception was the direct cause of the following exception:\n"
+        "aiohttp.client_exceptions.ClientConnectorError: Cannot connect to host "
+        f"192.0.2.44:8123 ssl:default [{reason}]"
+    )
+    assert SEARCH.find(traceback).messages[0].name == "network_unreachable"
+
+
 def test_the_search_finds_95_percent_of_what_people_ask() -> None:
     messages = len(MESSAGE_QUERIES) + len(NAME_QUERIES)
     topics = len(TOPIC_QUERIES) + len(MISSPELLED_QUERIES) + len(UNKNOWN_TOPICS)
