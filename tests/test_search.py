@@ -752,8 +752,8 @@ def test_a_failed_connection_is_told_by_the_number_of_its_cause() -> None:
     traceback = (
         f"OSError: [Errno 113] {reason}\n"
         "The above exception was the direct cause of the following exception:\n"
-        "aiohttp.client_exceptions.ClientConnectorError: Cannot connect to host "
-        f"192.0.2.44:8123 ssl:default [{reason}]"
+        "aiohttp.client_exceptions.ClientConnectorError: Cannot connect to "
+        f"host 192.0.2.44:8123 ssl:default [{reason}]"
     )
     assert SEARCH.find(traceback).messages[0].name == "network_unreachable"
 
