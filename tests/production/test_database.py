@@ -636,6 +636,14 @@ async def test_a_commit_of_which_nobody_knows_is_a_504_and_may_be_repeated(
     assert stored(postgres_url) == ["milk"]
 
 
+async def test_the_pauses_of_the_pool_do_not_grow(
+    serve: Serve, application: web.Application
+) -> None:
+    # What this is good for is tried at length in the next test.
+    await serve(application)
+    assert application[database.POOL].reconnect_timeout <= 1
+
+
 @pytest.mark.full("an outage has to last")
 @pytest.mark.slow("an outage has to last")
 async def test_a_long_outage_is_over_when_it_is_over(
