@@ -209,7 +209,7 @@ class Measured:
         """Import a module of tests, and with it what it tests."""
         if isinstance(collector, pytest.Module):
             # Who collects it is told of the error.
-            with tracing(self.tracer), suppress(collector.CollectError):
+            with tracing(self.tracer), suppress(Exception):
                 _ = collector.obj
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)

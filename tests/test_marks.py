@@ -3,10 +3,11 @@
 import gc
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.conftest import at_length, in_turn
+from tests.conftest import Measured, at_length, in_turn
 
 
 @pytest.fixture
@@ -41,6 +42,17 @@ def test_an_import_alone_is_seen_by_a_tracer_of_what_pytest_collects(
 ) -> None:
     assert request.node.name.endswith("[none]")
     assert AT_IMPORT is sys.gettrace()
+
+
+def test_a_module_that_fails_on_import_is_left_to_who_collects_it(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    file = tmp_path / "test_of_a_recipe_that_is_broken.py"
+    file.write_text("raise RuntimeError('no running event loop')\n")
+    module = pytest.Module.from_parent(request.session, path=file)
+    Measured().pytest_collectstart(module)
+    with pytest.raises(RuntimeError):
+        _ = module.obj
 
 
 def test_a_test_that_was_collected_is_no_garbage() -> None:
