@@ -185,11 +185,14 @@ def check_port(port: int) -> None:
 
 
 def free_port() -> int:
-    """Return a port on which nobody listens, for the workers."""
-    while True:
-        port = random.choice(PORTS)  # noqa: S311
+    """Return a port on which nobody listens, for the workers.
+
+    Raises ClickException where there is none.
+    """
+    for port in random.sample(PORTS, len(PORTS)):
         with suppress(OSError), socket.create_server((HOST, port)):
             return port
+    raise click.ClickException(f"no port of {HOST} is free for the workers")
 
 
 def allow_many_descriptors() -> None:

@@ -19,6 +19,7 @@ from inspect import isfunction
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import click
 import psutil
 import pytest
 from aiohttp import ClientSession, TCPConnector, hdrs, web
@@ -228,6 +229,9 @@ def test_a_port_on_which_somebody_listens_is_not_free(
         taken = listener.getsockname()[1]
         monkeypatch.setattr(cluster, "PORTS", [taken, free])
         assert {cluster.free_port() for _ in range(20)} == {free}
+        monkeypatch.setattr(cluster, "PORTS", [taken])
+        with pytest.raises(click.ClickException, match="no port"):
+            cluster.free_port()
 
 
 def test_nginx_comes_from_path_first_then_from_its_wheel(
