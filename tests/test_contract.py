@@ -116,8 +116,6 @@ MAX_LINES = {
 WITH_TRACEBACK = {
     "/parallel-events",
     "/websocket-logout",
-    "/production/parallel-events",
-    "/production/websocket-logout",
 }
 """Those whose lines are all taken: no room to tell of a port that is, too."""
 

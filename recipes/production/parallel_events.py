@@ -177,8 +177,7 @@ async def read_events(hub: Hub) -> None:
             # event, and only the second part of its id is greater.
             last = f"{hub.place}-{2**64 - 1}"
             found: Any = await redis.xread({STREAM: last}, PAGE, SILENCE)
-            entries = found[0][1] if found else []
-            for event_id, fields in entries:
+            for event_id, fields in found[0][1] if found else []:
                 hub.place = read_number(event_id)
                 hand_out(hub, read_event(hub.place, fields))
                 # In a burst of events, nothing above lets others run.
@@ -337,8 +336,7 @@ async def listen(request: web.Request) -> web.WebSocketResponse:
 
 async def answer(socket: Socket) -> None:
     """Echo what a client sends, until it leaves."""
-    second = 0
-    count = 0
+    second = count = 0
     async for message in socket.ws:
         now = int(time.monotonic())
         count = count + 1 if now == second else 1
@@ -447,8 +445,7 @@ async def publish(request: web.Request) -> web.Response:
     async with asyncio.timeout(WAIT):
         await hub.ready.wait()
         await hub.redis.eval(PUBLISH, len(keys), *keys, *map(str, values))
-    receivers = len(hub.channels.get(channel, set()))
-    return web.json_response({"receivers": receivers})
+    return web.json_response({"receivers": len(hub.channels.get(channel, ()))})
 
 
 @routes.get("/stats")
@@ -508,4 +505,7 @@ def create_app(*, redis_url: str = "redis://localhost") -> web.Application:
 if __name__ == "__main__":
     app = create_app(redis_url=os.environ.get("REDIS_URL", "redis://localhost"))
     port = int(os.environ.get("PORT", "8080"))
-    web.run_app(app, host="127.0.0.1", port=port, shutdown_timeout=5)
+    try:
+        web.run_app(app, host="127.0.0.1", port=port, shutdown_timeout=5)
+    except OSError as error:
+        raise SystemExit(f"cannot start: {error}") from None

@@ -170,21 +170,19 @@ HUB = web.AppKey("HUB", Hub)
 @routes.get("/echo", allow_head=False)
 async def echo(request: web.Request) -> web.WebSocketResponse:
     """Echo text until the client leaves, or its session ends."""
-    hub = request.app[HUB]
     socket = await open_socket(request)
     try:
         # The client leaves, does not read, or is hung up on.
         with suppress(ConnectionError, TimeoutError):
             async with asyncio.timeout(None) as socket.reading:
-                await echo_messages(hub, socket)
+                await echo_messages(request.app[HUB], socket)
     finally:
-        await part(hub, socket)
+        await part(request.app[HUB], socket)
     return socket.ws
 
 
 async def echo_messages(hub: Hub, socket: Socket) -> None:
-    second = 0
-    count = 0
+    second = count = 0
     hub.sockets.setdefault(socket.session, set()).add(socket)
     # A logout before this line found no socket to close here, and one after it
     # will. So ask now, and not before. The watch asks again.
@@ -248,9 +246,8 @@ async def log_out(request: web.Request) -> web.Response:
     hub = request.app[HUB]
     session = hash_secret(request.cookies.get(COOKIE, ""))
     user = await find_user(hub.redis, session)
-    end_sessions = hub.redis.register_script(END_SESSIONS)
-    keys = [SESSIONS + user, PLACES + user]
-    closed, sessions = await end_sessions(keys, [SESSION, ENDED])
+    names = [SESSIONS + user, PLACES + user, SESSION, ENDED]
+    closed, sessions = await hub.redis.eval(END_SESSIONS, 2, *names)
     # Not only when the channel says so: nothing is echoed after the answer.
     forget_sessions(hub, sessions)
     return web.json_response({"closed": closed})
@@ -509,4 +506,7 @@ def create_app(
 if __name__ == "__main__":
     app = create_app(redis_url=os.environ.get("REDIS_URL", "redis://localhost"))
     port = int(os.environ.get("PORT", "8080"))
-    web.run_app(app, host="127.0.0.1", port=port, shutdown_timeout=5)
+    try:
+        web.run_app(app, host="127.0.0.1", port=port, shutdown_timeout=5)
+    except OSError as error:
+        raise SystemExit(f"cannot start: {error}") from None

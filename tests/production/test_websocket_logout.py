@@ -500,7 +500,7 @@ def scripts(monkeypatch: pytest.MonkeyPatch) -> Scripts:
     execute: Any = vars(Redis)["execute_command"]
 
     async def run(redis: Redis, *arguments: Any, **knobs: Any) -> Any:
-        is_script = arguments[0] == "EVALSHA"
+        is_script = arguments[0] == "EVAL"
         if is_script and (before := scripts.before):
             scripts.before = None
             await before()
