@@ -184,12 +184,12 @@ def check_port(port: int) -> None:
             ) from error
 
 
-def free_port() -> int:
+def free_port(ports: Sequence[int] = PORTS) -> int:
     """Return a port on which nobody listens, for the workers.
 
     Raises ClickException where there is none.
     """
-    for port in random.sample(PORTS, len(PORTS)):
+    for port in random.sample(ports, len(ports)):
         with suppress(OSError), socket.create_server((HOST, port)):
             return port
     raise click.ClickException(f"no port of {HOST} is free for the workers")
@@ -249,7 +249,15 @@ def gunicorn() -> Part:
     return Part("gunicorn", until_stdin_closes(*command))
 
 
-def nginx(folder: Path, listen: str, workers: str) -> Part:
+def nginx(
+    folder: Path,
+    listen: str,
+    workers: str,
+    *,
+    templates: Path = DEPLOY,
+    max_connections: int = MAX_CONNECTIONS,
+    per_address: int = CONNECTIONS_PER_ADDRESS,
+) -> Part:
     """Return the proxy, and write its files."""
     executable = find_nginx()
     if executable is None:
@@ -259,12 +267,12 @@ def nginx(folder: Path, listen: str, workers: str) -> Part:
         "LISTEN": listen,
         "WORKERS": workers,
         "CONNECTIONS": str(NGINX_CONNECTIONS),
-        "MAX_CONNECTIONS": str(MAX_CONNECTIONS),
-        "CONNECTIONS_PER_ADDRESS": str(CONNECTIONS_PER_ADDRESS),
+        "MAX_CONNECTIONS": str(max_connections),
+        "CONNECTIONS_PER_ADDRESS": str(per_address),
         "ACCESS_LOG": "/dev/stdout",
     }
     for name in ("nginx.conf", "cookbook.conf"):
-        text = (DEPLOY / f"{name}.template").read_text()
+        text = (templates / f"{name}.template").read_text()
         # The variables of nginx itself stay.
         (folder / name).write_text(Template(text).safe_substitute(values))
     command = (

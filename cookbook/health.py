@@ -36,14 +36,16 @@ class Health:
     """What this process needs, and whether it was there."""
 
     checks: dict[str, Check]
+    timeout: float = CHECK_TIMEOUT
+    valid_for: float = VALID_FOR
     _checking: asyncio.Task[list[str]] | None = None
     _checked_at: float = field(default=float("-inf"))
 
     async def find_missing(self) -> list[str]:
-        """Return the names of engines that are away; takes CHECK_TIMEOUT."""
+        """Return the names of engines that are away, within `timeout`."""
         now = asyncio.get_running_loop().time()
         if self._checking is None or (
-            self._checking.done() and now - self._checked_at > VALID_FOR
+            self._checking.done() and now - self._checked_at > self.valid_for
         ):
             self._checked_at = now
             self._checking = asyncio.create_task(self._check_all())
@@ -61,7 +63,7 @@ class Health:
 
     async def _is_there(self, name: str) -> bool:
         try:
-            async with asyncio.timeout(CHECK_TIMEOUT):
+            async with asyncio.timeout(self.timeout):
                 await self.checks[name]()
         except AWAY as error:
             # That of PostgreSQL has several lines, and a log has one for each.
@@ -80,14 +82,21 @@ class Health:
 
 
 def add_health(
-    app: web.Application, *, redis_url: str, postgres_url: str
+    app: web.Application,
+    *,
+    redis_url: str,
+    postgres_url: str,
+    timeout: float = CHECK_TIMEOUT,
+    valid_for: float = VALID_FOR,
 ) -> None:
     """Let `app`, a guarded one, answer `/healthz` and `/readyz`."""
     health = Health(
         {
             "redis": lambda: check_redis(redis_url),
             "postgres": lambda: check_postgres(postgres_url),
-        }
+        },
+        timeout,
+        valid_for,
     )
 
     async def show_life(request: web.Request) -> web.Response:

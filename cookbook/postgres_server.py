@@ -6,7 +6,7 @@ import pwd
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -112,12 +112,14 @@ def url_of(folder: Path, database: str = DATABASE) -> str:
     )
 
 
-def make_cluster(programs: Path, folder: Path) -> None:
+def make_cluster(
+    programs: Path, folder: Path, timeout: float = INIT_TIMEOUT
+) -> None:
     """Make the files of a server in `folder`/data.
 
     Its one user has our name and is let in without a password, where the
     kernel says that it is us. Raises RuntimeError with the last lines of what
-    `initdb` says if that fails.
+    `initdb` says if that fails, or takes longer than `timeout` seconds.
     """
     # Only the server has to open the folder, and we, who may be root.
     os.chown(folder, server_user().get("user", UNCHANGED), UNCHANGED)
@@ -140,7 +142,7 @@ def make_cluster(programs: Path, folder: Path) -> None:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                timeout=INIT_TIMEOUT,
+                timeout=timeout,
                 **server_user(),
             )
         except subprocess.TimeoutExpired:
@@ -221,11 +223,11 @@ def _our_name() -> str:
         raise RuntimeError("PostgreSQL needs a user that has a name") from None
 
 
-def server_user() -> dict[str, Any]:
+def server_user(names: Sequence[str] = UNPRIVILEGED) -> dict[str, Any]:
     """Return whom a server runs as, for subprocess; empty where it is us."""
     if os.geteuid() != 0:
         return {}
-    for name in UNPRIVILEGED:
+    for name in names:
         try:
             user = pwd.getpwnam(name)
         except KeyError:

@@ -54,11 +54,15 @@ class Supervisor:
 
     @contextmanager
     def running(
-        self, parts: list[Part], environment: dict[str, str]
+        self,
+        parts: list[Part],
+        environment: dict[str, str],
+        stop_timeout: float = STOP_TIMEOUT,
     ) -> Iterator[subprocess.Popen[bytes]]:
         """Run supervisord, and at the end all parts down.
 
-        A second Ctrl-C kills them.
+        A second Ctrl-C kills them, and so does it where they take longer than
+        `stop_timeout` seconds.
         """
         self.logs.mkdir(mode=0o700)
         self._write(parts)
@@ -79,7 +83,7 @@ class Supervisor:
             yield process
         finally:
             try:
-                process.communicate(timeout=STOP_TIMEOUT)
+                process.communicate(timeout=stop_timeout)
             except (KeyboardInterrupt, subprocess.TimeoutExpired):
                 # Each part sees that it is gone, and ends.
                 kill_group(process.pid)
@@ -100,9 +104,14 @@ class Supervisor:
             if done.returncode != 0:
                 raise self._error(part, "does not start")
 
-    def wait(self, part: str, answers: Callable[[], bool]) -> None:
+    def wait(
+        self,
+        part: str,
+        answers: Callable[[], bool],
+        timeout: float = START_TIMEOUT,
+    ) -> None:
         """Wait until a part answers; raises ClickException if it does not."""
-        deadline = time.monotonic() + START_TIMEOUT
+        deadline = time.monotonic() + timeout
         while not answers():
             if time.monotonic() > deadline:
                 raise self._error(part, "does not answer")

@@ -37,8 +37,9 @@ Ends = tuple[asyncio.StreamWriter, asyncio.StreamWriter]
 class Network:
     """A network on the way to `upstream`; it works until it is told to fail."""
 
-    def __init__(self, upstream: Upstream) -> None:
+    def __init__(self, upstream: Upstream, most: int = MAX_CONNECTIONS) -> None:
         self._upstream = upstream
+        self._most = most
         self._connections: set[Ends] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._copies: set[asyncio.Task[None]] = set()
@@ -107,7 +108,7 @@ class Network:
     ) -> None:
         """Connect the recipe, which has just come, to its engine."""
         self.accepted += 1
-        if self._is_cut or self.open >= MAX_CONNECTIONS:
+        if self._is_cut or self.open >= self._most:
             writer.close()
             return
         task = asyncio.current_task()
@@ -171,9 +172,14 @@ class Network:
 
 
 @asynccontextmanager
-async def faulty_network(upstream: Upstream) -> AsyncIterator[Network]:
-    """Listen on a free port of 127.0.0.1, in front of `upstream`."""
-    network = Network(upstream)
+async def faulty_network(
+    upstream: Upstream, most: int = MAX_CONNECTIONS
+) -> AsyncIterator[Network]:
+    """Listen on a free port of 127.0.0.1, in front of `upstream`.
+
+    It keeps `most` connections at a time.
+    """
+    network = Network(upstream, most)
     listener = await asyncio.start_server(network.accept, "127.0.0.1", 0)
     network.port = listener.sockets[0].getsockname()[1]
     try:

@@ -388,16 +388,15 @@ def test_what_linux_alone_can_do_is_left_out_elsewhere(
     assert not trial
 
 
-async def test_an_attack_that_hangs_is_a_fault(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_an_attack_that_hangs_is_a_fault() -> None:
     async def hang(root: Path, size: int, seed: int, advance: Advance) -> Found:
         await asyncio.Event().wait()
         raise AssertionError
 
-    monkeypatch.setattr(attacks, "START", 0.0)
     attack = Attack(hang, (), (), "tries", 2, 1, 0.01)
-    found = await attacks.bounded(attack, ROOT, 2, SEED, lambda: None)
+    found = await attacks.bounded(
+        attack, ROOT, 2, SEED, lambda: None, start=0.0
+    )
     assert found.faults == ["it did not end within 0 s"]
 
 

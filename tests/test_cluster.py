@@ -221,17 +221,14 @@ def test_a_server_that_is_missing_is_one_line(
     )
 
 
-def test_a_port_on_which_somebody_listens_is_not_free(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_port_on_which_somebody_listens_is_not_free() -> None:
     free = cluster.free_port()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         taken = listener.getsockname()[1]
-        monkeypatch.setattr(cluster, "PORTS", [taken, free])
-        assert {cluster.free_port() for _ in range(20)} == {free}
-        monkeypatch.setattr(cluster, "PORTS", [taken])
+        ports = [taken, free]
+        assert {cluster.free_port(ports) for _ in range(20)} == {free}
         with pytest.raises(click.ClickException, match="no port"):
-            cluster.free_port()
+            cluster.free_port([taken])
 
 
 def test_nginx_comes_from_path_first_then_from_its_wheel(

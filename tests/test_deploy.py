@@ -36,7 +36,7 @@ from tests.servers import (
 DEPLOY = ROOT / "deploy"
 VARIABLE = re.compile(r"\$\{([A-Z_]+)(?::\?)?\}")
 
-StartEdge = Callable[[web.Application | socket.socket | None], Awaitable[URL]]
+StartEdge = Callable[..., Awaitable[URL]]
 
 
 async def show(request: web.Request) -> web.Response:
@@ -47,11 +47,14 @@ async def show(request: web.Request) -> web.Response:
 async def start_edge(serve: Serve, tmp_path: Path) -> AsyncIterator[StartEdge]:
     """A function that puts nginx, as the cluster has it, before a server.
 
-    A socket is one that listens. With neither, no worker is there.
+    A socket is one that listens. With neither, no worker is there. What else
+    it is given is for `cluster.nginx`.
     """
     async with AsyncExitStack() as stack:
 
-        async def start(app: web.Application | socket.socket | None) -> URL:
+        async def start(
+            app: web.Application | socket.socket | None, **options: Any
+        ) -> URL:
             workers = cluster.free_port()
             if isinstance(app, socket.socket):
                 workers = app.getsockname()[1]
@@ -61,7 +64,11 @@ async def start_edge(serve: Serve, tmp_path: Path) -> AsyncIterator[StartEdge]:
             port = cluster.free_port()
             listen = f"127.0.0.1:{port}"
             part = await asyncio.to_thread(
-                cluster.nginx, tmp_path, listen, f"127.0.0.1:{workers}"
+                cluster.nginx,
+                tmp_path,
+                listen,
+                f"127.0.0.1:{workers}",
+                **options,
             )
             log = stack.enter_context((tmp_path / "log").open("wb"))
             process = await asyncio.create_subprocess_exec(
@@ -274,8 +281,8 @@ async def test_workers_that_are_away_are_a_502_that_says_when_to_come_again(
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Let nginx wait for a worker for a fifth of a second."""
+def impatient(tmp_path: Path) -> Path:
+    """Files of nginx that let it wait for a worker for a fifth of a second."""
     folder = tmp_path / "deploy"
     copy_sources(DEPLOY, folder)
     file = folder / "cookbook.conf.template"
@@ -286,7 +293,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     )
     assert changes == 2
     file.write_text(text)
-    monkeypatch.setattr(cluster, "DEPLOY", folder)
+    return folder
 
 
 async def ask_who_hangs(url: URL, log: Path, doing: str) -> None:
@@ -310,9 +317,8 @@ async def ask_who_hangs(url: URL, log: Path, doing: str) -> None:
     assert "secret" not in lines[0]
 
 
-@pytest.mark.usefixtures("impatient")
 async def test_a_worker_that_hangs_is_asked_once_and_is_a_504(
-    start_edge: StartEdge, tmp_path: Path
+    start_edge: StartEdge, impatient: Path, tmp_path: Path
 ) -> None:
     is_over = asyncio.Event()
     asked = []
@@ -324,15 +330,14 @@ async def test_a_worker_that_hangs_is_asked_once_and_is_a_504(
 
     app = web.Application()
     app.router.add_get("/hang", hang)
-    url = await start_edge(app)
+    url = await start_edge(app, templates=impatient)
     await ask_who_hangs(url, tmp_path / "log", "reading response header from")
     is_over.set()
     assert len(asked) == 1
 
 
-@pytest.mark.usefixtures("impatient")
 async def test_workers_that_accept_nothing_are_a_504(
-    start_edge: StartEdge, tmp_path: Path
+    start_edge: StartEdge, impatient: Path, tmp_path: Path
 ) -> None:
     with (
         socket.create_server(("127.0.0.1", 0), backlog=0) as worker,
@@ -343,7 +348,7 @@ async def test_workers_that_accept_nothing_are_a_504(
             client = stack.enter_context(closing(socket.socket()))
             client.setblocking(False)
             client.connect_ex(worker.getsockname())
-        url = await start_edge(worker)
+        url = await start_edge(worker, templates=impatient)
         await ask_who_hangs(url, tmp_path / "log", "connecting to")
 
 
@@ -351,11 +356,7 @@ async def test_workers_that_accept_nothing_are_a_504(
     ("per_address", "total", "status"), [(2, 100, 429), (100, 2, 502)]
 )
 async def test_too_many_at_once_are_refused_and_not_queued(
-    start_edge: StartEdge,
-    monkeypatch: pytest.MonkeyPatch,
-    per_address: int,
-    total: int,
-    status: int,
+    start_edge: StartEdge, per_address: int, total: int, status: int
 ) -> None:
     go_on = asyncio.Event()
 
@@ -365,11 +366,9 @@ async def test_too_many_at_once_are_refused_and_not_queued(
         return web.json_response({})
 
     arrived = asyncio.Semaphore(0)
-    monkeypatch.setattr(cluster, "CONNECTIONS_PER_ADDRESS", per_address)
-    monkeypatch.setattr(cluster, "MAX_CONNECTIONS", total)
     app = web.Application()
     app.router.add_get("/wait", wait)
-    url = await start_edge(app)
+    url = await start_edge(app, max_connections=total, per_address=per_address)
     async with asyncio.timeout(TIMEOUT), ClientSession() as client:
 
         async def ask() -> int:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tests import faults
 from tests.faults import Network, Upstream, faulty_network
 from tests.servers import TIMEOUT
 
@@ -146,14 +145,15 @@ async def test_an_engine_that_is_away_ends_the_connection(
         client.writer.close()
 
 
-async def test_one_connection_too_many_is_closed(
-    network: Network, client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(faults, "MAX_CONNECTIONS", 1)
-    late = await connect(network)
-    assert await late.ask(b"lost") == b""
-    assert await client.ask(b"works") == b"works"
-    late.writer.close()
+async def test_one_connection_too_many_is_closed(upstream: Upstream) -> None:
+    async with faulty_network(upstream, most=1) as network:
+        client = await connect(network)
+        assert await client.ask(b"works") == b"works"
+        late = await connect(network)
+        assert await late.ask(b"lost") == b""
+        assert await client.ask(b"works") == b"works"
+        for each in (client, late):
+            each.writer.close()
 
 
 async def test_a_frozen_network_can_be_closed(upstream: Upstream) -> None:

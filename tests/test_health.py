@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, web
 
-from cookbook import health
 from cookbook.guard import ENDING, protect
 from cookbook.health import Health, add_health
 from tests.conftest import NO_POSTGRES, KillableRedis, Serve
@@ -17,10 +16,14 @@ NO_REDIS = "unix:///nonexistent/redis.sock"
 
 @pytest.fixture
 def serve_health(serve: Serve) -> Any:
-    async def serve_it(redis_url: str, postgres_url: str) -> Server:
+    async def serve_it(
+        redis_url: str, postgres_url: str, **limits: float
+    ) -> Server:
         app = web.Application()
         protect(app)
-        add_health(app, redis_url=redis_url, postgres_url=postgres_url)
+        add_health(
+            app, redis_url=redis_url, postgres_url=postgres_url, **limits
+        )
         return await serve(app)
 
     return serve_it
@@ -58,12 +61,8 @@ async def test_engines_that_are_away_are_named_and_the_process_lives(
 
 
 async def test_an_engine_that_does_not_answer_is_away_in_bounded_time(
-    serve_health: Any,
-    postgres_url: str,
-    monkeypatch: pytest.MonkeyPatch,
+    serve_health: Any, postgres_url: str
 ) -> None:
-    monkeypatch.setattr(health, "CHECK_TIMEOUT", 0.2)
-
     async def be_silent(
         reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
@@ -72,7 +71,9 @@ async def test_an_engine_that_does_not_answer_is_away_in_bounded_time(
 
     silent = await asyncio.start_server(be_silent, "127.0.0.1", 0)
     port = silent.sockets[0].getsockname()[1]
-    server = await serve_health(f"redis://127.0.0.1:{port}", postgres_url)
+    server = await serve_health(
+        f"redis://127.0.0.1:{port}", postgres_url, timeout=0.2
+    )
     async with asyncio.timeout(TIMEOUT):
         status, answer = await get(server, "readyz")
     assert status == 503
@@ -83,13 +84,9 @@ async def test_an_engine_that_does_not_answer_is_away_in_bounded_time(
 
 
 async def test_an_engine_that_is_back_is_seen(
-    serve_health: Any,
-    killable_redis: KillableRedis,
-    postgres_url: str,
-    monkeypatch: pytest.MonkeyPatch,
+    serve_health: Any, killable_redis: KillableRedis, postgres_url: str
 ) -> None:
-    monkeypatch.setattr(health, "VALID_FOR", 0)
-    server = await serve_health(killable_redis.url, postgres_url)
+    server = await serve_health(killable_redis.url, postgres_url, valid_for=0)
     killable_redis.stop()
     assert (await get(server, "readyz"))[0] == 503
     killable_redis.start()

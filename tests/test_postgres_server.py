@@ -200,12 +200,11 @@ def test_an_initdb_that_cannot_run_is_told(short_folder: Path) -> None:
 
 
 def test_an_initdb_that_does_not_end_is_told(
-    short_folder: Path, install: Install, monkeypatch: pytest.MonkeyPatch
+    short_folder: Path, install: Install
 ) -> None:
-    monkeypatch.setattr(module, "INIT_TIMEOUT", 1.5)
     programs = install("initdb", "echo making files; exec sleep 60")
     with pytest.raises(RuntimeError, match=r"does not end\n  making files"):
-        make_cluster(programs, short_folder)
+        make_cluster(programs, short_folder, timeout=1.5)
 
 
 def test_a_server_that_ends_at_once_is_told_with_its_last_lines(
@@ -256,11 +255,9 @@ def test_root_needs_a_user_that_is_not_root(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(module, "UNPRIVILEGED", ("no-such-user", "nobody"))
-    assert module.server_user()["user"] > 0
-    monkeypatch.setattr(module, "UNPRIVILEGED", ("no-such-user",))
+    assert module.server_user(["no-such-user", "nobody"])["user"] > 0
     with pytest.raises(RuntimeError, match="refuses root"):
-        module.server_user()
+        module.server_user(["no-such-user"])
 
 
 def test_root_copies_what_others_may_not_reach(

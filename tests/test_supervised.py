@@ -10,7 +10,6 @@ import click
 import psutil
 import pytest
 
-from cookbook import supervised
 from cookbook.supervised import Part, Supervisor, until_stdin_closes
 from tests.servers import ROOT
 
@@ -46,13 +45,12 @@ def test_a_part_that_ends_at_once_is_told_with_its_last_lines(
     assert raised.value.message.endswith("\n  100 % out of order")
 
 
-def test_a_part_that_does_not_answer_is_told(
-    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with supervisor.running([], {}):
-        monkeypatch.setattr(supervised, "START_TIMEOUT", 0.1)
-        with pytest.raises(click.ClickException, match="engine does not ans"):
-            supervisor.wait("engine", lambda: False)
+def test_a_part_that_does_not_answer_is_told(supervisor: Supervisor) -> None:
+    with (
+        supervisor.running([], {}),
+        pytest.raises(click.ClickException, match="engine does not ans"),
+    ):
+        supervisor.wait("engine", lambda: False, timeout=0.1)
 
 
 def test_a_part_has_the_environment_the_user_and_the_folder(
@@ -68,15 +66,14 @@ def test_a_part_has_the_environment_the_user_and_the_folder(
 
 
 def test_a_part_that_does_not_end_is_killed_with_the_supervisor(
-    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+    supervisor: Supervisor,
 ) -> None:
     part = Part("stubborn", python(STUBBORN))
-    with supervisor.running([part], {}) as process:
+    with supervisor.running([part], {}, stop_timeout=0.5) as process:
         supervisor.start("stubborn")
         log = supervisor.logs / "stubborn.log"
         supervisor.wait("stubborn", lambda: "begun" in log.read_text())
         started = psutil.Process(process.pid).children(recursive=True)
-        monkeypatch.setattr(supervised, "STOP_TIMEOUT", 0.5)
     assert process.returncode == -signal.SIGKILL
     # Those that listen to no signal but this.
     for each in started:

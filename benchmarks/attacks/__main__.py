@@ -101,10 +101,15 @@ def carry_out(
 
 
 async def bounded(
-    attack: Attack, root: Path, size: int, seed: int, advance: Any
+    attack: Attack,
+    root: Path,
+    size: int,
+    seed: int,
+    advance: Any,
+    start: float = START,
 ) -> Found:
     """Run an attack, and call it a fault if it does not end."""
-    limit = START + size * attack.longest
+    limit = start + size * attack.longest
     try:
         async with asyncio.timeout(limit) as bound:
             return await attack.run(root, size, seed, advance)
