@@ -551,6 +551,34 @@ async def test_a_worker_that_ends_at_once_begins_anew_after_a_pause(
     assert all(after - before > 0.09 for before, after in pairwise(begun))
 
 
+async def test_a_worker_whose_end_fails_does_not_begin_anew(
+    application: web.Application, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_begun = asyncio.Event()
+    begun = 0
+
+    async def fail_at_the_end(jobs: App, **knobs: Any) -> None:
+        nonlocal begun
+        if jobs is application[after_response.JOBS]:
+            begun += 1
+            has_begun.set()
+        try:
+            await asyncio.sleep(PATIENCE)
+        except asyncio.CancelledError:
+            if begun > 1:
+                raise
+            raise psycopg.OperationalError("the server is gone") from None
+
+    monkeypatch.setattr(App, "run_worker_async", fail_at_the_end)
+    monkeypatch.setattr(after_response, "TRY_AGAIN", 0)
+    monkeypatch.setattr(after_response, "GRACE", 0.1)
+    server = await serve(application)
+    async with asyncio.timeout(TIMEOUT):
+        await has_begun.wait()
+        await server.stop()
+    assert begun == 1
+
+
 async def test_jobs_that_lost_their_worker_are_looked_for_now_and_then(
     application: web.Application, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -1012,6 +1040,9 @@ async def test_a_commit_whose_answer_is_lost_is_a_504_and_may_be_repeated(
         assert "it is not known whether this is stored: " in caplog.text
         assert (await post(client, target, "a"))[0] == 200
         assert await query(database, JOBS) == [("todo", 0)]
+    # Nor is there a mistake behind the answer.
+    await server.stop()
+    assert "Traceback" not in caplog.text
 
 
 # Refusals
