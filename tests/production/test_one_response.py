@@ -372,6 +372,20 @@ async def test_what_is_not_for_everybody_is_not_kept(
     assert kept(url) == []
 
 
+async def test_a_stream_that_was_not_begun_has_no_body_to_keep(
+    serve: Serve, url: str
+) -> None:
+    async def make(request: web.Request, text: str) -> web.StreamResponse:
+        return web.StreamResponse(headers={"ETag": f'"{text}"'})
+
+    server = await serve(Counter(make).create_app(url))
+    async with ClientSession(server.url) as client:
+        for number in ("1", "2"):
+            async with client.get("") as response:
+                assert response.status == 200
+            assert response.headers["ETag"] == f'"{number}"'
+
+
 async def test_the_largest_body_is_kept(serve: Serve, url: str) -> None:
     async def make(request: web.Request, text: str) -> web.StreamResponse:
         return web.Response(body=os.urandom(one_response.MAX_BODY))
@@ -903,8 +917,15 @@ async def test_where_a_worker_is_killed_as_it_makes_an_answer_another_makes_it(
 async def test_what_is_being_made_ends_with_the_application(
     serve: Serve, url: str, browse: Browse
 ) -> None:
-    counter = Counter(make_plain)
-    counter.gate.clear()
+    async def make(request: web.Request, text: str) -> web.StreamResponse:
+        try:
+            await asyncio.sleep(PATIENCE)
+        finally:
+            # What it has opened may need a moment to close.
+            await asyncio.sleep(0.1)
+        return await make_plain(request, text)
+
+    counter = Counter(make)
     app = counter.create_app(url)
     server = await serve(app, handler_cancellation=True)
     client = await browse(server)
