@@ -879,10 +879,18 @@ async def test_it_starts_without_redis(
     killable_redis.stop()
     app = websocket_logout.create_app(redis_url=killable_redis.url)
     server = await serve(app)
-    async with ClientSession(server.url) as client:
+    async with (
+        ClientSession(server.url) as client,
+        Redis.from_url(killable_redis.url) as redis,
+        asyncio.timeout(TIMEOUT),
+    ):
         assert await status_of(client, "login") == 503
         killable_redis.start()
         await log_in(client)
+        # It hears what other workers tell, as soon as it can.
+        ended = websocket_logout.ENDED
+        while await redis.pubsub_numsub(ended) != [(ended.encode(), 1)]:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 @contextmanager
