@@ -1161,6 +1161,25 @@ async def test_what_is_folded_opens_when_its_address_is_followed(
     await context.close()
 
 
+async def test_a_phone_lays_out_what_is_near_and_is_led_to_the_rest(
+    page: Page,
+) -> None:
+    is_laid_out = "it => it.checkVisibility({contentVisibilityAuto: true})"
+    await page.set_viewport_size(PHONE)
+    await page.goto("/recipes/database")
+    folds = page.locator("#proved-by ~ details")
+    assert not await folds.evaluate(is_laid_out)
+    await page.goto("/recipes/database#proved-by")
+    heading = page.get_by_role("heading", name="Proved by")
+    await expect(heading).to_be_in_viewport()
+    assert await folds.evaluate(is_laid_out)
+    await page.get_by_text(re.compile(r"^\d+ tests$")).click()
+    await expect(page.locator(".proofs")).to_be_visible()
+    await page.goto("/recipes/database")
+    await page.emulate_media(media="print")
+    assert await folds.evaluate(is_laid_out)
+
+
 async def test_a_message_among_hundreds_is_reached_by_its_address(
     page: Page,
 ) -> None:
