@@ -36,7 +36,7 @@ def explain(file: str) -> None:
     if not messages:
         click.echo("Nothing here explains this.", err=True)
         sys.exit(1)
-    click.echo("\n\n".join(map(describe, messages)))
+    click.echo("\n\n".join(describe(message, text) for message in messages))
 
 
 def read_end(stream: IO[str]) -> str:
@@ -47,13 +47,16 @@ def read_end(stream: IO[str]) -> str:
     return text
 
 
-def describe(message: Message) -> str:
-    """Return what a terminal shows of a message, with its colours."""
+def describe(message: Message, printed: str) -> str:
+    """Return what a terminal shows of a message, with its colours.
+
+    The releases are those that print its own text, and not all have the others.
+    """
     lines = [click.style(message.text, bold=True)]
     for cause in message.causes:
         lines.append(f"  {_plain(cause.why)}")
         lines.append(click.style(f"    {_plain(cause.cure)}", fg="green"))
-    if message.releases:
+    if message.releases and message.is_in(printed):
         lines.append(f"  Printed by: {', '.join(message.releases)}")
     if message.recipe:
         lines.append(f"  See: recipes/{message.recipe}.py")
