@@ -105,6 +105,15 @@ OTHER_WORKER = re.compile(
 )
 """What gunicorn says of a worker that is not aiohttp's, and uvicorn itself."""
 
+BEGINS = re.compile(r"Traceback \(most recent call last\):$")
+"""The first line of a traceback, behind what a log puts before it."""
+
+BELONGS = re.compile(
+    r"^(?:The above exception was the direct cause of"
+    r"|During handling of the above exception)|^\d+ -{4}"
+)
+"""Stands between an exception and one that belongs to it."""
+
 LOGGER = re.compile(r"\[(\w+)[\w.]*\]")
 """The logger of a record, as many logs show it: its first part."""
 
@@ -175,7 +184,7 @@ class Line:
     between it and the line of the exception before, and `last_frame` the end
     of it. `raised_in` is the package of its last frame that is not Python's
     own. `is_foreign` is true where somebody else's program or package prints
-    it.
+    it. `record` counts the tracebacks that have nothing to do with each other.
     """
 
     text: str
@@ -186,6 +195,7 @@ class Line:
     last_frame: str
     raised_in: str
     is_foreign: bool
+    record: int
 
     @property
     def message(self) -> str:
@@ -241,6 +251,7 @@ def read(text: str) -> Pasted:
     )
     lines = []
     start = 0
+    records = _count_records(rows, names)
     for at, (row, name) in enumerate(zip(rows, names, strict=True)):
         if row.startswith(SOURCE):
             continue
@@ -256,6 +267,7 @@ def read(text: str) -> Pasted:
                 raised_in=_raised_in(rows[start:at]) if name else "",
                 is_foreign=(is_of_others and package not in OURS)
                 or _is_of_a_stranger(row),
+                record=records[at],
             )
         )
         if name:
@@ -264,6 +276,31 @@ def read(text: str) -> Pasted:
     complaints = (OTHER_PROGRAM, COMPLAINT, SAID_BY_A_PROGRAM)
     complains = any(each.search(row) for row in rows for each in complaints)
     return Pasted(lines[::-1], is_error or complains)
+
+
+def _count_records(
+    rows: list[str], names: list[re.Match[str] | None]
+) -> list[int]:
+    """Return for each row the number of the record that it stands in.
+
+    An exception ends one, where another traceback begins behind it that it is
+    no cause of.
+    """
+    records: list[int] = []
+    record = 0
+    end = -1
+    for at, (row, name) in enumerate(zip(rows, names, strict=True)):
+        if BELONGS.match(row):
+            end = -1
+        elif end >= 0 and BEGINS.search(row):
+            record += 1
+            # What a log says first belongs to the traceback below it.
+            records[end + 1 :] = [record] * (at - end - 1)
+            end = -1
+        elif name:
+            end = at
+        records.append(record)
+    return records
 
 
 def _raised_in(rows: list[str]) -> str:
@@ -330,8 +367,9 @@ def _rows(text: str) -> list[str]:
         line = PREFIX.sub("", line)
         row = " ".join(DECORATION.sub("", line).split())
         starts_frame = FRAME.match(row) is not None
+        is_source = line[:1] in INDENTATION or row.startswith("raise ")
         is_in_frame = starts_frame or (
-            is_in_frame and line[:1] in INDENTATION and not NAMED.match(row)
+            is_in_frame and is_source and not NAMED.match(row)
         )
         if rows and rows[-1].endswith("message:") and row:
             rows[-1] = f"{rows[-1]} {row}"  # what aiohttp says of a bad body

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple, TypedDict
@@ -135,6 +136,9 @@ SAID = re.compile(r"\d+, message=")
 
 ANSWERED = re.compile(r"\b\d{1,3}, message=['\"].*, url=")
 """The same in a sentence, or behind another exception's name."""
+
+OF_AN_ANSWER = "aiohttp.ClientResponseError"
+"""What a sentence has in mind that says this."""
 
 OF_ASYNCIO = re.compile(
     r"(?<![\w.])(?:asyncio|concurrent\.futures)\.(?:\w+\.)*[A-Z]\w+Error\b"
@@ -352,9 +356,17 @@ class Search:
         }
 
     def _find_messages(self, pasted: Pasted) -> list[Message]:
-        """Return the messages that were pasted, the most telling first."""
+        """Return the messages that were pasted, the most telling first.
+
+        They are those of the last record that has any.
+        """
+        records = groupby(pasted.lines, lambda line: line.record)
+        found = (self._find_in_record(lines) for _, lines in records)
+        return next(filter(None, found), [])
+
+    def _find_in_record(self, lines: Iterable[Line]) -> list[Message]:
         scores: dict[str, float] = {}
-        for line in pasted.lines:
+        for line in lines:
             for pattern, score in self._match(line).items():
                 name = pattern.message.name
                 scores[name] = max(scores.get(name, 0.0), score * line.weight)
@@ -370,7 +382,7 @@ class Search:
         """Return the messages of a line, and what each scores.
 
         What is found by its text is the message itself. Then nothing is found
-        by the name of an exception alone.
+        by the name of an exception alone, nor by words that others' have, too.
         """
         plain = _normal(line.text)
         is_said = not line.package and SAID.match(line.said)
@@ -380,12 +392,16 @@ class Search:
         if not scores and (name := self._mentioned_in(line.text)):
             # A log has it in a sentence, or as Python represents it.
             scores = self._score(replace(line, name=name, said=""), plain)
+        elif not scores and (answered := ANSWERED.search(line.text)):
+            line = replace(line, name=OF_AN_ANSWER, said=answered[0])
+            scores = self._score_error(line, plain)
         texts = [each for each in scores if scores[each] >= OF_A_TEXT]
-        found = texts or list(scores)
+        telling = [each for each in texts if not each.is_name_of(line)]
+        found = telling or texts or list(scores)
         return {
             pattern: scores[pattern]
             for pattern in found
-            if not any(map(pattern.is_part_of, found))
+            if not any(pattern.is_part_of(other, plain) for other in found)
         }
 
     def _score_error(self, line: Line, plain: str) -> dict["_Pattern", float]:
@@ -404,8 +420,6 @@ class Search:
         known = set(re.findall(r"(?<![\w.])[A-Z]\w+Error(?=\(\))", text)) - ours
         known.update(f"aiohttp.{name}" for name in ours)
         known.update(OF_ASYNCIO.findall(text))
-        if not known and ANSWERED.search(text):
-            return "aiohttp.ClientResponseError"
         return known.pop() if len(known) == 1 else ""
 
     def _score(self, line: Line, plain: str) -> dict["_Pattern", float]:
@@ -628,9 +642,22 @@ class _Pattern:
             name.startswith(text) for name in message.exceptions
         )
 
-    def is_part_of(self, other: "_Pattern") -> bool:
-        """Tell whether another message says the same, and more."""
-        return self is not other and _has_parts(self._parts, other._text)
+    def is_part_of(self, other: "_Pattern", plain: str) -> bool:
+        """Tell whether another message says the same, and more.
+
+        It does, too, where both have the words, and it alone the whole text.
+        """
+        if self is other:
+            return False
+        is_looser = self._words in other._words and (
+            _has_parts(other._parts, plain)
+            and not _has_parts(self._parts, plain)
+        )
+        return is_looser or _has_parts(self._parts, other._text)
+
+    def is_name_of(self, line: Line) -> bool:
+        """Tell whether the text is but the name of what a line raises."""
+        return self._text == line.name.rpartition(".")[2].lower()
 
     def match(self, line: Line, plain: str) -> float:
         """Return the score of a message on a line, 0 where it is not there.
@@ -699,7 +726,7 @@ class _Pattern:
 
     def _contradicts(self, line: Line) -> bool:
         """Tell whether the line names an exception that is another one."""
-        if not line.name:
+        if not line.name or self._text.startswith(line.name.lower()):
             return False
         short = line.name.rpartition(".")[2]
         if line.package in OURS:

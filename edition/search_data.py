@@ -17,6 +17,8 @@ from cookbook.pages.rendering import render
 
 EXPRESSIONS = {
     "answered": search.ANSWERED,
+    "begins": pasted.BEGINS,
+    "belongs": pasted.BELONGS,
     "colour": pasted.COLOUR,
     "common": search.COMMON,
     "compiled": pasted.COMPILED,
@@ -72,6 +74,7 @@ RULES = {
     "ofABeginning": search.OF_A_BEGINNING,
     "ofAGap": search.OF_A_GAP,
     "ofAName": search.OF_A_NAME,
+    "ofAnAnswer": search.OF_AN_ANSWER,
     "ofAFamily": search.OF_A_FAMILY,
     "ofAPlace": search.OF_A_PLACE,
     "ofAText": search.OF_A_TEXT,

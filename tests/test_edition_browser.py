@@ -44,6 +44,7 @@ QUERIES = [
 ]
 QUERIES += test_search.UNKNOWN_TOPICS + test_search.FOREIGN_MESSAGES
 QUERIES += [query for query, _ in test_search.PASTED]
+QUERIES += [query for query, _ in test_search.ALL_THAT_IS_PRINTED]
 QUERIES += [query[: len(query) // 2] for query in QUERIES]
 QUERIES += ["&quot;Session is closed&quot;", "constructor", "toString", ""]
 

@@ -79,6 +79,18 @@ MESSAGE_QUERIES = [
         "connect_call_failed",
     ),
     (
+        "aiohttp.client_exceptions.ClientConnectorDNSError: Cannot connect to "
+        "host shop.example:443 ssl:default [Could not contact DNS servers]",
+        "aiodns_fails",
+    ),
+    ("aiodns.error.DNSError: (4, 'Domain name not found')", "aiodns_fails"),
+    (
+        "ImportError: cannot import name 'timeout' from 'async_timeout' "
+        "(unknown location)",
+        "async_timeout",
+    ),
+    ("ModuleNotFoundError: No module named 'async_timeout'", "async_timeout"),
+    (
         "Cannot connect to host api.example:443 ssl:default [Connect call "
         "failed ('10.0.0.1', 443)]",
         "connect_call_failed",
@@ -745,6 +757,80 @@ def test_the_search_finds_what_people_ask_but_for_what_is_known() -> None:
 def test_the_search_explains_all_that_people_paste(step: int) -> None:
     tracebacks = [(make(), [name]) for make, name in TRACEBACKS]
     assert not list(misses_of_messages(tracebacks + PASTED[::step]))
+
+
+def traceback_of(error: str) -> str:
+    return (
+        "Traceback (most recent call last):\n"
+        '  File "/app/main.py", line 9, in fetch\n'
+        f"    await work()\n{error}\n"
+    )
+
+
+CLOSED = "RuntimeError: Session is closed"
+RESET = "ConnectionResetError: Cannot write to closing transport"
+OF_A_GROUP = (
+    "  + Exception Group Traceback (most recent call last):\n"
+    '  |   File "/app/main.py", line 9, in main\n'
+    "  |     async with asyncio.TaskGroup() as group:\n"
+    "  | RuntimeError: Event loop is closed\n"
+    "  +-+---------------- 1 ----------------\n"
+    "    | Traceback (most recent call last):\n"
+    '    |   File "/app/main.py", line 7, in fetch\n'
+    "    |     await session.get(url)\n"
+    f"    | {CLOSED}\n"
+    "    +------------------------------------\n"
+)
+
+
+ALL_THAT_IS_PRINTED = [
+    # What an exception says is told by no other message of its name.
+    (traceback_of(RESET), ["closing_transport"]),
+    # A line of a frame says nothing, although it is not indented.
+    (
+        'File "/app/main.py", line 9, in ping\nawait self._send(frame)\n'
+        'File "/app/main.py", line 4, in _send\n'
+        f'raise ConnectionResetError("{RESET[22:]}")\n{RESET}',
+        ["closing_transport"],
+    ),
+    # One that has the words is none where another has the text.
+    (
+        "ModuleNotFoundError: No module named 'aiohttp'",
+        ["no_module_aiohttp"],
+    ),
+    (
+        "ERROR:app:502, message='Bad Gateway', url=URL('http://shop/')",
+        ["raised_for_status"],
+    ),
+    # The last of several tracebacks.
+    (traceback_of(RESET) + traceback_of(CLOSED), ["session_is_closed"]),
+    (
+        f"{traceback_of(CLOSED)}Task exception was never retrieved\n"
+        f"future: <Task finished>\n{traceback_of(RESET)}",
+        ["closing_transport", "task_exception_never_retrieved"],
+    ),
+    # The last that is known.
+    (
+        traceback_of(CLOSED) + traceback_of("KeyError: 'price'"),
+        ["session_is_closed"],
+    ),
+    # What belongs to it.
+    (
+        traceback_of(RESET)
+        + "\nDuring handling of the above exception, another exception "
+        "occurred:\n\n" + traceback_of(CLOSED),
+        ["session_is_closed", "closing_transport"],
+    ),
+    (OF_A_GROUP, ["session_is_closed", "event_loop_is_closed"]),
+]
+"""What people paste, and all messages that it is explained by."""
+
+
+@pytest.mark.parametrize(("printed", "names"), ALL_THAT_IS_PRINTED)
+def test_nothing_is_explained_beside_what_was_printed(
+    printed: str, names: list[str]
+) -> None:
+    assert [each.name for each in SEARCH.find(printed).messages] == names
 
 
 def test_a_failed_connection_is_told_by_the_number_of_its_cause() -> None:

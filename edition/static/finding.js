@@ -101,8 +101,17 @@ export class Search {
     return [...new Set(found)].slice(0, maxWords);
   }
 
-  /** Return the messages that were pasted, the most telling first. @param {Line[]} lines */
+  /** Return the messages of the last record that has any. @param {Line[]} lines */
   findMessages(lines) {
+    for (const record of new Set(lines.map((line) => line.record))) {
+      const found = this.findInRecord(lines.filter((line) => line.record === record));
+      if (found.length) return found;
+    }
+    return [];
+  }
+
+  /** Return the messages that were pasted, the most telling first. @param {Line[]} lines */
+  findInRecord(lines) {
     /** @type {Map<Message, number>} */ const scores = new Map();
     for (const line of lines) {
       for (const [{ message }, score] of this.match(line)) {
@@ -122,16 +131,21 @@ export class Search {
     const isSaid = !packageOf(line.name) && isAtStart(this.expressions.said, line.said);
     if (isSaid || this.namesOfAiohttp.has(line.name)) line = { ...line, name: `aiohttp.${line.name}` };
     let scores = this.scoreError(line, plain);
-    if (!scores.size) {
-      const name = this.mentionedIn(line.text);
-      if (name) scores = this.score({ ...line, name, said: "" }, plain);
+    const name = scores.size ? "" : this.mentionedIn(line.text);
+    const answered = scores.size ? null : this.expressions.answered.exec(line.text);
+    if (name) {
+      scores = this.score({ ...line, name, said: "" }, plain);
+    } else if (answered) {
+      line = { ...line, name: this.data.rules.ofAnAnswer, said: answered[0] };
+      scores = this.scoreError(line, plain);
     }
     const all = [...scores.keys()];
     const texts = all.filter((each) => (scores.get(each) ?? 0) >= this.data.rules.ofAText);
-    const found = texts.length ? texts : all;
+    const telling = texts.filter((each) => !each.isNameOf(line));
+    const found = [telling, texts, all].find((each) => each.length) ?? all;
     return new Map(
       found
-        .filter((pattern) => !found.some((other) => pattern.isPartOf(other)))
+        .filter((pattern) => !found.some((other) => pattern.isPartOf(other, plain)))
         .map((pattern) => [pattern, scores.get(pattern) ?? 0]),
     );
   }
@@ -153,7 +167,6 @@ export class Search {
       ...called.filter((name) => !this.namesOfAiohttp.has(name)),
       ...(text.match(ofAsyncio) ?? []),
     ]);
-    if (!known.size && this.expressions.answered.test(text)) return "aiohttp.ClientResponseError";
     return known.size === 1 ? [...known][0] : "";
   }
 
@@ -197,9 +210,18 @@ class Pattern {
     this.isName = this.shorts.includes(text) || message.exceptions.some((name) => name.startsWith(text));
   }
 
-  /** Tell whether another message says the same, and more. @param {Pattern} other */
-  isPartOf(other) {
-    return this !== other && hasParts(this.parts, other.text, this.known.rules.long);
+  /** Tell whether another message says the same, and more. @param {Pattern} other @param {string} plain */
+  isPartOf(other, plain) {
+    if (this === other) return false;
+    const { long } = this.known.rules;
+    const [isThere, isOtherThere] = [this, other].map(({ parts }) => hasParts(parts, plain, long));
+    const isLooser = other.words.includes(this.words) && isOtherThere && !isThere;
+    return isLooser || hasParts(this.parts, other.text, long);
+  }
+
+  /** Tell whether the text is but the name of what a line raises. @param {Line} line */
+  isNameOf(line) {
+    return this.text === shortOf(line.name).toLowerCase();
   }
 
   /** Return the score of a message on a line, 0 where it is not there. @param {Line} line @param {string} plain */
@@ -268,7 +290,7 @@ class Pattern {
   /** Tell whether the line names an exception that is another one. @param {Line} line */
   contradicts(line) {
     const { ours, builtins } = this.known;
-    if (!line.name) return false;
+    if (!line.name || this.text.startsWith(line.name.toLowerCase())) return false;
     const short = shortOf(line.name);
     const name = packageOf(line.name);
     if (ours.has(name)) return [...this.packages].some((each) => ours.has(each)) && !this.packages.has(name);

@@ -8,8 +8,8 @@ const NEW_LINE = /\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]/;
 
 /**
  * @typedef {{ name: string, said: string, start: number }} Named
- * @typedef {{ text: string, name: string, said: string, weight: number, traceback: string, lastFrame: string, raisedIn: string, isForeign: boolean }} Line
- * @typedef {Record<"colour" | "decoration" | "entity" | "folder" | "frame" | "held" | "log" | "logger" | "named" | "noPackage" | "numbered" | "complaint" | "otherLanguage" |
+ * @typedef {{ text: string, name: string, said: string, weight: number, traceback: string, lastFrame: string, raisedIn: string, isForeign: boolean, record: number }} Line
+ * @typedef {Record<"begins" | "belongs" | "colour" | "decoration" | "entity" | "folder" | "frame" | "held" | "log" | "logger" | "named" | "noPackage" | "numbered" | "complaint" | "otherLanguage" |
  *   "compiled" | "ofPython" | "otherModule" | "otherProgram" | "otherWorker" | "ownComplaint" | "package" | "prefix" | "raises" | "represented", RegExp>} Expressions
  * @typedef {{ ours: Set<string>, foreign: Set<string>, inJson: string, maxLines: number, maxLine: number }} Packages
  */
@@ -58,6 +58,7 @@ export class Reader {
     const isOfOthers = ofOtherLanguage || this.isOfOthers(named, text) || (!named && this.namesOthers(text));
     /** @type {Line[]} */ const lines = [];
     let start = 0;
+    const records = this.countRecords(rows, names);
     for (const [at, row] of rows.entries()) {
       if (row.startsWith(SOURCE)) continue;
       const name = names[at];
@@ -71,12 +72,37 @@ export class Reader {
         lastFrame: name ? this.lastFrame(rows.slice(start, at)) : "",
         raisedIn: name ? this.raisedIn(rows.slice(start, at)) : "",
         isForeign: (isOfOthers && !isOurs) || this.isOfAStranger(row),
+        record: records[at],
       });
       if (name) start = at + 1;
     }
     const complains = rows.some((row) => [otherProgram, complaint, ownComplaint].some((each) => each.test(row)));
     const isError = last >= 0 || ofOtherLanguage || text.includes("Traceback (") || complains;
     return { lines: lines.reverse(), isError };
+  }
+
+  /**
+   * Return for each row the number of the record that it stands in.
+   * @param {string[]} rows @param {(Named | null)[]} names
+   */
+  countRecords(rows, names) {
+    const { begins, belongs } = this.expressions;
+    /** @type {number[]} */ const records = [];
+    let record = 0;
+    let end = -1;
+    for (const [at, row] of rows.entries()) {
+      if (belongs.test(row)) {
+        end = -1;
+      } else if (end >= 0 && begins.test(row)) {
+        record += 1;
+        records.fill(record, end + 1);
+        end = -1;
+      } else if (names[at]) {
+        end = at;
+      }
+      records.push(record);
+    }
+    return records;
   }
 
   /** Return the package of the last frame, "" for none or one of the user. @param {string[]} rows */
@@ -153,7 +179,8 @@ export class Reader {
       if (line.length > maxLine) line = `${line.slice(0, maxLine / 2)} ${line.slice(-maxLine / 2)}`;
       line = line.replace(prefix, "");
       const row = squeezed(line.replace(decoration, ""));
-      isInFrame = frame.test(row) || (isInFrame && WHITE.test(line) && named.exec(row)?.index !== 0);
+      const isSource = WHITE.test(line) || row.startsWith("raise ");
+      isInFrame = frame.test(row) || (isInFrame && isSource && named.exec(row)?.index !== 0);
       if (rows.at(-1)?.endsWith("message:") && row) rows.push(`${rows.pop()} ${row}`);
       else if (row) rows.push(isInFrame ? SOURCE + row : row);
     }
