@@ -456,6 +456,59 @@ async def test_the_reader_pauses_between_two_attempts(
     assert all(after - before > 0.09 for before, after in pairwise(attempts))
 
 
+async def test_an_outage_that_lasts_is_logged_once(
+    client: ClientSession,
+    application: web.Application,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    attempts = 0
+    is_enough = asyncio.Event()
+
+    def fail(hub: parallel_events.Hub, _: object) -> None:
+        nonlocal attempts
+        if hub is application[parallel_events.HUB]:
+            attempts += 1
+        if attempts == 4:
+            is_enough.set()
+        raise RedisError("away")
+
+    monkeypatch.setattr(parallel_events, "READ_AGAIN", 0.01)
+    monkeypatch.setattr(parallel_events, "begin", fail)
+    monkeypatch.setattr(parallel_events, "hand_out", fail)
+    await publish(client, CHANNEL, "lost")
+    async with asyncio.timeout(TIMEOUT):
+        await is_enough.wait()
+    assert caplog.text.count("no events: RedisError: away") == 1
+
+
+async def test_no_publisher_meets_a_connection_from_before_an_outage(
+    killable_redis: KillableRedis, serve: Serve, channel: str, join: Join
+) -> None:
+    app = parallel_events.create_app(redis_url=killable_redis.url)
+    server = await serve(app)
+    async with (
+        ClientSession(server.url) as client,
+        Redis.from_url(killable_redis.url) as redis,
+        asyncio.timeout(TIMEOUT),
+    ):
+        await join(client, channel)
+        await publish(client, channel, "a")
+        ours = str(await redis.client_id())
+        before = {
+            each["id"]: each["cmd"]
+            for each in await redis.client_list()
+            if each["id"] != ours
+        }
+        [reader] = [number for number, cmd in before.items() if cmd == "xread"]
+        assert len(before) > 1
+        await redis.client_kill_filter(_id=reader)
+        while before.keys() & {  # noqa: ASYNC110
+            each["id"] for each in await redis.client_list()
+        }:
+            await asyncio.sleep(0.01)
+
+
 async def test_a_burst_of_events_lets_others_run(
     serve: Serve,
     application: web.Application,
@@ -492,6 +545,31 @@ async def test_a_burst_of_events_lets_others_run(
             transaction.hset(STATE, "last", str(number))
             await transaction.execute()
     assert len(set(handed_out)) == parallel_events.PAGE
+
+
+# Who leaves
+
+
+async def test_who_leaves_takes_nobody_along_and_is_no_error(
+    serve: Serve,
+    application: web.Application,
+    channel: str,
+    join: Join,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server = await serve(application)
+    async with ClientSession(server.url) as client:
+        staying = await join(client, channel)
+        leaving = await join(client, channel)
+        await leaving.close()
+        await until_sockets(client, 1)
+        assert await publish(client, channel, "a") == (200, {"receivers": 1})
+        assert await hear(staying) == {"type": "event", "data": "a"}
+        await staying.close()
+        await until_sockets(client, 0)
+        assert await stats(client) == {"sockets": 0, "channels": 0}
+    await server.stop()
+    assert not [each for each in caplog.records if each.levelname == "ERROR"]
 
 
 # What is refused
@@ -576,6 +654,29 @@ async def test_a_flood_of_messages_is_closed_with_1008(
     peer.send(8, struct.pack("!H", 1008))
     peer.writer.close()
     await until_sockets(client, 0)
+
+
+async def test_no_event_follows_a_goodbye(
+    client: ClientSession,
+    server: Server,
+    join: Join,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(parallel_events, "MAX_RATE", 1)
+    # Seconds for which the goodbye waits for its answer.
+    monkeypatch.setattr(parallel_events, "WAIT", TIMEOUT)
+    ws = await join(client, CHANNEL)
+    peer = await connect_peer(server, CHANNEL)
+    await until_sockets(client, 2)
+    peer.writer.write(3 * frame(1, b""))
+    goodbye = struct.pack("!H", 1008)
+    await read_up_to(peer, b"\x88\x02" + goodbye)
+    await publish(client, CHANNEL, "late")
+    assert (await hear(ws))["data"] == "late"
+    peer.send(8, goodbye)
+    async with asyncio.timeout(TIMEOUT):
+        assert await peer.reader.read() == b""
+    peer.writer.close()
 
 
 async def test_as_many_messages_as_allowed_are_answered(
