@@ -509,6 +509,24 @@ async def test_no_publisher_meets_a_connection_from_before_an_outage(
             await asyncio.sleep(0.01)
 
 
+async def test_a_reader_whose_cancel_was_swallowed_is_cancelled_again(
+    serve: Serve, application: web.Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends: list[str] = []
+
+    async def keep_reading(_: object) -> None:
+        for end in ("swallowed", "heard"):
+            try:
+                await asyncio.sleep(PATIENCE)
+            except asyncio.CancelledError:
+                ends.append(end)
+
+    monkeypatch.setattr(parallel_events, "keep_reading", keep_reading)
+    server = await serve(application)
+    await server.stop()
+    assert ends == ["swallowed", "heard"]
+
+
 async def test_a_burst_of_events_lets_others_run(
     serve: Serve,
     application: web.Application,
@@ -1241,6 +1259,21 @@ async def test_a_crowd_that_waits_for_redis_is_let_in_up_to_the_limit(
         ]
         assert refused == [429] * 3
         assert await stats(client) == {"sockets": 2, "channels": 1}
+
+
+async def test_a_publisher_waits_for_a_reader_that_connects_again(
+    serve: Serve, application: web.Application
+) -> None:
+    server = await serve(application)
+    hub = application[parallel_events.HUB]
+    async with ClientSession(server.url) as client, asyncio.timeout(TIMEOUT):
+        await hub.ready.wait()
+        hub.ready = ready = CountedEvent()
+        publishing = asyncio.create_task(publish(client, CHANNEL, "a"))
+        while not ready.waits:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        ready.set()
+        assert await publishing == (200, {"receivers": 0})
 
 
 @pytest.mark.parametrize(

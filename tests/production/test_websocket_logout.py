@@ -1081,6 +1081,24 @@ async def test_each_outage_is_told_once(
     assert caplog.messages == ["no sessions: RedisError: away"] * 2
 
 
+async def test_a_watch_whose_cancel_was_swallowed_is_cancelled_again(
+    serve: Serve, application: web.Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends: list[str] = []
+
+    async def keep_watching(_: object) -> None:
+        for end in ("swallowed", "heard"):
+            try:
+                await asyncio.sleep(PATIENCE)
+            except asyncio.CancelledError:
+                ends.append(end)
+
+    monkeypatch.setattr(websocket_logout, "keep_watching", keep_watching)
+    server = await serve(application)
+    await server.stop()
+    assert ends == ["swallowed", "heard"]
+
+
 async def test_places_are_kept_as_long_as_their_sockets_are_open(
     attentive: None,
     workers: list[Server],
