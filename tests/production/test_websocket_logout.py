@@ -292,6 +292,7 @@ async def test_many_logins_end_the_oldest_session_of_that_user_alone(
     attentive: None,
     client: ClientSession,
     server: Server,
+    redis_url: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(websocket_logout, "MAX_USER_SESSIONS", 2)
@@ -302,9 +303,11 @@ async def test_many_logins_end_the_oldest_session_of_that_user_alone(
         oldest.ws_connect("echo") as evicted,
         client.ws_connect("echo") as ws,
         user(server.url, "bob") as third,
+        Redis.from_url(redis_url) as redis,
     ):
         assert await farewell(evicted) == (4001, "logged out")
         assert await refusal(oldest) == 401
+        assert await redis.zcard("websocket_logout:sessions:bob") == 2
         assert await echoes(ws)
         async with second.ws_connect("echo"), third.ws_connect("echo"):
             assert await log_out(third) == 2
@@ -576,6 +579,21 @@ async def test_a_logout_is_answered_before_any_goodbye(
         async with asyncio.timeout(TIMEOUT):
             message = await ws.receive()
         assert (message.data, message.extra) == (4001, "logged out")
+
+
+async def test_a_logout_closes_the_sockets_here_before_the_channel_says_so(
+    serve: Serve, application: web.Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hear_nothing(_: object) -> None:
+        await asyncio.sleep(PATIENCE)
+
+    monkeypatch.setattr(websocket_logout, "keep_watching", hear_nothing)
+    server = await serve(application)
+    async with user(server.url, "ann") as ann, ann.ws_connect("echo") as ws:
+        assert await echoes(ws)
+        assert await log_out(ann) == 1
+        assert await sockets(ann) == {"users": 0, "sockets": 0}
+        assert await farewell(ws) == (4001, "logged out")
 
 
 async def test_a_second_logout_counts_no_socket_of_the_first(
