@@ -12,8 +12,11 @@ from contextlib import (
 )
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from xmlrpc.client import ServerProxy
 
 import psutil
+from supervisor.xmlrpc import SupervisorTransport
 
 from cookbook import cluster
 from tests.servers import ROOT
@@ -25,6 +28,13 @@ END_TIMEOUT = 45.0
 """Seconds in which it has ended; alone it takes five."""
 
 JOBS = ("--jobs", "recipes/production/after_response.py")
+
+COMMAND = """
+import os, runpy
+os.environ["COVERAGE_PROCESS_CONFIG"] = ""
+runpy.run_module("cookbook.cluster", run_name="__main__", alter_sys=True)
+"""
+"""`python -m cookbook.cluster`, measured alone: its parts are not."""
 
 
 @dataclass
@@ -49,13 +59,7 @@ class Cluster:
 
     async def pid_of(self, part: str) -> int:
         """Return the process of a part, as its supervisor knows it."""
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "supervisor.supervisorctl"),
-            *("-c", str(self.folder / "supervisord.conf"), "pid", part),
-            stdout=asyncio.subprocess.PIPE,
-        )
-        output, _ = await process.communicate()
-        return int(output)
+        return await asyncio.to_thread(pid_of, self.folder, part)
 
     async def end(self, number: signal.Signals) -> int:
         self.process.send_signal(number)
@@ -79,7 +83,7 @@ async def cluster_of(
     folder.chmod(0o711)
     port = cluster.free_port()
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "cookbook.cluster"),
+        *(sys.executable, "-c", COMMAND),
         *("--port", str(port), *arguments),
         cwd=root,
         env={**os.environ, "TMPDIR": str(folder), **environment},
@@ -98,6 +102,16 @@ async def cluster_of(
             process.send_signal(signal.SIGINT)
         async with asyncio.timeout(END_TIMEOUT):
             await process.communicate()
+
+
+def pid_of(folder: Path, part: str) -> int:
+    """Ask as supervisorctl does, without an interpreter of its own."""
+    transport = SupervisorTransport(
+        serverurl=f"unix://{folder / 'supervisor.sock'}"
+    )
+    with ServerProxy("http://localhost", transport) as proxy:
+        information: Any = proxy.supervisor.getProcessInfo(part)
+    return int(information["pid"])
 
 
 def workers_of(gunicorn: psutil.Process) -> list[psutil.Process]:

@@ -115,9 +115,8 @@ async def test_a_cluster_starts_heals_and_ends_with_ctrl_c(
         valkey = await running.pid_of("valkey")
         os.kill(valkey, signal.SIGKILL)
         async with asyncio.timeout(START_TIMEOUT):
-            # To ask costs an interpreter, and nothing else tells of it.
             while await running.pid_of("valkey") in (0, valkey):  # noqa: ASYNC110
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(0.1)
             while not await asyncio.to_thread(  # noqa: ASYNC110
                 cluster.is_ready, f"{running.url}/readyz"
             ):
