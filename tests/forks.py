@@ -29,6 +29,8 @@ PACKAGES = (
     "aiohttp.web",
     "aiohttp_session.cookie_storage",
     "aiosqlite",
+    "procrastinate",
+    "psycopg_pool",
     "redis.asyncio",
 )
 """What is imported before a script, where it is installed."""

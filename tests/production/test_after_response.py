@@ -5,7 +5,6 @@ import logging
 import os
 import re
 import signal
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import pairwise
@@ -21,9 +20,10 @@ from yarl import URL
 from recipes.production import after_response
 from tests.conftest import NO_POSTGRES, KillablePostgres, Serve, at_length
 from tests.faults import faulty_network
+from tests.forks import Fork, fork
 from tests.production import test_database
 from tests.production.test_database import Wire, set_read_only
-from tests.servers import PATIENCE, ROOT, START_TIMEOUT, TIMEOUT, running
+from tests.servers import PATIENCE, ROOT, START_TIMEOUT, TIMEOUT, forked
 from tests.test_after_response import (
     PINGS,
     Held,
@@ -397,9 +397,12 @@ async def test_a_dead_job_is_listed_and_can_be_tried_again(
 @asynccontextmanager
 async def worker(
     database: str, folder: Path, **limits: float
-) -> AsyncIterator[asyncio.subprocess.Process]:
+) -> AsyncIterator[Fork]:
     """Run a worker in a process of its own, and kill it in the end."""
-    program = (
+    script = folder / "worker.py"
+    script.write_text(
+        "import sys\n"
+        f"sys.path.insert(0, {str(ROOT)!r})\n"
         "from aiohttp import web\n"
         "from recipes.production import after_response\n"
         f"vars(after_response).update({ {**QUICK, **limits}!r})\n"
@@ -408,15 +411,9 @@ async def worker(
         "web.run_app(app, path=[], print=None)\n"
     )
     with (folder / "worker.log").open("ab") as log:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", program), cwd=ROOT, stderr=log
-        )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+        forking = fork(script, cwd=folder, env=os.environ, errors=log)
+        async with forking as process:
+            yield process
 
 
 @pytest.mark.slow("it starts processes")
@@ -656,25 +653,23 @@ async def test_a_worker_process_ends_in_order_by_a_signal(
 ) -> None:
     server = await serve(idle)
     log = tmp_path / "worker.log"
+    environment = {**os.environ, "POSTGRES_URL": database}
     with log.open("wb") as errors:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, SCRIPT, "worker"),
-            env={**os.environ, "POSTGRES_URL": database},
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=errors,
-        )
-    try:
-        async with ClientSession(server.url) as client:
+        async with (
+            fork(
+                *(SCRIPT, "worker"),
+                cwd=tmp_path,
+                env=environment,
+                errors=errors,
+            ) as process,
+            ClientSession(server.url) as client,
+        ):
             await ping(client, "ping?work=1")
             await until(database, JOBS, ("doing", 0))
             process.send_signal(number)
             async with asyncio.timeout(TIMEOUT):
                 assert await process.wait() == 0
             assert await read_count(client) == {"count": 1, "pending": 0}
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
     assert "Traceback" not in log.read_text()
 
 
@@ -701,6 +696,10 @@ class Pinging:
                     self.answered.add(key)
 
 
+def answered_of(clients: list[Pinging]) -> int:
+    return sum(len(client.answered) for client in clients)
+
+
 @pytest.mark.slow("it kills processes under load")
 @pytest.mark.parametrize("rounds", [1, at_length(3)])
 async def test_kill_9_of_web_and_worker_loses_and_repeats_no_answered_ping(
@@ -713,16 +712,20 @@ async def test_kill_9_of_web_and_worker_loses_and_repeats_no_answered_ping(
     clients = [Pinging(name) for name in "abcd"]
     url = {"POSTGRES_URL": database}
     async with worker(database, tmp_path):
-        for _ in range(rounds):
+        for number in range(rounds):
             async with (
-                running(SCRIPT, cwd=tmp_path, **url) as process,
+                forked(SCRIPT, cwd=tmp_path, **url) as process,
                 asyncio.TaskGroup() as tasks,
             ):
                 address = f"http://127.0.0.1:{process.port}/"
                 for client in clients:
                     tasks.create_task(client.ping(address))
-                async with worker(database, tmp_path):
-                    await asyncio.sleep(1)
+                async with (
+                    worker(database, tmp_path),
+                    asyncio.timeout(START_TIMEOUT),
+                ):
+                    while answered_of(clients) < 50 * (number + 1):  # noqa: ASYNC110
+                        await asyncio.sleep(0.01)
                 await process.end(signal.SIGKILL)
         await check(serve, idle, database, clients)
 
