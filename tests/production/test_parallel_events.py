@@ -644,6 +644,13 @@ def test_a_redis_url_may_have_a_query() -> None:
     assert pool.connection_kwargs["decode_responses"] is True
 
 
+def test_a_redis_that_has_nothing_new_is_no_outage() -> None:
+    redis = parallel_events.open_redis("redis://localhost")
+    seconds = redis.connection_pool.connection_kwargs["socket_timeout"]
+    # Redis is silent for so long, and then has to answer.
+    assert seconds * 1000 > parallel_events.SILENCE
+
+
 @pytest.mark.parametrize("size", [125, 126, 65_535, 65_536])
 def test_a_frame_says_how_long_it_is(size: int) -> None:
     data = "x" * (size - len(json.dumps({"data": ""})))
