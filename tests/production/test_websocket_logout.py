@@ -177,6 +177,16 @@ async def test_a_name_is_short_and_printable(
         assert not response.cookies
 
 
+@pytest.mark.parametrize("length", [1, 64])
+async def test_a_name_may_have_1_to_64_characters(
+    client: ClientSession, length: int
+) -> None:
+    name = "x" * length
+    async with client.post("login", json={"user": name}) as response:
+        assert response.status == 200
+        assert (await response.json())["user"] == name
+
+
 async def test_errors_of_aiohttp_are_json(client: ClientSession) -> None:
     for method, path, status in [
         ("GET", "nowhere", 404),
@@ -607,6 +617,23 @@ async def test_a_second_logout_counts_no_socket_of_the_first(
         # The places of those that may still be closing are free.
         async with client.ws_connect("echo"):
             assert await log_out(client) == 1
+
+
+async def test_a_check_takes_no_place_back_that_a_logout_has_freed(
+    client: ClientSession, application: web.Application, redis_url: str
+) -> None:
+    hub = application[websocket_logout.HUB]
+    await log_in(client)
+    async with (
+        client.ws_connect("echo") as ws,
+        Redis.from_url(redis_url) as redis,
+    ):
+        assert await echoes(ws)
+        [socket] = hub.all_sockets()
+        assert await log_out(client) == 1
+        await websocket_logout.check(hub, [socket])
+        assert not await redis.exists("websocket_logout:places:ann")
+        assert await farewell(ws) == (4001, "logged out")
 
 
 async def test_a_logout_stays_one_where_the_server_ends_behind_it(
