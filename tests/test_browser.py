@@ -1180,6 +1180,26 @@ async def test_a_phone_lays_out_what_is_near_and_is_led_to_the_rest(
     assert await folds.evaluate(is_laid_out)
 
 
+async def test_a_long_source_is_laid_out_where_it_is_read(page: Page) -> None:
+    is_laid_out = "it => it.checkVisibility({contentVisibilityAuto: true})"
+    await page.goto("/recipes/database/tests")
+    blocks = page.locator(".source > pre")
+    count = await blocks.count()
+    first, last = blocks.first, blocks.nth(count - 2)
+    anchor = f"L-{50 * (count - 2) + 10}"
+    assert await first.locator("code").evaluate(is_laid_out)
+    assert not await last.locator("code").evaluate(is_laid_out)
+    # The lines that are not laid out take the room that they will take.
+    heights = await blocks.evaluate_all(
+        "all => all.map(each => Math.round(each.clientHeight))"
+    )
+    assert set(heights[:-1]) == {heights[0]}
+    await page.goto(f"/recipes/database/tests#{anchor}")
+    await expect(page.locator(":target")).to_have_id(anchor)
+    await expect(page.locator(":target")).to_be_in_viewport()
+    assert await last.locator("code").evaluate(is_laid_out)
+
+
 async def test_a_message_among_hundreds_is_reached_by_its_address(
     page: Page,
 ) -> None:
@@ -1315,7 +1335,7 @@ async def thin_out(page: Page) -> None:
             if (!isNew(lookOf(place) + lookOf(word)))
               word.replaceWith(...word.childNodes)
           }
-          const parts = "tbody tr, li:not(.errors li), .errors > details"
+          const parts = "tbody tr, li:not(.errors li), .errors details"
           for (const part of document.querySelectorAll(parts)) {
             const all = [part, ...part.querySelectorAll("*")].map(lookOf)
             if (!all.filter(isNew).length) part.remove()

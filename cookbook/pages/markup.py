@@ -25,6 +25,8 @@ LINE_LINK = (
 )
 """The number of a line. It is for the mouse: 200 more stops help nobody."""
 
+LINES_OF_A_BLOCK = 50
+"""Lines of a long source; `style.css` knows how high so many are."""
 
 NAMES = """
 k kn kc kd ow s s1 s2 sa sb sd se si sr c c1 ch nf nc fm nd mi mf mh
@@ -144,9 +146,17 @@ def _new_token(
 def highlighted(source: str) -> Markup:
     """Return Python source in HTML; its text is the source, byte for byte.
 
-    Each line is a `span` with the id `L-` and its number.
+    Each line is a `span` with the id `L-` and its number. They stand in blocks:
+    a browser lays out those that are near the screen.
     """
-    return _numbered(_highlighted_lines(source), 1)
+    lines = _highlighted_lines(source)
+    blocks = [
+        Markup("<pre><code>{}</code></pre>").format(
+            _numbered(lines[at : at + LINES_OF_A_BLOCK], at + 1)
+        )
+        for at in range(0, len(lines), LINES_OF_A_BLOCK)
+    ]
+    return Markup("").join(blocks)
 
 
 def folded(source: str) -> Markup:
