@@ -155,7 +155,11 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Uvloop())
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
+    # In a worker, pytest-cov has put it there again: all that a test starts
+    # would be measured.
+    os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
     plugin: Any = session.config.pluginmanager.get_plugin("logging-plugin")
     plugin.caplog_handler.addFilter(is_of_this_test)
 

@@ -24,12 +24,14 @@ from recipes.subapp_database import (
 )
 from tests.conftest import Serve
 from tests.servers import (
+    MEASURED,
     ROOT,
     TIMEOUT,
     Server,
     exchange,
     forked,
     run_to_its_end,
+    running,
 )
 
 SCRIPT = ROOT / "recipes" / "subapp_database.py"
@@ -395,7 +397,8 @@ async def test_a_subapplication_that_fails_to_start_closes_the_database(
 async def test_an_end_under_a_foreign_lock_is_logged_and_no_failure(
     tmp_path: Path, path: Path
 ) -> None:
-    async with forked(SCRIPT, cwd=tmp_path, DATABASE=str(path)) as process:
+    environment = {"DATABASE": str(path), **MEASURED}
+    async with running(SCRIPT, cwd=tmp_path, **environment) as process:
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             assert await process.end() == 0
