@@ -49,7 +49,14 @@ def is_printed_here(message: Message) -> bool:
 every_program = pytest.mark.parametrize(
     ("message", "program"),
     [
-        pytest.param(message, message.program, id=message.name)
+        pytest.param(
+            message,
+            message.program,
+            id=message.name,
+            marks=()
+            if message.recipe
+            else pytest.mark.full("no recipe is about it"),
+        )
         for message in MESSAGES
         if message.program and is_printed_here(message)
     ],
