@@ -576,6 +576,23 @@ async def test_a_worker_whose_end_fails_does_not_begin_anew(
     assert begun == 1
 
 
+async def test_a_server_without_a_worker_runs_no_job(
+    serve: Serve, idle: web.Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = list[App]()
+
+    async def begin(jobs: App, **knobs: Any) -> None:
+        begun.append(jobs)
+        await asyncio.sleep(PATIENCE)
+
+    monkeypatch.setattr(App, "run_worker_async", begin)
+    server = await serve(idle)
+    async with ClientSession(server.url) as client:
+        await ping(client, "ping?work=0")
+        assert await read_count(client) == {"count": 0, "pending": 1}
+    assert idle[after_response.JOBS] not in begun
+
+
 async def test_jobs_that_lost_their_worker_are_looked_for_now_and_then(
     application: web.Application, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
