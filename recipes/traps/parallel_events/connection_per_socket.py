@@ -11,12 +11,11 @@ all sockets of the process, on one connection.
 
 Try it::
 
-    $ for i in $(seq 100); do \\
-        curl -Nm 9 -o /dev/null \\
+    $ curl -Z --parallel-immediate --parallel-max 100 -Nm 9 -o /dev/null \\
         -H "Connection: Upgrade" -H "Upgrade: websocket" \\
         -H "Sec-WebSocket-Version: 13" \\
         -H "Sec-WebSocket-Key: $(printf %022d 0)==" \\
-        "localhost:8080/ws?channel=news" 2>/dev/null & done; sleep 3
+        "localhost:8080/ws?channel=news&[1-100]" 2>/dev/null & sleep 3
     $ curl localhost:8080/stats
     {"sockets": 100, "channels": 1}
     $ python -m websockets "ws://localhost:8080/ws?channel=news"
