@@ -102,6 +102,7 @@ OTHER_WORKER = re.compile(
     r"Using worker: (?:eventlet|gevent|gthread|sync|tornado|uvicorn)"
     r"|\bWaiting for application (?:startup|shutdown)\."
     r"|\bApplication (?:startup|shutdown) complete\."
+    r"|\bStarted server process \[\d+\]|^ERROR:    \[Errno "
 )
 """What gunicorn says of a worker that is not aiohttp's, and uvicorn itself."""
 
