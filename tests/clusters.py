@@ -16,7 +16,6 @@ from typing import Any
 from xmlrpc.client import ServerProxy
 
 import psutil
-from supervisor.xmlrpc import SupervisorTransport
 
 from cookbook import cluster
 from tests.servers import ROOT
@@ -106,6 +105,9 @@ async def cluster_of(
 
 def pid_of(folder: Path, part: str) -> int:
     """Ask as supervisorctl does, without an interpreter of its own."""
+    # Not at the top: the releases of the board are measured without it.
+    from supervisor.xmlrpc import SupervisorTransport
+
     transport = SupervisorTransport(
         serverurl=f"unix://{folder / 'supervisor.sock'}"
     )

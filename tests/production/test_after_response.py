@@ -1,6 +1,7 @@
 """Proofs for recipes/production/after_response.py, beside the answer's."""
 
 import asyncio
+import gc
 import logging
 import os
 import re
@@ -1043,6 +1044,9 @@ async def test_a_commit_whose_answer_is_lost_is_a_504_and_may_be_repeated(
     target: str,
     arrives: bool,
 ) -> None:
+    # What tasks of other tests have raised is told when they are collected.
+    gc.collect()
+    caplog.clear()
     app = after_response.create_app(postgres_url=wire.url_of(database))
     server = await serve(app)
     wire.arrives = arrives
