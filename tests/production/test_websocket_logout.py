@@ -535,6 +535,7 @@ async def test_a_logout_that_another_overtakes_is_no_outage(
     await log_in(client)
     scripts.before = log_out_before
     assert await log_out(client) == 0
+    assert scripts.before is None
     assert await status_of(client, "logout") == 401
 
 
