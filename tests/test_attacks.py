@@ -54,6 +54,12 @@ MISTAKES = {
         "now, _ = await redis.time()",
         'now = int(__import__("time").time())',
     ),
+    # Who answers no ping is kept.
+    "crowd": Mistake(
+        "recipes/production/parallel_events.py",
+        "heartbeat=HEARTBEAT, max_msg_size",
+        "heartbeat=None, max_msg_size",
+    ),
     # As long as aiohttp waits for the headers of a request by itself.
     "slow_peers": Mistake(
         "cookbook/connection.py",

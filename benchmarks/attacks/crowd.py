@@ -1,0 +1,303 @@
+"""Thousands of WebSockets are open, and some of them stall or fall silent.
+
+Of each hundred, one reads nothing, and one reads but answers no ping, as a peer
+whose network is gone. The first get a large event again and again. All others
+have to get each event of their channel once, in order and in time, and the
+silent ones have to be gone. What a client knows is counted by itself; only how
+many sockets are left is asked of the server.
+"""
+
+import asyncio
+import json
+import random
+import socket
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import psutil
+from aiohttp import ClientSession
+from redis.asyncio import Redis
+
+from benchmarks.attacks import Advance, Attack, Found
+from benchmarks.measure import quantile
+from cookbook.redis_server import find_redis
+from tests.engines import KillableRedis
+from tests.servers import Process, running
+
+OF_A_HUNDRED = 100
+"""One of so many stalls, and one is silent. A channel has so many, too."""
+
+GONE_WITHIN = 33.0
+"""Seconds until the last of those is gone.
+
+The server asks after 20 s of silence, and waits for 10 s. aiohttp rounds both
+moments up to a whole second, and this attack looks ten times a second.
+"""
+
+MOST_LATE = 0.25
+"""Seconds from the publishing of an event to its arrival, for 99 of 100."""
+
+MOST_MEMORY = 20.0
+"""KiB of the server for a WebSocket, where there are enough to tell."""
+
+ENOUGH = 1000
+
+PAUSE = 0.1
+"""Seconds between two events."""
+
+LARGE = "x" * 30_000
+"""What who reads nothing is sent with each event."""
+
+STALLED = "stalled"
+
+AT_ONCE = 50
+"""WebSockets that are opened at a time."""
+
+PATIENCE = 15.0
+"""Seconds for a handshake, for the last event, and for an end."""
+
+HANDSHAKE = (
+    "GET /ws?channel={} HTTP/1.1\r\nHost: localhost\r\n"
+    "Connection: Upgrade\r\nUpgrade: websocket\r\n"
+    "Sec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
+
+class Listener(asyncio.Protocol):
+    """A WebSocket that notes which events have come, and when."""
+
+    def __init__(self, channel: str, answers: bool) -> None:
+        self.channel = channel
+        self.events = list[tuple[int, float]]()
+        self.is_open = asyncio.get_running_loop().create_future()
+        self.is_lost = False
+        self._answers = answers
+        self._head = b""
+        self._data = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        transport.write(HANDSHAKE.format(self.channel).encode())
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.is_lost = True
+        if not self.is_open.done():
+            self.is_open.set_exception(ConnectionError("no handshake"))
+
+    def data_received(self, data: bytes) -> None:
+        self._data += data
+        if not self._head:
+            head, end, self._data = self._data.partition(b"\r\n\r\n")
+            if not end:
+                self._data = head
+                return
+            self._head = head
+        while frame := self._next_frame():
+            self._take(*frame)
+
+    def _next_frame(self) -> tuple[int, bytes] | None:
+        """Cut a frame off: one without a mask, of less than 64 KiB."""
+        if len(self._data) < 2:
+            return None
+        length, begin = self._data[1], 2
+        if length == 126:
+            length, begin = int.from_bytes(self._data[2:4]), 4
+        frame = self._data[begin : begin + length]
+        if len(self._data) < begin or len(frame) < length:
+            return None
+        code = self._data[0] & 15
+        self._data = self._data[begin + length :]
+        return code, frame
+
+    def _take(self, code: int, frame: bytes) -> None:
+        if code == 9 and self._answers:
+            pong = bytes([0x8A, 0x80 | len(frame), 0, 0, 0, 0])
+            self.transport.write(pong + frame)
+        if code != 1:
+            return
+        message = json.loads(frame)
+        if message["type"] == "ready":
+            self.is_open.set_result(None)
+        elif message["type"] == "event":
+            number = int(message["data"])
+            self.events.append((number, time.perf_counter()))
+
+
+async def attack(root: Path, size: int, seed: int, advance: Advance) -> Found:
+    chooser = random.Random(seed)  # noqa: S311
+    few = max(1, size // OF_A_HUNDRED)
+    executable = find_redis()
+    assert executable, "no Redis was found"
+    script = root / "recipes" / "production" / "parallel_events.py"
+    with TemporaryDirectory(dir="/tmp") as name:
+        folder = Path(name)
+        redis = await asyncio.to_thread(KillableRedis, executable, folder)
+        try:
+            async with running(
+                script, cwd=folder, REDIS_URL=redis.url
+            ) as process:
+                await has_begun(redis)
+                before = memory(process)
+                channels = [f"channel-{number}" for number in range(few)]
+                healthy = await open_all(
+                    process,
+                    [channels[at % few] for at in range(size - 2 * few)],
+                    advance,
+                )
+                kibibytes = (memory(process) - before) / 2**10 / len(healthy)
+                silent = await open_all(
+                    process,
+                    [chooser.choice(channels) for _ in range(few)],
+                    advance,
+                    answers=False,
+                )
+                stalled = await open_all(
+                    process, [STALLED] * few, advance, reads=False
+                )
+                began = time.perf_counter()
+                sent, gone = await publish(
+                    process, channels, len(healthy), chooser
+                )
+                faults = await arrival(healthy, sent)
+                if lost := sum(each.is_lost for each in healthy):
+                    faults.append(f"{lost} who read and answered were lost")
+                for each in healthy + silent + stalled:
+                    each.transport.abort()
+                if code := await process.end(within=PATIENCE):
+                    faults.append(f"it ended with {code}")
+        finally:
+            await asyncio.to_thread(redis.stop)
+    latencies = [
+        came - sent[each.channel][number]
+        for each in healthy
+        for number, came in each.events
+    ]
+    late = quantile(latencies, 0.99)
+    if late > MOST_LATE:
+        faults.append(f"of 100 events, one came after {late:.2f} s")
+    if not gone:
+        faults.append(f"who is silent is still there after {GONE_WITHIN} s")
+    if kibibytes > MOST_MEMORY and size >= ENOUGH:
+        faults.append(f"a WebSocket takes {kibibytes:.1f} KiB")
+    counts = {
+        "WebSockets": size,
+        "of them stalled or silent": 2 * few,
+        "events": sum(map(len, sent.values())),
+        "events received": len(latencies),
+        "milliseconds, p50 of their way": round(1e3 * quantile(latencies, 0.5)),
+        "milliseconds, p99": round(1e3 * late),
+        "seconds until the last silent one was gone": round(gone - began, 1),
+        "KiB for a WebSocket": round(kibibytes, 1),
+    }
+    return Found(counts, faults)
+
+
+async def has_begun(redis: KillableRedis) -> None:
+    """Wait until the server has asked Redis for the first time."""
+    async with asyncio.timeout(PATIENCE), Redis.from_url(redis.url) as direct:
+        while not await direct.exists("parallel_events:state"):
+            await asyncio.sleep(PAUSE)
+
+
+def memory(process: Process) -> int:
+    """Return the bytes that a server has in use."""
+    resident: int = psutil.Process(process.process.pid).memory_info().rss
+    return resident
+
+
+async def open_all(
+    process: Process,
+    channels: Sequence[str],
+    advance: Advance,
+    *,
+    answers: bool = True,
+    reads: bool = True,
+) -> list[Listener]:
+    """Open a WebSocket for each name of a channel; some at a time."""
+    loop = asyncio.get_running_loop()
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def open_one(channel: str) -> Listener:
+        async with gate, asyncio.timeout(PATIENCE):
+            plain = socket.socket()
+            plain.setblocking(False)
+            if not reads:
+                plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            await loop.sock_connect(plain, ("127.0.0.1", process.port))
+            _, listener = await loop.create_connection(
+                lambda: Listener(channel, answers), sock=plain
+            )
+            await listener.is_open
+            if not reads:
+                listener.transport.pause_reading()
+        advance()
+        return listener
+
+    return await asyncio.gather(*map(open_one, channels))
+
+
+async def publish(
+    process: Process,
+    channels: Sequence[str],
+    healthy: int,
+    chooser: random.Random,
+) -> tuple[dict[str, dict[int, float]], float]:
+    """Publish until the healthy alone are left.
+
+    Return when each event was sent, by channel and number, and when the last of
+    the others was gone; 0.0 if not in time.
+    """
+    sent: dict[str, dict[int, float]] = {each: {} for each in channels}
+    deadline = time.perf_counter() + GONE_WITHIN
+    number = 0
+    async with ClientSession(f"http://127.0.0.1:{process.port}") as client:
+        while (now := time.perf_counter()) < deadline:
+            number += 1
+            channel = chooser.choice(channels)
+            sent[channel][number] = now
+            for name, data in (channel, str(number)), (STALLED, LARGE):
+                async with client.post(
+                    f"/channels/{name}", data=data
+                ) as response:
+                    response.raise_for_status()
+            async with client.get("/stats") as response:
+                left = (await response.json())["sockets"]
+            if left <= healthy:
+                return sent, time.perf_counter()
+            await asyncio.sleep(PAUSE)
+    return sent, 0.0
+
+
+async def arrival(
+    healthy: Sequence[Listener], sent: dict[str, dict[int, float]]
+) -> list[str]:
+    """Wait for the last events; return who lacks one, or has one twice."""
+    wanted = {channel: list(numbers) for channel, numbers in sent.items()}
+    lacking = list(healthy)
+    deadline = time.perf_counter() + PATIENCE
+    while lacking and time.perf_counter() < deadline:
+        await asyncio.sleep(PAUSE)
+        lacking = [
+            each
+            for each in lacking
+            if [number for number, _ in each.events] != wanted[each.channel]
+        ]
+    return [
+        f"{each.channel}: {len(each.events)} of {len(wanted[each.channel])}"
+        for each in lacking
+    ]
+
+
+ATTACK = Attack(
+    attack,
+    promises=("R6-6", "R6-7"),
+    files=("recipes/production/parallel_events.py",),
+    unit="WebSockets",
+    full=10_000,
+    small=300,
+    longest=0.05,
+)
