@@ -19,9 +19,11 @@ from tempfile import TemporaryDirectory
 import psutil
 from aiohttp import ClientSession
 from redis.asyncio import Redis
+from yarl import URL
 
 from benchmarks.attacks import Advance, Attack, Found
 from benchmarks.measure import quantile
+from benchmarks.sockets import Listener, handshake, open_all
 from cookbook.redis_server import find_redis
 from tests.engines import KillableRedis
 from tests.servers import Process, running
@@ -52,76 +54,36 @@ LARGE = "x" * 30_000
 
 STALLED = "stalled"
 
-AT_ONCE = 50
-"""WebSockets that are opened at a time."""
-
 PATIENCE = 15.0
-"""Seconds for a handshake, for the last event, and for an end."""
-
-HANDSHAKE = (
-    "GET /ws?channel={} HTTP/1.1\r\nHost: localhost\r\n"
-    "Connection: Upgrade\r\nUpgrade: websocket\r\n"
-    "Sec-WebSocket-Version: 13\r\n"
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-)
+"""Seconds until all are ready, for the last event, and for an end."""
 
 
-class Listener(asyncio.Protocol):
-    """A WebSocket that notes which events have come, and when."""
+class Client:
+    """What a WebSocket has heard: whether it is ready, and which events."""
 
-    def __init__(self, channel: str, answers: bool) -> None:
+    def __init__(self, url: URL, channel: str, *, is_silent: bool) -> None:
         self.channel = channel
+        self.is_ready = False
         self.events = list[tuple[int, float]]()
-        self.is_open = asyncio.get_running_loop().create_future()
-        self.is_lost = False
-        self._answers = answers
-        self._head = b""
-        self._data = b""
+        self._request = handshake(url / "ws" % {"channel": channel})
+        self._is_silent = is_silent
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        transport.write(HANDSHAKE.format(self.channel).encode())
+    def connect(self) -> Listener:
+        self.socket = Listener(
+            self._request, self._hear, is_silent=self._is_silent
+        )
+        return self.socket
 
-    def connection_lost(self, error: Exception | None) -> None:
-        self.is_lost = True
-        if not self.is_open.done():
-            self.is_open.set_exception(ConnectionError("no handshake"))
+    def stall(self) -> None:
+        """Read no more, and leave the kernel little room for it."""
+        plain = self.socket.transport.get_extra_info("socket")
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self.socket.transport.pause_reading()
 
-    def data_received(self, data: bytes) -> None:
-        self._data += data
-        if not self._head:
-            head, end, self._data = self._data.partition(b"\r\n\r\n")
-            if not end:
-                self._data = head
-                return
-            self._head = head
-        while frame := self._next_frame():
-            self._take(*frame)
-
-    def _next_frame(self) -> tuple[int, bytes] | None:
-        """Cut a frame off: one without a mask, of less than 64 KiB."""
-        if len(self._data) < 2:
-            return None
-        length, begin = self._data[1], 2
-        if length == 126:
-            length, begin = int.from_bytes(self._data[2:4]), 4
-        frame = self._data[begin : begin + length]
-        if len(self._data) < begin or len(frame) < length:
-            return None
-        code = self._data[0] & 15
-        self._data = self._data[begin + length :]
-        return code, frame
-
-    def _take(self, code: int, frame: bytes) -> None:
-        if code == 9 and self._answers:
-            pong = bytes([0x8A, 0x80 | len(frame), 0, 0, 0, 0])
-            self.transport.write(pong + frame)
-        if code != 1:
-            return
-        message = json.loads(frame)
+    def _hear(self, text: bytes) -> None:
+        message = json.loads(text)
         if message["type"] == "ready":
-            self.is_open.set_result(None)
+            self.is_ready = True
         elif message["type"] == "event":
             number = int(message["data"])
             self.events.append((number, time.perf_counter()))
@@ -141,32 +103,27 @@ async def attack(root: Path, size: int, seed: int, advance: Advance) -> Found:
                 script, cwd=folder, REDIS_URL=redis.url
             ) as process:
                 await has_begun(redis)
+                url = URL(f"http://127.0.0.1:{process.port}")
                 before = memory(process)
                 channels = [f"channel-{number}" for number in range(few)]
-                healthy = await open_all(
-                    process,
-                    [channels[at % few] for at in range(size - 2 * few)],
-                    advance,
+                healthy = await connect(
+                    url, [channels[at % few] for at in range(size - 2 * few)]
                 )
                 kibibytes = (memory(process) - before) / 2**10 / len(healthy)
-                silent = await open_all(
-                    process,
-                    [chooser.choice(channels) for _ in range(few)],
-                    advance,
-                    answers=False,
-                )
-                stalled = await open_all(
-                    process, [STALLED] * few, advance, reads=False
-                )
+                named = [chooser.choice(channels) for _ in range(few)]
+                silent = await connect(url, named, is_silent=True)
+                stalled = await connect(url, [STALLED] * few)
+                for each in stalled:
+                    each.stall()
+                for _ in range(size):
+                    advance()
                 began = time.perf_counter()
-                sent, gone = await publish(
-                    process, channels, len(healthy), chooser
-                )
+                sent, gone = await publish(url, channels, len(healthy), chooser)
                 faults = await arrival(healthy, sent)
-                if lost := sum(each.is_lost for each in healthy):
+                if lost := sum(each.socket.ended.done() for each in healthy):
                     faults.append(f"{lost} who read and answered were lost")
                 for each in healthy + silent + stalled:
-                    each.transport.abort()
+                    each.socket.transport.abort()
                 if code := await process.end(within=PATIENCE):
                     faults.append(f"it ended with {code}")
         finally:
@@ -209,39 +166,20 @@ def memory(process: Process) -> int:
     return resident
 
 
-async def open_all(
-    process: Process,
-    channels: Sequence[str],
-    advance: Advance,
-    *,
-    answers: bool = True,
-    reads: bool = True,
-) -> list[Listener]:
-    """Open a WebSocket for each name of a channel; some at a time."""
-    loop = asyncio.get_running_loop()
-    gate = asyncio.Semaphore(AT_ONCE)
-
-    async def open_one(channel: str) -> Listener:
-        async with gate, asyncio.timeout(PATIENCE):
-            plain = socket.socket()
-            plain.setblocking(False)
-            if not reads:
-                plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            await loop.sock_connect(plain, ("127.0.0.1", process.port))
-            _, listener = await loop.create_connection(
-                lambda: Listener(channel, answers), sock=plain
-            )
-            await listener.is_open
-            if not reads:
-                listener.transport.pause_reading()
-        advance()
-        return listener
-
-    return await asyncio.gather(*map(open_one, channels))
+async def connect(
+    url: URL, channels: Sequence[str], *, is_silent: bool = False
+) -> list[Client]:
+    """Open a WebSocket for each name of a channel, until all are ready."""
+    clients = [Client(url, each, is_silent=is_silent) for each in channels]
+    await open_all(url, [each.connect for each in clients])
+    async with asyncio.timeout(PATIENCE):
+        while not all(each.is_ready for each in clients):
+            await asyncio.sleep(PAUSE)
+    return clients
 
 
 async def publish(
-    process: Process,
+    url: URL,
     channels: Sequence[str],
     healthy: int,
     chooser: random.Random,
@@ -254,7 +192,7 @@ async def publish(
     sent: dict[str, dict[int, float]] = {each: {} for each in channels}
     deadline = time.perf_counter() + GONE_WITHIN
     number = 0
-    async with ClientSession(f"http://127.0.0.1:{process.port}") as client:
+    async with ClientSession(url) as client:
         while (now := time.perf_counter()) < deadline:
             number += 1
             channel = chooser.choice(channels)
@@ -273,7 +211,7 @@ async def publish(
 
 
 async def arrival(
-    healthy: Sequence[Listener], sent: dict[str, dict[int, float]]
+    healthy: Sequence[Client], sent: dict[str, dict[int, float]]
 ) -> list[str]:
     """Wait for the last events; return who lacks one, or has one twice."""
     wanted = {channel: list(numbers) for channel, numbers in sent.items()}
