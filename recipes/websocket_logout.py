@@ -183,4 +183,7 @@ def create_app() -> web.Application:
 if __name__ == "__main__":
     app = create_app()
     port = int(os.environ.get("PORT", "8080"))
-    web.run_app(app, host="127.0.0.1", port=port, shutdown_timeout=5)
+    try:
+        web.run_app(app, host="127.0.0.1", port=port, shutdown_timeout=5)
+    except OSError as error:
+        raise SystemExit(f"cannot start: {error}") from None

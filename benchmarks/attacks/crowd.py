@@ -31,10 +31,10 @@ from tests.servers import Process, running
 OF_A_HUNDRED = 100
 """One of so many stalls, and one is silent. A channel has so many, too."""
 
-GONE_WITHIN = 33.0
+GONE_WITHIN = 30.0
 """Seconds until the last of those is gone.
 
-The server asks after 20 s of silence, and waits for 10 s. aiohttp rounds both
+The server asks after 18 s of silence, and waits for 9 s. aiohttp rounds both
 moments up to a whole second, and this attack looks ten times a second.
 """
 

@@ -80,8 +80,9 @@ MAX_UNREAD = 2**19
 MAX_RATE = 1000
 # Sockets of a process.
 MAX_SOCKETS = 10_000
-# Seconds of silence after which a client is asked whether it is there.
-HEARTBEAT = 20.0
+# Seconds of silence after which a client is asked whether it is there. It has
+# half as long to answer; aiohttp rounds up both, so it is gone within 29 s.
+HEARTBEAT = 18.0
 # Seconds that a process has to read what is there, and a client to take what it
 # has missed.
 CATCH_UP_TIMEOUT = 10.0

@@ -509,6 +509,48 @@ async def test_no_publisher_meets_a_connection_from_before_an_outage(
             await asyncio.sleep(0.01)
 
 
+async def test_a_reader_that_connects_again_cuts_off_no_publisher_in_flight(
+    killable_redis: KillableRedis,
+    serve: Serve,
+    join: Join,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # The publisher's second has to be longer than the reader's pause.
+    monkeypatch.setattr(parallel_events, "READ_AGAIN", 0.01)
+    monkeypatch.setattr(parallel_events, "WAIT", TIMEOUT)
+    app = parallel_events.create_app(redis_url=killable_redis.url)
+    server = await serve(app)
+    async with (
+        ClientSession(server.url) as client,
+        Redis.from_url(killable_redis.url) as redis,
+        asyncio.timeout(TIMEOUT),
+    ):
+        await join(client, CHANNEL)
+        # Until then, a script of the server's waits for its answer.
+        await redis.client_pause(int(TIMEOUT * 1000), all=False)
+        publishing = asyncio.create_task(publish(client, CHANNEL, "a"))
+        [publisher] = await until_at(redis, "eval", 1)
+        [reader] = await until_at(redis, "xread", 1)
+        await redis.client_kill_filter(_id=reader)
+        # The new reader has cut off whom it would, and marks the hole.
+        assert publisher in await until_at(redis, "eval", 2)
+        await redis.client_unpause()
+        assert await publishing == (200, {"receivers": 1})
+
+
+async def until_at(redis: Redis, command: str, count: int) -> set[str]:
+    """Wait until so many connections are at a command; return their ids."""
+    while True:
+        at = {
+            each["id"]
+            for each in await redis.client_list()
+            if each["cmd"] == command
+        }
+        if len(at) == count:
+            return at
+        await asyncio.sleep(0.01)
+
+
 async def test_a_reader_whose_cancel_was_swallowed_is_cancelled_again(
     serve: Serve, application: web.Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -202,4 +202,7 @@ def create_app(*, redis_url: str = "redis://localhost") -> web.Application:
 if __name__ == "__main__":
     app = create_app(redis_url=os.environ.get("REDIS_URL", "redis://localhost"))
     port = int(os.environ.get("PORT", "8080"))
-    web.run_app(app, host="127.0.0.1", port=port, shutdown_timeout=5)
+    try:
+        web.run_app(app, host="127.0.0.1", port=port, shutdown_timeout=5)
+    except OSError as error:
+        raise SystemExit(f"cannot start: {error}") from None

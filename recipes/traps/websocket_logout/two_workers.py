@@ -178,6 +178,9 @@ def serve(listener: Any) -> None:
 
 if __name__ == "__main__":
     port = int(os.environ.get("PORT", "8080"))
-    listener = create_server(("127.0.0.1", port))
-    Process(target=serve, args=[listener], daemon=True).start()
-    serve(listener)
+    try:
+        listener = create_server(("127.0.0.1", port))
+        Process(target=serve, args=[listener], daemon=True).start()
+        serve(listener)
+    except OSError as error:
+        raise SystemExit(f"cannot start: {error}") from None
