@@ -66,7 +66,7 @@ from uuid import uuid4
 import psycopg
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
-from psycopg import conninfo, errors
+from psycopg import errors
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
@@ -198,7 +198,6 @@ async def open_database(
     app: web.Application, postgres_url: str
 ) -> AsyncIterator[None]:
     """Open a pool, whose connections are made when they are needed."""
-    conninfo.conninfo_to_dict(postgres_url)  # raises for what is no URL
     pool = AsyncConnectionPool(
         postgres_url,
         connection_class=Connection,

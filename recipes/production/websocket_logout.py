@@ -233,9 +233,6 @@ async def part(hub: Hub, socket: Socket) -> None:
     asyncio.get_running_loop().call_later(WAIT, socket.transport.abort)
     # First: who has heard the goodbye may open another socket.
     await leave(hub, socket)
-    if not socket.transport.is_closing():
-        # Now close() waits until all is sent, not only until there is room.
-        socket.transport.set_write_buffer_limits(0)
     code, reason = socket.goodbye or SHUTDOWN
     await socket.ws.close(code=code, message=reason)
 

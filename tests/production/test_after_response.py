@@ -765,6 +765,30 @@ async def check(
     assert counted == len(rows)
 
 
+# Several processes begin
+
+
+async def test_processes_that_begin_together_make_the_tables_in_turn(
+    serve: Serve, idle: web.Application, database: str
+) -> None:
+    connecting = psycopg.AsyncConnection.connect(database, autocommit=True)
+    async with await connecting as first:
+        await first.execute("SELECT pg_advisory_lock(13)")
+        starting = asyncio.create_task(serve(idle))
+        await until(database, WAITS_FOR_ITS_TURN, (1,))
+        assert await query(database, "SELECT to_regclass('pongs')") == [(None,)]
+        await first.execute("SELECT pg_advisory_unlock(13)")
+        server = await starting
+    async with ClientSession(server.url) as client:
+        await until_answered(client)
+
+
+WAITS_FOR_ITS_TURN = """
+SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database
+WHERE datname = current_database() AND locktype = 'advisory' AND NOT granted
+"""
+
+
 # A database that is away
 
 
