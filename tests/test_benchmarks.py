@@ -25,6 +25,7 @@ from benchmarks.recipes import __main__ as bench
 from benchmarks.recipes import parallel_events, websocket_logout
 from benchmarks.wrk import Request, find_wrk
 from tests.conftest import Serve
+from tests.servers import ROOT
 
 HELLO = Subject("hello", ("-m", "benchmarks.peers.hello"))
 
@@ -240,3 +241,25 @@ def test_the_values_of_rounds_stand_on_one_line(results: Path) -> None:
     measure.record("house", {"rounds": [1.5, 2e-05, -3]})
     assert '"rounds": [1.5, 2e-05, -3]' in results.read_text()
     assert json.loads(results.read_text())["house"]["commit"]
+
+
+@pytest.mark.full("mypy reads all of schemathesis and matplotlib")
+@pytest.mark.timeout(300)
+def test_what_mypy_does_not_follow_is_called_by_its_types(
+    tmp_path: Path,
+) -> None:
+    settings = (ROOT / "pyproject.toml").read_text()
+    skip = 'follow_imports = "skip"'
+    assert settings.count(skip) == 1
+    config = tmp_path / "pyproject.toml"
+    config.write_text(settings.replace(skip, 'follow_imports = "normal"'))
+    checked = subprocess.run(
+        [
+            *(sys.executable, "-m", "mypy", "--config-file", config),
+            *("--cache-dir", tmp_path, "-p", "benchmarks"),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert checked.returncode == 0, checked.stdout
