@@ -33,7 +33,11 @@ AWAY = (OSError, RedisError, TimeoutError, ValueError, psycopg.Error)
 
 @dataclass
 class Health:
-    """What this process needs, and whether it was there."""
+    """What this process needs, and whether it was there.
+
+    An engine has `timeout` seconds to answer. An answer holds for `valid_for`
+    seconds.
+    """
 
     checks: dict[str, Check]
     timeout: float = CHECK_TIMEOUT

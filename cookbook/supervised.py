@@ -61,8 +61,8 @@ class Supervisor:
     ) -> Iterator[subprocess.Popen[bytes]]:
         """Run supervisord, and at the end all parts down.
 
-        A second Ctrl-C kills them, and so does it where they take longer than
-        `stop_timeout` seconds.
+        A second Ctrl-C kills them. Those that take longer than `stop_timeout`
+        seconds are killed, too.
         """
         self.logs.mkdir(mode=0o700)
         self._write(parts)

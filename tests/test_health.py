@@ -83,6 +83,14 @@ async def test_an_engine_that_does_not_answer_is_away_in_bounded_time(
     await silent.wait_closed()
 
 
+async def test_an_engine_has_as_long_as_it_is_given(
+    serve_health: Any, redis_url: str, postgres_url: str
+) -> None:
+    server = await serve_health(redis_url, postgres_url, timeout=0)
+    answer = {"error": "away: redis, postgres"}
+    assert await get(server, "readyz") == (503, answer)
+
+
 async def test_an_engine_that_is_back_is_seen(
     serve_health: Any, killable_redis: KillableRedis, postgres_url: str
 ) -> None:

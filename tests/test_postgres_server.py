@@ -202,9 +202,11 @@ def test_an_initdb_that_cannot_run_is_told(short_folder: Path) -> None:
 def test_an_initdb_that_does_not_end_is_told(
     short_folder: Path, install: Install
 ) -> None:
-    programs = install("initdb", "echo making files; exec sleep 60")
+    programs = install("initdb", "echo making files; exec sleep 600")
+    before = time.monotonic()
     with pytest.raises(RuntimeError, match=r"does not end\n  making files"):
         make_cluster(programs, short_folder, timeout=1.5)
+    assert time.monotonic() - before < module.INIT_TIMEOUT
 
 
 def test_a_server_that_ends_at_once_is_told_with_its_last_lines(

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,7 +11,12 @@ import click
 import psutil
 import pytest
 
-from cookbook.supervised import Part, Supervisor, until_stdin_closes
+from cookbook.supervised import (
+    START_TIMEOUT,
+    Part,
+    Supervisor,
+    until_stdin_closes,
+)
 from tests.servers import ROOT
 
 pytestmark = pytest.mark.slow("it starts supervisord")
@@ -46,11 +52,11 @@ def test_a_part_that_ends_at_once_is_told_with_its_last_lines(
 
 
 def test_a_part_that_does_not_answer_is_told(supervisor: Supervisor) -> None:
-    with (
-        supervisor.running([], {}),
-        pytest.raises(click.ClickException, match="engine does not ans"),
-    ):
-        supervisor.wait("engine", lambda: False, timeout=0.1)
+    with supervisor.running([], {}):
+        before = time.monotonic()
+        with pytest.raises(click.ClickException, match="engine does not ans"):
+            supervisor.wait("engine", lambda: False, timeout=0.1)
+        assert time.monotonic() - before < START_TIMEOUT
 
 
 def test_a_part_has_the_environment_the_user_and_the_folder(
