@@ -25,6 +25,8 @@ Good to know:
 
 - The FAQ of aiohttp 3.14 does not await `send_str()`. Its echo sends nothing.
 - The logout answers within about a second, whatever the peers do.
+- aiohttp's client receives 4001, but its `close_code` may be 1006: this handler
+  does not wait for the peer's goodbye. Read the code from the message.
 - A page on another port of this host sends the cookie, too. Check `Origin`.
 - Registry and sessions belong to one process. Two processes need a common one.
 - production/websocket_logout.py adds expiry, tickets for one socket, and limits

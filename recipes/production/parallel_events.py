@@ -4,8 +4,8 @@
 # ///
 """Can a handler receive incoming events from different sources in parallel?
 
-Start from this file when you go live. Redis numbers the events without a hole,
-so that one that is missing shows, and is told as a gap. One task reads them for
+Start from this file when you go live. Redis numbers the events without a hole.
+So a missing one shows, and clients are told of a gap. One task reads them for
 all sockets of a process, and keeps the last ten thousand for clients that come
 back. A send never waits: a client that does not read is cut off, and delays
 nobody. Run as many processes as you like.
@@ -34,18 +34,27 @@ Good to know:
   id that is unknown, because it is too old or made up, is a gap.
 - A publisher that gets 503 does not know whether its event was stored. It
   repeats it with the same `Idempotency-Key`: within an hour, it is stored once.
+- Nobody logs in here: whoever reaches the port can listen and publish. Only the
+  pages of other sites are refused. Add your own check.
 - After a restart of Redis all are told of a gap, even with an append-only file:
-  nobody can know whether its last second was written. So after a failover.
+  nobody can know whether its last second was written. So they are after a
+  failover.
 - All channels share one stream: to wait for 5000 streams costs 25 ms each time.
   A busy channel shortens the history of the others.
 - `receivers` and `/stats` count the sockets of the worker that answers.
-- A process keeps at most 64 MiB of events. A new one reads what Redis has.
-- Redis must not evict: set `maxmemory-policy noeviction`.
+- A process keeps at most 64 MiB of events, and 512 KiB for each client that
+  does not read. It opens at most 10,000 sockets. Each is a file descriptor:
+  raise `ulimit -n`, which is often 1024. Without a free one, requests fail.
+- Redis keeps 10,000 events, whatever their size: 640 MiB if each has 64 KiB. A
+  new process reads them all before it lets clients in, for 10 s or more.
+- Redis must not evict: set `maxmemory-policy noeviction`. When it is full,
+  publishers get 503 until it has more memory: what it keeps stays.
+- Redis Cluster refuses the script, whose keys are on different nodes.
 - A client may leave 512 KiB unread, and send 1000 messages a second (else it
   is closed with 1008), each of 64 KiB. An event has 64 KiB at most.
-- A process notices within a second that its Redis is away or frozen. It keeps
-  its sockets, and answers 503 with `Retry-After` after a second. Afterwards the
-  sockets hear `ready` again, and what they have missed.
+- A process notices at once that its Redis is away, and within two seconds that
+  it is frozen. It keeps its sockets, and answers 503 with `Retry-After` after a
+  second. Afterwards the sockets hear `ready` again, and what they have missed.
 """
 
 import asyncio
@@ -105,7 +114,8 @@ PONG = 0x80 | WSMsgType.PONG
 
 # Events are numbered without a hole. A server that was started again may have
 # lost its last events, or all; so may one that takes over after a failover. Who
-# meets it first goes on at the time, in microseconds, and marks this hole.
+# meets it first takes the time in microseconds as the next number, and adds an
+# entry without a channel, which is the gap.
 MARK = """
 local run = redis.call('INFO', 'server'):match('run_id:(%x+)')
 if redis.call('HGET', KEYS[2], 'run') ~= run then
@@ -147,7 +157,8 @@ class Hub:
     """What this process knows of Redis, and who listens."""
 
     redis: Redis
-    # The numbers of the last event that was read, and that was handed out.
+    # The numbers of the last event that was read, and that was handed out. They
+    # differ where one could not be handed out: the next one tells of a gap.
     place: int = 0
     seen: int = 0
     history: deque[Event] = field(default_factory=deque)
@@ -229,8 +240,8 @@ async def catch_up(request: web.Request, socket: Socket, last: int) -> None:
 
 async def begin(hub: Hub, redis: Redis) -> None:
     """Go on where the reader was, and tell all sockets so."""
-    # Those that publish are as dead as the one that was lost. One that is in
-    # use finds out by itself.
+    # The connections of publishers are as dead as the one that the reader lost.
+    # One that is in use finds out by itself.
     await hub.redis.connection_pool.disconnect(inuse_connections=False)
     await redis.eval(MARK, 2, STREAM, STATE, str(hub.seen))
     for socket in hub.sockets:
@@ -427,8 +438,8 @@ async def publish(request: web.Request) -> web.Response:
     refuse_foreign_origin(request)
     channel = request.match_info["channel"]
     try:
-        # Not by a clone with a limit of its own: a middleware that has read
-        # the body makes that a RuntimeError.
+        # Not request.clone(client_max_size=...): it is a RuntimeError where a
+        # middleware has read the body.
         body = await request.read()
         event = body.decode()
     except (ValueError, web.RequestPayloadError):

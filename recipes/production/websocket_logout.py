@@ -7,8 +7,8 @@
 Start from this file when you go live with several workers. Sessions, tickets
 and the places of open sockets are in Redis. A logout on any worker ends them
 there, closes the sockets of this worker, and is published to all others. They
-do not rely on it: each asks which sessions are over after it has opened a
-socket, every five seconds, and when Redis is back.
+do not rely on this message: each asks which sessions are over after it has
+opened a socket, every five seconds, and when Redis is back.
 
 Try it::
 
@@ -33,16 +33,24 @@ Good to know:
   reading, and the handler itself says goodbye, and waits for its peer's.
 - `closed` counts the sockets of all workers. `/sockets` counts those of the
   worker that answers.
-- A logout also ends a login of the same moment, unless that comes after it.
+- `POST /login` asks for no password: put your own check there.
+- Redis does a logout and a login of the same moment one after the other. The
+  logout ends the login if that comes first.
 - A session ends by a logout, after an hour, or when its user has 100 newer
   ones. Its sockets are closed with 4001.
+- A user has at most 1000 open sockets on all workers. One more gets a 429.
 - A ticket opens one socket within 30 s. An upgrade that is refused does not
   spend it; one that breaks off may. Servers and proxies log the query, so a
   ticket must not live long.
 - Redis knows hashes of tokens and tickets. Who reads it cannot log in.
 - While Redis is away, logins, logouts and new sockets get a 503. Open sockets
   stay for 5 to 13 s, and are closed with 1013 if it is not back.
+- Take Redis 6.2 or later, for `GETDEL`, but no Redis Cluster, where keys of one
+  step are on different nodes. Otherwise the log tells why there is a 503.
 - A worker that is killed loses its sockets. Their places are free after 20 s.
+- A worker has no limit of its own. Each socket is a file descriptor: raise
+  `ulimit -n`, which is often 1024.
+- A peer that has vanished is gone after 47 s at most.
 - A Redis that restarts without its data has ended all sessions.
 - Give Redis a `maxmemory` and the policy `noeviction`. When it is full, a login
   and a new socket get a 503, and nobody is logged out.
@@ -52,7 +60,7 @@ Good to know:
   another site, but it does from another port or sub-domain of the same site.
 - Behind a proxy, `Origin` is compared with `Host` as the proxy sends it. With
   nginx set `proxy_set_header Host $http_host`: `$host` lacks the port.
-- Behind https call `create_app(secure=True)`.
+- Behind https call `create_app(secure=True)` in the last lines.
 - A client that sends more than 1000 messages in a second is closed with 1008.
 """
 
@@ -325,7 +333,7 @@ async def take_place(hub: Hub, socket: Socket, ticket: str | None) -> None:
         *_, count, is_valid = await transaction.execute()
     if count > MAX_USER_SOCKETS:
         raise web.HTTPTooManyRequests(text="too many sockets")
-    # Nothing else refuses it. Of two with one ticket, one gets the answer.
+    # Last: who is refused keeps the ticket. Of two with one, only one gets in.
     if is_valid and ticket:
         is_valid = await hub.redis.getdel(TICKET + hash_secret(ticket))
     if not is_valid:
@@ -409,8 +417,8 @@ async def log_in(request: web.Request) -> web.Response:
         transaction.zrange(SESSIONS + user, 0, -1 - MAX_USER_SESSIONS)
         *_, oldest = await transaction.execute()
     if oldest:
-        # Nobody else's: whoever logs in often must not log others out.
-        # In this order: whoever logs out ends all that are listed.
+        # Of this user alone: whoever logs in often must not log others out.
+        # The list last: a logout in between ends all that are listed.
         await hub.redis.delete(*[SESSION + s for s in oldest])
         await hub.redis.zrem(SESSIONS + user, *oldest)
     response = web.json_response({"user": user, "ticket": ticket})
