@@ -958,8 +958,9 @@ PHONE: ViewportSize = {"width": 390, "height": 844}
 
 async def first_function(page: Page) -> float:
     """Return where the first line of a function ends, of those that answer."""
-    name = page.locator("#source > pre :is(.nf, .nc)").first
-    box = await name.bounding_box()
+    keywords = page.locator("#source > pre .k")
+    first = keywords.filter(has_text=re.compile(r"\b(def|class)\b")).first
+    box = await first.bounding_box()
     assert box
     return box["y"] + box["height"]
 

@@ -24,7 +24,7 @@ from cookbook.messages import KINDS, cured, read_messages
 from cookbook.mount import mount
 from cookbook.pages import add_pages
 from cookbook.pages.index import MAX_ADDRESS
-from cookbook.pages.markup import COLOURED
+from cookbook.pages.markup import COLOURS, code
 from cookbook.recipe import Module, Recipe
 from cookbook.source import read_answer, read_header
 from cookbook.verdicts import BRANCHES, FAQ
@@ -1120,12 +1120,41 @@ def test_a_page_is_drawn_before_its_scripts_with_all_buttons(
 def test_each_token_of_a_program_with_a_colour_has_its_name() -> None:
     style = (ROOT / "cookbook/pages/static/style.css").read_text()
     rules = re.findall(
-        r"(?m)^((?:\.\w+(?:, )?)+) \{ color: var\(--"
+        r"(?m)^\.(\w) \{ color: var\(--"
         r"(?:keyword|string|comment|name|number)\)",
         style,
     )
-    coloured = set(re.findall(r"\.(\w+)", " ".join(rules)))
-    assert coloured == set(COLOURED)
+    assert rules == list(COLOURS)
+
+
+@pytest.mark.parametrize(
+    ("source", "html"),
+    [
+        # Neighbours of one colour are one.
+        (
+            "async def f(): pass",
+            '<span class="k">async def </span><span class="n">f</span>(): '
+            '<span class="k">pass</span>',
+        ),
+        (
+            "rb'a\\n'  # b",
+            """<span class="s">rb'a\\n'  </span><span class="c"># b</span>""",
+        ),
+        (
+            "f'{a} < {1}'",
+            """<span class="s">f'{</span>a<span class="s">} &lt; {</span>"""
+            """<span class="m">1</span><span class="s">}'</span>""",
+        ),
+        # A line is a line, whatever its neighbours are.
+        (
+            '"""a\n\n  b"""\n\npass\n\npass',
+            '<span class="s">"""a</span>\n\n<span class="s">  b"""</span>\n\n'
+            '<span class="k">pass</span>\n\n<span class="k">pass</span>',
+        ),
+    ],
+)
+def test_a_colour_is_one_element_of_a_line(source: str, html: str) -> None:
+    assert code(source).strip() == html
 
 
 def test_no_script_grows_out_of_hand() -> None:

@@ -1,9 +1,11 @@
 """Markdown, Python and differences, in HTML."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
+from html import escape
 from itertools import groupby, takewhile
+from operator import itemgetter
 from typing import TYPE_CHECKING, Literal
 
 from markupsafe import Markup
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from markdown_it import MarkdownIt
     from markdown_it.rules_core import StateCore
     from markdown_it.token import Token
+    from pygments.lexer import Lexer
 
 UNLINKED = "unlinked"
 """Tells Markdown to leave what the text names without a link."""
@@ -28,16 +31,18 @@ LINE_LINK = (
 LINES_OF_A_BLOCK = 50
 """Lines of a long source; `style.css` knows how high so many are."""
 
-NAMES = """
-k kn kc kd ow s s1 s2 sa sb sd se si sr c c1 ch nf nc fm nd mi mf mh
-"""
-COLOURED = NAMES.split()
-"""What Pygments calls the tokens that `style.css` has a colour for."""
+COLOURS = {
+    "k": "k kn kc kd ow",
+    "s": "s s1 s2 sa sb sd se si sr",
+    "c": "c c1 ch",
+    "n": "nf nc fm nd",
+    "m": "mi mf mh",
+}
+"""The colours of `style.css`, and what Pygments calls the tokens of each."""
 
-PLAIN = re.compile(
-    rf'<span class="(?!(?:{"|".join(COLOURED)})")\w+">(.*?)</span>', re.DOTALL
-)
-"""Any other token: thousands on a page, and a browser would lay out each."""
+COLOUR_OF = {
+    name: colour for colour, names in COLOURS.items() for name in names.split()
+}
 
 
 @cache
@@ -226,18 +231,41 @@ def _highlighted_lines(source: str) -> list[str]:
 
     Pygments takes most of a page, and a source never changes.
     """
-    text = _highlighter()(source)
-    return text.removesuffix("\n").split("\n")
+    html = "".join(
+        _coloured(colour, "".join(text for _, text in group))
+        for colour, group in groupby(_tokens_of(source), itemgetter(0))
+    )
+    return html.removesuffix("\n").split("\n")
+
+
+def _tokens_of(source: str) -> Iterator[tuple[str, str]]:
+    """Return the colour of each token, and its text.
+
+    A blank has the colour of what stands before it: neighbours of one colour
+    become one element, of which a page would have thousands more.
+    """
+    from pygments.token import STANDARD_TYPES
+
+    colour = ""
+    for kind, text in _lexer().get_tokens(source):
+        if not text.isspace():
+            colour = COLOUR_OF.get(STANDARD_TYPES[kind], "")
+        yield colour, text
+
+
+def _coloured(colour: str, text: str) -> str:
+    """Return a text in HTML, with an element in each line that has ink."""
+    lines = escape(text, quote=False).split("\n")
+    return "\n".join(
+        f'<span class="{colour}">{line}</span>'
+        if colour and line.strip()
+        else line
+        for line in lines
+    )
 
 
 @cache
-def _highlighter() -> Callable[[str], str]:
-    from pygments import highlight
-    from pygments.formatters import HtmlFormatter
+def _lexer() -> "Lexer":
     from pygments.lexers.python import PythonLexer
 
-    lexer = PythonLexer(stripnl=False, ensurenl=False)
-    formatter = HtmlFormatter(nowrap=True)
-    return lambda source: PLAIN.sub(
-        r"\1", str(highlight(source, lexer, formatter))
-    )
+    return PythonLexer(stripnl=False, ensurenl=False)
