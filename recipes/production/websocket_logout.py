@@ -491,6 +491,9 @@ def open_redis(url: str) -> Redis:
     pool = BlockingConnectionPool.from_url(
         url, timeout=WAIT, socket_timeout=WAIT, socket_connect_timeout=WAIT
     )
+    # Some networks forget a connection that is idle, and tell nobody. That of
+    # the channel is, where nobody logs out: a PING keeps it.
+    pool.connection_kwargs["health_check_interval"] = CHECK_INTERVAL
     # Whatever the URL asks for. What is no text names no session.
     pool.connection_kwargs["decode_responses"] = True
     pool.connection_kwargs["encoding_errors"] = "replace"

@@ -250,7 +250,7 @@ async def test_a_client_that_leaves_in_its_body_costs_no_traceback(
 
 @pytest.fixture
 def attentive(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a worker look twice a second which sessions are over."""
+    """Let a worker look five times a second which sessions are over."""
     monkeypatch.setattr(websocket_logout, "CHECK_INTERVAL", 0.2)
 
 
@@ -936,6 +936,21 @@ async def test_it_starts_without_redis(
         # It hears what other workers tell, as soon as it can.
         ended = websocket_logout.ENDED
         while await redis.pubsub_numsub(ended) != [(ended.encode(), 1)]:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_a_channel_on_which_nothing_comes_is_kept_from_being_idle(
+    attentive: None, serve: Serve, killable_redis: KillableRedis
+) -> None:
+    app = websocket_logout.create_app(redis_url=killable_redis.url)
+    await serve(app)
+    async with (
+        Redis.from_url(killable_redis.url) as redis,
+        asyncio.timeout(TIMEOUT),
+    ):
+        while ("1", "ping") not in [  # noqa: ASYNC110
+            (each["sub"], each["cmd"]) for each in await redis.client_list()
+        ]:
             await asyncio.sleep(0.01)
 
 
