@@ -36,6 +36,8 @@ Good to know:
   repeats it with the same `Idempotency-Key`: within an hour, it is stored once.
 - Nobody logs in here: whoever reaches the port can listen and publish. Only the
   pages of other sites are refused. Add your own check.
+- Behind a proxy, `Origin` is compared with `Host` as the proxy sends it. With
+  nginx set `proxy_set_header Host $http_host`, or browsers get 403.
 - After a restart of Redis all are told of a gap, even with an append-only file:
   nobody can know whether its last second was written. So they are after a
   failover.
@@ -52,6 +54,7 @@ Good to know:
 - Redis Cluster refuses the script, whose keys are on different nodes.
 - A client may leave 512 KiB unread, and send 1000 messages a second (else it
   is closed with 1008), each of 64 KiB. An event has 64 KiB at most.
+- The log has no times until you configure `logging`.
 - A process notices at once that its Redis is away, and within two seconds that
   it is frozen. It keeps its sockets, and answers 503 with `Retry-After` after a
   second. Afterwards the sockets hear `ready` again, and what they have missed.

@@ -48,8 +48,8 @@ Good to know:
 - Take Redis 6.2 or later, for `GETDEL`, but no Redis Cluster, where keys of one
   step are on different nodes. Otherwise the log tells why there is a 503.
 - A worker that is killed loses its sockets. Their places are free after 20 s.
-- A worker has no limit of its own. Each socket is a file descriptor: raise
-  `ulimit -n`, which is often 1024.
+- Each socket is a file descriptor: raise `ulimit -n`, which is often 1024.
+- The log has no times until you configure `logging`.
 - A peer that has vanished is gone after 47 s at most.
 - A Redis that restarts without its data has ended all sessions.
 - Give Redis a `maxmemory` and the policy `noeviction`. When it is full, a login

@@ -105,7 +105,7 @@ async def listen(request: web.Request) -> web.WebSocketResponse:
     finally:
         request.app[SOCKETS].discard(socket)
         reader.cancel()
-        socket.transport.abort()  # or who does not read keeps it open
+        socket.transport.abort()  # or a client that does not read keeps it open
     return socket.ws
 
 

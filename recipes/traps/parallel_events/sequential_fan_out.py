@@ -102,7 +102,7 @@ async def listen(request: web.Request) -> web.WebSocketResponse:
         pass  # aiohttp answered a ping, but the client had left
     finally:
         request.app[SOCKETS].discard(socket)
-        socket.transport.abort()  # or who does not read keeps it open
+        socket.transport.abort()  # or a client that does not read keeps it open
     return socket.ws
 
 
