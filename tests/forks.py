@@ -150,6 +150,11 @@ def _serve() -> list[str]:
         if not order:
             orders.close()
             sys.exit()
+        command: list[str]
+        command, folder, environment, filters = json.loads(order)
+        if environment.get("COVERAGE_PROCESS_CONFIG"):
+            # Here, so that it is imported once.
+            import coverage
         if os.fork() == 0:
             break
         for descriptor in descriptors:
@@ -169,11 +174,15 @@ def _serve() -> list[str]:
         os.dup2(descriptor, stream)
         os.close(descriptor)
     os.close(answer)
-    command: list[str]
-    command, folder, environment, filters = json.loads(order)
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
+    if path := environment.get("PYTHONPATH"):
+        sys.path[1:1] = path.split(os.pathsep)
+    if environment.get("COVERAGE_PROCESS_CONFIG"):
+        # It alone is measured, and not what it starts.
+        coverage.process_startup()
+        del os.environ["COVERAGE_PROCESS_CONFIG"]
     for option in filters:
         action, message, category = option.split(":")
         kind = getattr(builtins, category)

@@ -254,14 +254,20 @@ async def listening(
 
 
 async def run_to_its_end(
-    script: str | Path, *, cwd: Path | None = None, **environment: str
+    script: str | Path,
+    *arguments: str,
+    cwd: Path | None = None,
+    **environment: str,
 ) -> tuple[int, str]:
     """Run a script that refuses to serve; return exit code and errors."""
     with TemporaryFile() as errors:
-        environment = {**os.environ, "PORT": "0", **environment}
-        forking = fork(script, cwd=cwd or ROOT, env=environment, errors=errors)
+        env = {**os.environ, "PORT": "0", **environment}
+        forking = fork(
+            script, *arguments, cwd=cwd or ROOT, env=env, errors=errors
+        )
         async with forking as process, asyncio.timeout(START_TIMEOUT):
             code = await process.wait()
+            assert await process.stdout.read() == b""
         errors.seek(0)
         return code, errors.read().decode()
 

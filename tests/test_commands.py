@@ -1,5 +1,6 @@
 """Proofs for the commands, of which each example in `--help` is run."""
 
+import asyncio
 import json
 import os
 import pty
@@ -9,8 +10,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
 
 import click
 import pytest
@@ -26,12 +31,25 @@ from cookbook.commands import (
     run_command_line,
 )
 from cookbook.commands.names import trap_names
+from tests.forks import Fork, fork
 from tests.servers import MEASURED, ROOT, START_TIMEOUT, TIMEOUT, UNMEASURED
 
 SERVING = ("serve", "run")
 """Commands that run until they are ended."""
 
 COMMAND = [sys.executable, "-m", "aiohttp_cookbook"]
+
+MAIN = ROOT / "aiohttp_cookbook" / "__main__.py"
+
+RUNNING = {
+    "PYTHONPATH": str(ROOT),
+    "PYTHONUNBUFFERED": "1",
+    "COOKBOOK_PORT": "0",
+}
+"""What `run` has in its environment."""
+
+NO_SIGNAL = 0
+"""What `kill` takes to send none."""
 
 VARIABLE = "_AIOHTTP_COOKBOOK_COMPLETE"
 
@@ -211,21 +229,18 @@ def test_show_prints_what_an_error_message_means() -> None:
     assert outcome.output.startswith("# `Session is closed`\n")
 
 
-@pytest.mark.slow("it starts a program")
-def test_show_is_set_for_a_terminal() -> None:
+def test_show_is_set_for_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     ours, theirs = pty.openpty()
+    monkeypatch.setenv("TERM", "xterm")
     try:
-        subprocess.run(
-            [*COMMAND, "show", "no_such_column"],
-            stdout=theirs,
-            cwd=ROOT,
-            env={**os.environ, **MEASURED, "TERM": "xterm"},
-            timeout=START_TIMEOUT,
-            check=True,
-        )
-        printed = os.read(ours, 10_000)
+        with monkeypatch.context() as patch, os.fdopen(theirs, "w") as terminal:
+            patch.setattr(sys, "stdout", terminal)
+            group.main(
+                ["show", "no_such_column"], obj=load, standalone_mode=False
+            )
+            terminal.flush()
+            printed = os.read(ours, 10_000)
     finally:
-        os.close(theirs)
         os.close(ours)
     assert b"\033[" in printed
     assert b"# `" not in printed
@@ -271,29 +286,44 @@ def test_what_is_not_there_is_said(arguments: list[str], reason: str) -> None:
 # run
 
 
-def run(
+@dataclass
+class Running:
+    """A command that runs, or has run."""
+
+    process: Fork
+    errors: IO[bytes]
+
+    async def port(self) -> int:
+        return port_in((await self.process.stdout.readline()).decode())
+
+    async def end(self, number: int = NO_SIGNAL) -> tuple[int, str]:
+        """Send a signal, and return the exit code and what went wrong.
+
+        The file that it runs has the other end of its output as well.
+        """
+        self.process.send_signal(number)
+        async with asyncio.timeout(START_TIMEOUT):
+            await self.process.stdout.read()
+            code = await self.process.wait()
+        self.errors.seek(0)
+        return code, self.errors.read().decode()
+
+
+@asynccontextmanager
+async def run(
     *arguments: str, cwd: Path, **environment: str
-) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [*COMMAND, "run", *arguments],
-        cwd=cwd,
-        env={
-            **os.environ,
-            **MEASURED,
-            "PYTHONPATH": str(ROOT),
-            "PYTHONUNBUFFERED": "1",
-            "COOKBOOK_PORT": "0",
-            **environment,
-        },
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+) -> AsyncIterator[Running]:
+    """Run `run`, in a fork."""
+    command = [str(MAIN), "run", *arguments]
+    env = {**os.environ, **RUNNING, **MEASURED, **environment}
+    with TemporaryFile() as errors:
+        async with fork(
+            *command, cwd=cwd, env=env, filters=(), errors=errors
+        ) as process:
+            yield Running(process, errors)
 
 
-def port_of(process: "subprocess.Popen[str]") -> int:
-    assert process.stdout is not None
-    line = process.stdout.readline()
+def port_in(line: str) -> int:
     match = re.search(r"Running on http://127.0.0.1:(\d+) ", line)
     assert match, line
     return int(match[1])
@@ -328,72 +358,71 @@ THE_SAME = pytest.mark.full("each file and each signal was tried")
         pytest.param(["--production"], signal.SIGINT, marks=THE_SAME),
     ],
 )
-def test_run_starts_a_file_with_a_redis_of_its_own_and_ends_both(
+async def test_run_starts_a_file_with_a_redis_of_its_own_and_ends_both(
     options: list[str], number: signal.Signals, tmp_path: Path
 ) -> None:
-    with run("parallel_events", *options, cwd=tmp_path) as process:
-        ask_until_it_is_ready(port_of(process), "POST /channels/a")
-        process.send_signal(number)
-        _, errors = process.communicate(timeout=START_TIMEOUT)
-    assert process.returncode == 0
+    async with run("parallel_events", *options, cwd=tmp_path) as process:
+        ask_until_it_is_ready(await process.port(), "POST /channels/a")
+        code, errors = await process.end(number)
+    assert code == 0
     assert errors.strip() == ""
 
 
 @pytest.mark.slow("it starts a recipe")
-def test_a_file_ends_with_the_run_that_is_killed(tmp_path: Path) -> None:
-    with run("prefix_sink", cwd=tmp_path, **UNMEASURED) as process:
-        port_of(process)
-        process.kill()
-        # The file has the other end of this pipe as well.
-        process.communicate(timeout=START_TIMEOUT)
-    assert process.returncode == -signal.SIGKILL
+async def test_a_file_ends_with_the_run_that_is_killed(tmp_path: Path) -> None:
+    async with run("prefix_sink", cwd=tmp_path, **UNMEASURED) as process:
+        await process.port()
+        code, _ = await process.end(signal.SIGKILL)
+    assert code == -signal.SIGKILL
 
 
 @pytest.mark.slow("it starts a recipe")
-def test_run_leaves_no_database_behind_in_the_reader_s_folder(
+async def test_run_leaves_no_database_behind_in_the_reader_s_folder(
     tmp_path: Path,
 ) -> None:
-    with run("database", cwd=tmp_path) as process:
-        assert '"answer": 42' in ask(port_of(process), "GET /answer")
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=START_TIMEOUT)
-    assert process.returncode == 0
+    async with run("database", cwd=tmp_path) as process:
+        assert '"answer": 42' in ask(await process.port(), "GET /answer")
+        code, _ = await process.end(signal.SIGINT)
+    assert code == 0
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow("it starts a recipe")
-def test_run_takes_the_engines_that_are_named(
+async def test_run_takes_the_engines_that_are_named(
     tmp_path: Path, postgres_url: str
 ) -> None:
     options = ["--production", "--postgres-url", postgres_url]
-    with run("database", *options, cwd=tmp_path) as process:
+    async with run("database", *options, cwd=tmp_path) as process:
         # A 200 needs the schema, which is made at the start.
-        answer = ask_until_it_is_ready(port_of(process), "GET /notes")
+        answer = ask_until_it_is_ready(await process.port(), "GET /notes")
         assert '"notes": []' in answer
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=START_TIMEOUT)
-    assert process.returncode == 0
+        code, _ = await process.end(signal.SIGINT)
+    assert code == 0
 
 
 @pytest.mark.slow("it starts a trap")
-def test_run_starts_a_trap_and_returns_its_exit_code(tmp_path: Path) -> None:
-    with run("event_loop", "--trap", "made_on_import", cwd=tmp_path) as process:
-        _, errors = process.communicate(timeout=START_TIMEOUT)
-    assert process.returncode == 1
+async def test_run_starts_a_trap_and_returns_its_exit_code(
+    tmp_path: Path,
+) -> None:
+    async with run(
+        "event_loop", "--trap", "made_on_import", cwd=tmp_path
+    ) as process:
+        code, errors = await process.end()
+    assert code == 1
     assert "RuntimeError: no running event loop" in errors
 
 
 @pytest.mark.slow("it starts a recipe")
-def test_run_says_in_one_line_that_no_service_can_be_started(
+async def test_run_says_in_one_line_that_no_service_can_be_started(
     tmp_path: Path,
 ) -> None:
     program = tmp_path / "valkey-server"
     program.write_text("#!/bin/sh\nexit 1\n")
     program.chmod(0o755)
     path = f"{tmp_path}:{os.environ['PATH']}"
-    with run("parallel_events", cwd=tmp_path, PATH=path) as process:
-        _, errors = process.communicate(timeout=START_TIMEOUT)
-    assert process.returncode == 1
+    async with run("parallel_events", cwd=tmp_path, PATH=path) as process:
+        code, errors = await process.end()
+    assert code == 1
     assert errors.startswith(f"{program} has ended")
     assert "Traceback" not in errors
 
@@ -404,18 +433,13 @@ def test_run_outlives_the_terminal_under_nohup(tmp_path: Path) -> None:
     with subprocess.Popen(
         ["/bin/sh", "-c", f"exec {command}"],
         cwd=tmp_path,
-        env={
-            **os.environ,
-            **MEASURED,
-            "PYTHONPATH": str(ROOT),
-            "PYTHONUNBUFFERED": "1",
-            "COOKBOOK_PORT": "0",
-        },
+        env={**os.environ, **UNMEASURED, **RUNNING},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        port = port_of(process)
+        assert process.stdout is not None
+        port = port_in(process.stdout.readline())
         process.send_signal(signal.SIGHUP)
         assert " 200 " in ask(port, "GET /method").splitlines()[0]
         process.send_signal(signal.SIGTERM)

@@ -25,7 +25,7 @@ from cookbook.log import (
     BackgroundStream,
     count_refused_connections,
 )
-from tests.servers import MEASURED, ROOT, TIMEOUT, Process, running
+from tests.servers import MEASURED, ROOT, TIMEOUT, Process, forked, running
 
 pytestmark = pytest.mark.slow("most tests start a server")
 
@@ -149,7 +149,7 @@ async def test_a_stderr_that_nobody_reads_stops_neither_answers_nor_the_end(
     client: ClientSession,
     loop: str,
 ) -> None:
-    async with running(
+    async with forked(
         script, "--loop", loop, cwd=tmp_path, **environment
     ) as process:
         for _ in range(ENOUGH):
@@ -166,7 +166,7 @@ async def test_a_reader_that_is_back_is_told_how_many_lines_were_dropped(
     client: ClientSession,
 ) -> None:
     environment |= MEASURED
-    async with running(script, cwd=tmp_path, **environment) as process:
+    async with forked(script, cwd=tmp_path, **environment) as process:
         for _ in range(ENOUGH):
             await get(client, process, PATH)
         text = await read_until(fifo, r"dropped.*\n")
@@ -192,7 +192,7 @@ async def test_the_log_keeps_the_order_of_its_lines(
     environment: dict[str, str],
     client: ClientSession,
 ) -> None:
-    async with running(script, cwd=tmp_path, **environment) as process:
+    async with forked(script, cwd=tmp_path, **environment) as process:
         await get(client, process, "before")
         await get(client, process, "warn")
         await get(client, process, "%0A%C3%A4%22?secret=1")
@@ -225,7 +225,7 @@ async def test_a_want_of_descriptors_is_one_line_a_second(
     client: ClientSession,
 ) -> None:
     environment |= {"DESCRIPTORS": "64", **MEASURED}
-    async with running(
+    async with forked(
         script, "--loop", "asyncio", cwd=tmp_path, **environment
     ) as process:
         start = time.monotonic()
@@ -256,7 +256,7 @@ async def test_uvloop_hangs_up_where_descriptors_are_wanting(
     client: ClientSession,
 ) -> None:
     environment |= {"DESCRIPTORS": "64"}
-    async with running(
+    async with forked(
         script, "--loop", "uvloop", cwd=tmp_path, **environment
     ) as process:
         crowd = await open_crowd(process)

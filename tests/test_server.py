@@ -1,11 +1,8 @@
 """Proofs for cookbook/server.py: the command line, start and stop."""
 
 import asyncio
-import os
 import signal
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,8 +15,9 @@ from tests.servers import (
     MEASURED,
     ROOT,
     TIMEOUT,
-    UNMEASURED,
     Process,
+    forked,
+    run_to_its_end,
     running,
     until_it_is_empty,
     until_it_is_gone,
@@ -78,10 +76,9 @@ if __name__ == "__main__":
 EARLY = """
 import os
 import signal
-import sys
 from cookbook.server import command
 
-NUMBER = int(sys.argv.pop())
+NUMBER = int(os.environ["NUMBER"])
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 def create_app(
@@ -140,7 +137,7 @@ async def test_the_first_signal_ends_it_in_order(
     loop: str,
     number: signal.Signals,
 ) -> None:
-    async with running(
+    async with forked(
         script, "--loop", loop, cwd=tmp_path, **MEASURED, **environment
     ) as process:
         knobs = await told(process)
@@ -153,16 +150,13 @@ async def test_the_first_signal_ends_it_in_order(
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_while_it_starts_leaves_nothing(
+async def test_a_signal_while_it_starts_leaves_nothing(
     script: Path, environment: dict[str, str], number: signal.Signals
 ) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-c", EARLY, str(number.value)],
-        cwd=script.parent,
-        env={**os.environ, **UNMEASURED, **environment},
-        timeout=30,
-    )
-    assert ended.returncode == 1
+    script.write_text(EARLY)
+    environment["NUMBER"] = str(number.value)
+    code, _ = await run_to_its_end(script, cwd=script.parent, **environment)
+    assert code == 1
     assert list(Path(environment["TMPDIR"]).iterdir()) == []
 
 
@@ -171,7 +165,7 @@ async def test_nohup_is_respected(
     script: Path, tmp_path: Path, environment: dict[str, str], loop: str
 ) -> None:
     script.write_text(SCRIPT.replace("signal.SIG_DFL", "signal.SIG_IGN"))
-    async with running(
+    async with forked(
         script, "--loop", loop, cwd=tmp_path, **MEASURED, **environment
     ) as process:
         process.process.send_signal(signal.SIGHUP)
@@ -183,7 +177,7 @@ async def test_nohup_is_respected(
 async def test_the_second_signal_ends_it_at_once(
     script: Path, tmp_path: Path, environment: dict[str, str], loop: str
 ) -> None:
-    async with running(
+    async with forked(
         script, "--loop", loop, cwd=tmp_path, **environment
     ) as process:
         url = f"http://localhost:{process.port}/slow"
@@ -210,7 +204,7 @@ async def until_it_stops_listening(port: int) -> None:
 async def test_nothing_is_left_of_it_even_when_it_is_killed(
     script: Path, tmp_path: Path, environment: dict[str, str], loop: str
 ) -> None:
-    async with running(
+    async with forked(
         script, "--loop", loop, cwd=tmp_path, **environment
     ) as process:
         with Redis.from_url((await told(process))["redis"]) as client:
@@ -232,7 +226,7 @@ async def test_options_come_from_the_environment_too(
         "COOKBOOK_ALLOW_HOSTS": "one two",
         "COOKBOOK_TRUST_PROXY": "1",
     }
-    async with running(script, cwd=tmp_path, **environment) as process:
+    async with forked(script, cwd=tmp_path, **environment) as process:
         assert await told(process) == {
             "redis": "redis://redis.example",
             "postgres": "postgresql://postgres.example/notes",
@@ -250,7 +244,7 @@ async def test_a_start_on_all_interfaces_says_what_other_names_need(
     script: Path, tmp_path: Path, environment: dict[str, str], host: str
 ) -> None:
     options = ("--host", host)
-    async with running(
+    async with forked(
         script, *options, cwd=tmp_path, **MEASURED, **environment
     ) as process:
         assert process.process.stdout is not None
@@ -274,7 +268,7 @@ async def test_a_server_goes_by_the_host_that_it_is_told_to_listen_on(
     name: str,
 ) -> None:
     options = ("--host", host, "--allow-host", "one")
-    async with running(
+    async with forked(
         script, *options, cwd=tmp_path, **MEASURED, **environment
     ) as process:
         url = f"http://{name}:{process.port}/told"
@@ -288,7 +282,7 @@ async def test_a_variable_of_another_program_is_no_option(
 ) -> None:
     # conda sets HOST, to the platform that it compiles for.
     environment["HOST"] = "x86_64-conda-linux-gnu"
-    async with running(script, cwd=tmp_path, **environment) as process:
+    async with forked(script, cwd=tmp_path, **environment) as process:
         assert await process.end() == 0
 
 
@@ -303,7 +297,7 @@ async def test_the_variables_of_the_recipes_count_behind_our_own(
         "SESSION_KEY": "a key",
         "COOKBOOK_SESSION_KEY": "another",
     }
-    async with running(script, cwd=tmp_path, **environment) as process:
+    async with forked(script, cwd=tmp_path, **environment) as process:
         options = await told(process)
         assert options["redis"] == "redis://redis.example"
         assert options["postgres"] == "postgresql://postgres.example/notes"
@@ -315,77 +309,65 @@ async def test_without_uvloop_it_runs_on_asyncio(
     script: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:
     (tmp_path / "uvloop.py").write_text("raise ImportError")
-    async with running(script, cwd=tmp_path, **environment) as process:
+    async with forked(script, cwd=tmp_path, **environment) as process:
         assert (await told(process))["loop"].startswith("asyncio")
 
 
-def test_a_loop_that_is_not_installed_is_refused(
-    script: Path, tmp_path: Path, environment: dict[str, str]
-) -> None:
-    (tmp_path / "uvloop.py").write_text("raise ImportError")
-    ended = subprocess.run(
-        [sys.executable, script, "--loop", "uvloop"],
-        env={**os.environ, **MEASURED, **environment},
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
-    assert ended.returncode == 2
-    assert "Invalid value for '--loop'" in ended.stderr
-
-
-def refusal(
+async def refusal(
     script: Path, redis_url: str, *arguments: str, code: int = 1
 ) -> str:
     """Run a script that must refuse to start, and return what it says."""
     environment = {"PYTHONPATH": str(ROOT), "COOKBOOK_REDIS_URL": redis_url}
-    ended = subprocess.run(
-        [sys.executable, script, *arguments],
-        env={**os.environ, **MEASURED, **environment},
-        capture_output=True,
-        text=True,
-        timeout=30,
+    ended, reason = await run_to_its_end(
+        script, *arguments, cwd=script.parent, **MEASURED, **environment
     )
-    assert ended.returncode == code
-    assert ended.stdout == ""
-    return ended.stderr
+    assert ended == code
+    return reason
 
 
-def test_a_port_in_use_is_refused_in_one_line(
+async def test_a_loop_that_is_not_installed_is_refused(
+    script: Path, tmp_path: Path, redis_url: str
+) -> None:
+    (tmp_path / "uvloop.py").write_text("raise ImportError")
+    reason = await refusal(script, redis_url, "--loop", "uvloop", code=2)
+    assert "Invalid value for '--loop'" in reason
+
+
+async def test_a_port_in_use_is_refused_in_one_line(
     script: Path, redis_url: str
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        reason = refusal(script, redis_url, "--port", str(port))
+        reason = await refusal(script, redis_url, "--port", str(port))
     assert reason == f"Error: port {port} of 127.0.0.1 is in use\n"
 
 
-def test_an_address_of_another_host_is_refused_in_one_line(
+async def test_an_address_of_another_host_is_refused_in_one_line(
     script: Path, redis_url: str
 ) -> None:
-    reason = refusal(script, redis_url, "--host", "203.0.113.9")
+    reason = await refusal(script, redis_url, "--host", "203.0.113.9")
     assert reason.startswith("Error: cannot listen on 203.0.113.9: ")
     assert len(reason.splitlines()) == 1
 
 
-def test_what_is_no_host_is_refused_in_one_line(
+async def test_what_is_no_host_is_refused_in_one_line(
     script: Path, redis_url: str
 ) -> None:
-    reason = refusal(script, redis_url, "--host", "..")
+    reason = await refusal(script, redis_url, "--host", "..")
     assert reason == "Error: .. is no host\n"
 
 
-def test_what_is_not_a_redis_is_refused_in_one_line(script: Path) -> None:
-    reason = refusal(script, "http://localhost")
+async def test_what_is_not_a_redis_is_refused_in_one_line(script: Path) -> None:
+    reason = await refusal(script, "http://localhost")
     assert reason.startswith("Error: Redis URL must specify ")
     assert len(reason.splitlines()) == 1
 
 
-def test_a_data_folder_that_does_not_exist_is_refused(
+async def test_a_data_folder_that_does_not_exist_is_refused(
     script: Path, tmp_path: Path, redis_url: str
 ) -> None:
     folder = tmp_path / "data"
-    reason = refusal(script, redis_url, "--data-dir", str(folder), code=2)
+    reason = await refusal(script, redis_url, "--data-dir", str(folder), code=2)
     assert f"Directory '{folder}' does not exist" in reason.splitlines()[-1]
     assert not folder.exists()
 

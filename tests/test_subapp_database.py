@@ -31,7 +31,6 @@ from tests.servers import (
     exchange,
     forked,
     run_to_its_end,
-    running,
 )
 
 SCRIPT = ROOT / "recipes" / "subapp_database.py"
@@ -398,7 +397,7 @@ async def test_an_end_under_a_foreign_lock_is_logged_and_no_failure(
     tmp_path: Path, path: Path
 ) -> None:
     environment = {"DATABASE": str(path), **MEASURED}
-    async with running(SCRIPT, cwd=tmp_path, **environment) as process:
+    async with forked(SCRIPT, cwd=tmp_path, **environment) as process:
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             assert await process.end() == 0

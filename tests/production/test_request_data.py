@@ -26,7 +26,7 @@ from tests.servers import (
     TIMEOUT,
     Server,
     exchange,
-    running,
+    forked,
 )
 from tests.test_request_data import (
     id_of,
@@ -174,7 +174,7 @@ async def test_run_alone_each_line_of_the_log_has_the_id(
 ) -> None:
     script = Path(request_data.__file__)
     async with (
-        running(script, cwd=tmp_path, REDIS_URL=redis_url) as process,
+        forked(script, cwd=tmp_path, REDIS_URL=redis_url) as process,
         ClientSession(f"http://127.0.0.1:{process.port}/") as client,
     ):
         headers = {"X-Request-ID": "abc-123"}
