@@ -458,6 +458,8 @@ async def explain_errors(
         return web.Response(text=text, status=error.status, headers=headers)
     except (RedisError, RuntimeError) as error:
         log_outage(logger.warning, "cannot answer", error)
+        # After a failover, all may lead to a Redis that only reads.
+        await request.app[HUB].redis.connection_pool.disconnect(False)
         body = {"error": "not now: if Redis is away, `make cluster` starts one"}
         return web.json_response(body, status=503, headers={"Retry-After": "1"})
 

@@ -919,6 +919,33 @@ async def test_without_redis_nobody_gets_in_and_the_reason_is_said(
             assert await echoes(ws)
 
 
+async def test_no_connection_stays_at_a_redis_that_has_become_a_replica(
+    serve: Serve, killable_redis: KillableRedis
+) -> None:
+    app = websocket_logout.create_app(redis_url=killable_redis.url)
+    server = await serve(app)
+    async with (
+        ClientSession(server.url) as client,
+        Redis.from_url(killable_redis.url) as redis,
+        asyncio.timeout(TIMEOUT),
+    ):
+        await log_in(client)
+        pool = await connections(redis) - {str(await redis.client_id())}
+        assert pool
+        await redis.replicaof("127.0.0.1", "1")
+        assert await status_of(client, "login") == 503
+        while pool & await connections(redis):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        await redis.replicaof("NO", "ONE")
+        await log_in(client)
+
+
+async def connections(redis: Redis) -> set[str]:
+    """Return the ids of all connections but those that hear a channel."""
+    all_of_them = await redis.client_list()
+    return {each["id"] for each in all_of_them if each["sub"] == "0"}
+
+
 async def test_it_starts_without_redis(
     serve: Serve, killable_redis: KillableRedis
 ) -> None:
