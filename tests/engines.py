@@ -4,6 +4,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
+from redis.asyncio import Redis
 
 from cookbook.postgres_server import find_postgres, start_postgres, url_of
 from cookbook.processes import stop_server
@@ -25,6 +26,12 @@ class KillableRedis:
 
     def stop(self) -> None:
         stop_server(self.process)
+
+
+async def connections(redis: Redis) -> set[str]:
+    """Return the ids of all connections but those that hear a channel."""
+    all_of_them = await redis.client_list()
+    return {each["id"] for each in all_of_them if each["sub"] == "0"}
 
 
 class KillablePostgres:

@@ -226,11 +226,12 @@ async def explain_errors(
     except RedisError as error:
         # The errors of redis-py 8 show no text in %r.
         logger.warning("cannot answer: %r: %s", error, error)
+        # After a failover, all may lead to a Redis that only reads.
+        await request.app[REDIS].connection_pool.disconnect(False)
         body = {"error": "not now: if Redis is away, `make cluster` starts one"}
         return web.json_response(body, status=503, headers={"Retry-After": "1"})
     except ConnectionError:
-        transport = request.transport
-        if transport is not None and not transport.is_closing():
+        if (peer := request.transport) and not peer.is_closing():
             raise  # it is about another connection: a 500
         logger.info("request %s: the client has left", request[REQUEST_ID])
         # Nobody reads it. aiohttp would log a traceback if we raised.

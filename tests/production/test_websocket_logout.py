@@ -37,6 +37,7 @@ from yarl import URL
 
 from recipes.production import websocket_logout
 from tests.conftest import KillableRedis, Serve, at_length
+from tests.engines import connections
 from tests.faults import faulty_network
 from tests.servers import PATIENCE, ROOT, START_TIMEOUT, TIMEOUT, Server
 from tests.test_gunicorn import port_of
@@ -938,12 +939,6 @@ async def test_no_connection_stays_at_a_redis_that_has_become_a_replica(
             await asyncio.sleep(0.01)
         await redis.replicaof("NO", "ONE")
         await log_in(client)
-
-
-async def connections(redis: Redis) -> set[str]:
-    """Return the ids of all connections but those that hear a channel."""
-    all_of_them = await redis.client_list()
-    return {each["id"] for each in all_of_them if each["sub"] == "0"}
 
 
 async def test_it_starts_without_redis(
