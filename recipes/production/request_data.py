@@ -226,8 +226,9 @@ async def explain_errors(
     except RedisError as error:
         # The errors of redis-py 8 show no text in %r.
         logger.warning("cannot answer: %r: %s", error, error)
-        # After a failover, all may lead to a Redis that only reads.
-        await request.app[REDIS].connection_pool.disconnect(False)
+        # After a failover, all connections may lead to the replica.
+        if "read only" in str(error):
+            await request.app[REDIS].connection_pool.disconnect(False)
         body = {"error": "not now: if Redis is away, `make cluster` starts one"}
         return web.json_response(body, status=503, headers={"Retry-After": "1"})
     except ConnectionError:
@@ -281,11 +282,10 @@ async def log_in(request: web.Request) -> web.Response:
     """Log in by name, `{"user": "ann"}`, without a password here."""
     refuse_foreign_origin(request)
     user = await read_user(request)
-    redis = request.app[REDIS]
     old = await read_session(request)
     token = secrets.token_urlsafe()
     # A new id, and nothing that was planted under the old one.
-    await rotate(redis, old, Session(hash_token(token), user))
+    await rotate(request.app[REDIS], old, Session(hash_token(token), user))
     logger.info("request %s: %r logs in", request[REQUEST_ID], user)
     response = web.json_response({"user": user})
     name, flags, _ = request.app[SETTINGS]

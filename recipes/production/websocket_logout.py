@@ -262,11 +262,10 @@ async def log_out(request: web.Request) -> web.Response:
 
 
 async def leave(hub: Hub, socket: Socket) -> None:
-    sockets = hub.sockets.get(socket.session, set())
     # If not, a logout has freed its place.
-    if socket in sockets:
-        sockets.remove(socket)
-        if not sockets:
+    if socket in hub.sockets.get(socket.session, ()):
+        hub.sockets[socket.session].remove(socket)
+        if not hub.sockets[socket.session]:
             del hub.sockets[socket.session]
         # Who has left may cancel the handler, but not this.
         await asyncio.shield(leave_place(hub, socket))
@@ -458,8 +457,9 @@ async def explain_errors(
         return web.Response(text=text, status=error.status, headers=headers)
     except (RedisError, RuntimeError) as error:
         log_outage(logger.warning, "cannot answer", error)
-        # After a failover, all may lead to a Redis that only reads.
-        await request.app[HUB].redis.connection_pool.disconnect(False)
+        # After a failover, all connections may lead to the replica.
+        if "read only" in str(error):
+            await request.app[HUB].redis.connection_pool.disconnect(False)
         body = {"error": "not now: if Redis is away, `make cluster` starts one"}
         return web.json_response(body, status=503, headers={"Retry-After": "1"})
 
