@@ -205,6 +205,7 @@ def test_every_exception_of_aiohttp_has_a_message() -> None:
     assert public - explained == set()
 
 
+@pytest.mark.unmeasured("the program has a process of its own")
 @pytest.mark.slow("each runs a program")
 @every_program
 def test_the_program_of_a_message_prints_it(
@@ -296,6 +297,7 @@ ONE_OF_EACH_RECIPE = list({each.recipe: each for each in WITH_RECIPE}.values())
 
 
 # The search, without a page, is asked for all in test_search.py.
+@pytest.mark.unmeasured("it searches for all of them")
 @pytest.mark.parametrize(
     "messages",
     [ONE_OF_EACH_RECIPE, at_length(WITH_RECIPE)],
@@ -312,6 +314,7 @@ async def test_every_message_finds_its_recipe_first(
         assert f'href="{there}"' in page
 
 
+@pytest.mark.unmeasured("it searches for all of them")
 @pytest.mark.parametrize(
     ("pasted", "module"),
     [

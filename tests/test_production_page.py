@@ -38,6 +38,7 @@ async def get(client: ClientSession, path: str) -> str:
         return await response.text()
 
 
+@pytest.mark.unmeasured("it reads the tests")
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.test_name)
 def test_what_shows_a_loss_is_a_test(loss: Loss) -> None:
     file, _, name = loss.test.partition("::")

@@ -345,6 +345,7 @@ async def test_a_search_is_a_page_in_any_form(client: ClientSession) -> None:
         assert response.content_type == "text/html"
 
 
+@pytest.mark.unmeasured("it parses all of them")
 def test_all_messages_and_verdicts_are_markdown(texts: dict[str, str]) -> None:
     headings = set(headings_of(texts["/errors.md"]))
     for message in read_messages(ROOT / "recipes" / "messages.toml"):

@@ -568,6 +568,7 @@ async def test_garbage_in_the_cookie_is_nobody(
     assert await user_of(cookie) is None
 
 
+@pytest.mark.unmeasured("it tries hundreds of cookies")
 @pytest.mark.answer_only(COOKIE_IS_SESSION)
 async def test_a_cookie_with_any_bit_flipped_is_nobody(
     user_of: UserOf,
@@ -580,6 +581,7 @@ async def test_a_cookie_with_any_bit_flipped_is_nobody(
         assert await user_of(cookie) is None
 
 
+@pytest.mark.unmeasured("it tries hundreds of cookies")
 @pytest.mark.answer_only(COOKIE_IS_SESSION)
 async def test_a_cookie_cut_anywhere_is_nobody(user_of: UserOf) -> None:
     good = token(user="ann")

@@ -1021,6 +1021,7 @@ def test_a_search_without_texts_finds_nothing() -> None:
     assert Search([], []).find("anything").is_empty
 
 
+@pytest.mark.unmeasured("a shorter test searches so too")
 @pytest.mark.parametrize(("query", "name"), MISSPELLED_QUERIES)
 def test_a_misspelled_question_finds_its_page(query: str, name: str) -> None:
     assert SEARCH.find(query).topics[0].name == name

@@ -14,12 +14,13 @@ from aiohttp import ClientSession, web
 from cookbook.pages import speed
 from cookbook.pages.documents import RENDERING
 from cookbook.pages.speed import Figure, Range, Said, Speed, SpeedPage
-from tests.conftest import Serve
+from tests.conftest import Serve, at_length
 from tests.servers import ROOT, Server
 
 RESULTS = ROOT / "benchmarks" / "results.json"
 SAID = ROOT / "recipes" / "speed.toml"
 VALUES = json.loads(RESULTS.read_text())["recipes"]
+NAMES = list(VALUES)
 SPEED = Speed(RESULTS, SAID)
 
 MEASURED = {
@@ -146,11 +147,14 @@ async def test_the_page_says_of_speed_what_the_file_has(
                 assert f"| {subject} | {cost}" in markdown, name
 
 
+@pytest.mark.parametrize(
+    "names", [NAMES[:2], at_length(NAMES[2:])], ids=["two", "the others"]
+)
 async def test_each_recipe_says_what_its_figures_are(
-    client: ClientSession,
+    client: ClientSession, names: list[str]
 ) -> None:
     of_all = text_of(await get(client, "/speed"))
-    for name in VALUES:
+    for name in names:
         sentence = SPEED.sentence(name)
         if not sentence:
             assert SPEED.recipes[name].is_busy, name

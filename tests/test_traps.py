@@ -64,6 +64,7 @@ async def check_that_it_fails_as_told_and_only_so(
     assert right, "the right one does what the trap does"
 
 
+@pytest.mark.unmeasured("a trap has a process of its own")
 @pytest.mark.slow("each runs two programs")
 @every_trap
 async def test_a_trap_fails_as_told_and_only_so(trap: Trap) -> None:

@@ -183,6 +183,7 @@ def test_a_recipe_that_only_runs_on_4_0_has_a_note_that_says_why() -> None:
             assert "tests" in read_patch(patch.read_text())[0]
 
 
+@pytest.mark.unmeasured("it runs patch")
 def test_every_patch_for_4_0_fits_its_recipe(tmp_path: Path) -> None:
     copy_sources(ROOT / "recipes", tmp_path / "recipes")
     patches = sorted((ROOT / "recipes" / "on_4_0").glob("*.patch"))
