@@ -252,8 +252,7 @@ async def let_others_go(
     request: web.Request, response: web.StreamResponse
 ) -> None:
     """Before headers are sent: a handler that sends has nothing to share."""
-    shared = request.get(SHARED)
-    if shared is not None and not shared.done():
+    if (shared := request.get(SHARED)) and not shared.done():
         shared.set_result(None)
 
 
@@ -335,6 +334,9 @@ async def ask(cache: Cache, command: Awaitable[Any]) -> Any:
             # in %r.
             logger.warning("no cache: %s: %s", type(error).__name__, error)
             cache.warned = time.monotonic()
+        # After a failover, all connections may lead to the replica.
+        if "read only" in str(error):
+            await cache.redis.connection_pool.disconnect(False)
         cache.is_away = True
         return None
     cache.is_away = False
@@ -497,8 +499,7 @@ def open_redis(url: str) -> Redis:
 @routes.post("/forget")
 async def forget_greetings(request: web.Request) -> web.Response:
     """Forget all greetings, on all workers."""
-    path = request.app.router["greeting"].url_for().path
-    await forget(request.app, path)
+    await forget(request.app, request.app.router["greeting"].url_for().path)
     return web.Response(status=204)
 
 

@@ -14,11 +14,13 @@ import pytest
 from aiohttp import ClientSession, ClientTimeout, web
 from aiohttp.typedefs import Handler, Middleware
 from redis import Redis
+from redis import asyncio as redis_asyncio
 from yarl import URL
 
 from recipes.production import one_response
 from recipes.production.one_response import CACHE, REUSABLE, Cache, forget
 from tests.conftest import KillableRedis, Serve
+from tests.engines import connections
 from tests.servers import (
     PATIENCE,
     ROOT,
@@ -1129,6 +1131,29 @@ async def test_a_redis_that_is_full_delays_nobody_and_is_told_once(
                     assert await was_reused(client, "greeting?name=ann")
             assert caplog.text.count("no cache: ") == 1
         await until_reused(client, "greeting?name=bob")
+
+
+async def test_no_connection_stays_at_a_redis_that_has_become_a_replica(
+    serve: Serve, killable_redis: KillableRedis
+) -> None:
+    app = one_response.create_app(redis_url=killable_redis.url)
+    server = await serve(app)
+    async with (
+        ClientSession(server.url) as client,
+        redis_asyncio.Redis.from_url(killable_redis.url) as redis,
+        asyncio.timeout(TIMEOUT),
+    ):
+        assert not await was_reused(client, "greeting?name=ann")
+        pool = await connections(redis) - {str(await redis.client_id())}
+        assert pool
+        await redis.replicaof("127.0.0.1", "1")
+        async with client.post("forget") as response:
+            assert response.status == 503
+        while pool & await connections(redis):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        await redis.replicaof("NO", "ONE")
+        async with client.post("forget") as response:
+            assert response.status == 204
 
 
 async def test_a_redis_that_lost_its_memory_does_not_know_what_was_forgotten(
