@@ -43,6 +43,14 @@ HOST = "localhost:8080"
 NOWHERE = "redis://localhost:1"
 """A page shows what is in a file, whether its service is there or not."""
 
+POLICY = "; ".join(
+    rule
+    for rule in documents.POLICY.split("; ")
+    if not rule.startswith("frame-ancestors ")
+)
+"""What a page may load. A static host sends no header of ours, and an element
+cannot say who may frame it."""
+
 LINK = re.compile(r'(?<=\s)(href|src|srcset|action)="(/[^"]*)"')
 """A link to a page of ours; in a text, a quote is an entity."""
 
@@ -203,15 +211,8 @@ class Publication:
         text = self._convert_links(page.text, page)
         # A static host takes no POST.
         text = text.replace(POSTED, 'method="get"', 1)
-        # What a page may load. A static host sends no header of ours, and an
-        # element cannot say who may frame it.
-        rules = "; ".join(
-            rule
-            for rule in documents.policy().split("; ")
-            if not rule.startswith("frame-ancestors ")
-        )
         head = (
-            f'<meta http-equiv="Content-Security-Policy" content="{rules}">\n'
+            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         )
         if page.address != UNKNOWN:
             address = urljoin(self._base, page.public_path)

@@ -7,10 +7,8 @@ import re
 import shlex
 import subprocess
 import sys
-from base64 import b64encode
 from collections.abc import AsyncIterator
 from dataclasses import asdict
-from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from types import ModuleType
@@ -818,7 +816,9 @@ async def test_the_messages_can_be_read_by_programs(
 async def test_a_query_is_text(client: ClientSession, query: str) -> None:
     async with client.get(f"/?q={query}") as response:
         assert response.status == 200
-        assert (await response.text()).count("<script>") == 1
+        assert "<script>" not in (await response.text()).replace(
+            '<script type="', ""
+        )
 
 
 async def test_a_page_takes_nothing_from_elsewhere(
@@ -828,15 +828,12 @@ async def test_a_page_takes_nothing_from_elsewhere(
     for path in [*paths, "/recipes/database/tests", "/production"]:
         async with client.get(path) as response:
             policy = response.headers["Content-Security-Policy"]
-            assert policy.startswith("default-src 'none'; script-src 'self' ")
+            assert policy.startswith("default-src 'none'; script-src 'self';")
             assert "unsafe" not in policy
             assert "frame-ancestors 'none'" in policy
             assert response.headers["X-Content-Type-Options"] == "nosniff"
             assert response.headers["Referrer-Policy"] == "no-referrer"
             page = await response.text()
-        (inline,) = re.findall("(?s)<script>(.*?)</script>", page)
-        digest = sha256(inline.encode()).digest()
-        assert f" 'sha256-{b64encode(digest).decode()}';" in policy
         # A link is followed by who clicks it. All else is fetched by itself.
         others = re.sub("<a [^>]*>", "", page)
         assert not re.findall(' (?:src|href)="(?!/|#)', others)
@@ -1105,15 +1102,17 @@ def test_a_page_is_drawn_before_its_scripts_with_all_buttons(
 ) -> None:
     page = pages[recipe.page]
     scripts = re.findall("<script [^>]*src=[^>]*>", page)
-    assert scripts
-    for script in scripts:
-        assert 'type="module" fetchpriority="low"' in script
-    # What opens a fold has to run before the first paint: it stands in the
-    # page, and waits for no style.
-    head, _, _ = page.partition('<link rel="stylesheet"')
-    (early,) = re.findall("(?s)<script>(.*?)</script>", head)
-    assert early == (ROOT / "cookbook/pages/static/fold.js").read_text()
-    assert len(early) < 1000
+    late = [
+        script
+        for script in scripts
+        if 'type="module" fetchpriority="low"' in script
+    ]
+    assert late
+    # What opens a fold has to come before the first paint.
+    (early,) = set(scripts) - set(late)
+    assert early.endswith('/fold.js">')
+    fold = ROOT / "cookbook/pages/static/fold.js"
+    assert len(fold.read_bytes()) < 1000
     steps = page.count("data-step>") - page.count("Curl only:")
     assert page.count('<button type="button" data-part="run" ') == steps
 

@@ -11,7 +11,7 @@ from aiohttp import hdrs, web
 
 from cookbook.messages import read_messages
 from cookbook.pages.content import Content
-from cookbook.pages.documents import Document, Negotiated, policy
+from cookbook.pages.documents import POLICY, Document, Negotiated
 from cookbook.pages.edition import Edition
 from cookbook.pages.rendering import render
 from cookbook.search import Result, Search, read_topic
@@ -94,7 +94,7 @@ class IndexPage:
             text=await asyncio.to_thread(self._render, query, is_unknown),
             status=status.status_code,
             content_type="text/html",
-            headers={hdrs.CONTENT_SECURITY_POLICY: policy()},
+            headers={hdrs.CONTENT_SECURITY_POLICY: POLICY},
         )
 
     @cached_property

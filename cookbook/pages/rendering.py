@@ -3,11 +3,8 @@
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from markupsafe import Markup
-
 from cookbook.pages import markup, mounted
 from cookbook.pages.assets import assets_path
-from cookbook.pages.documents import inline_script
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -41,8 +38,6 @@ def _templates() -> "Environment":
         auto_reload=False,
     )
     templates.globals["static"] = assets_path()
-    script = Markup(inline_script())  # noqa: S704 - ours
-    templates.globals["inline_script"] = script
     templates.filters["fenced"] = markup.fenced
     templates.filters["highlighted"] = markup.highlighted
     templates.filters["difference"] = markup.difference
