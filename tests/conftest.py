@@ -652,10 +652,12 @@ def postgres_of(files: Path) -> Iterator[KillablePostgres]:
     with TemporaryDirectory(dir="/tmp") as folder:
         copy_files(files, Path(folder))
         postgres = KillablePostgres(Path(folder))
-        yield postgres
-        if psutil.pid_exists(postgres.process.pid):
-            postgres.thaw()
-        postgres.stop()
+        try:
+            yield postgres
+        finally:
+            if psutil.pid_exists(postgres.process.pid):
+                postgres.thaw()
+            postgres.stop()
 
 
 @pytest.fixture
