@@ -25,13 +25,11 @@ Good to know:
 
 - The FAQ of aiohttp 3.14 does not await `send_str()`. Its echo sends nothing.
 - The logout answers within about a second, whatever the peers do.
-- aiohttp's client receives 4001, but its `close_code` may be 1006: this handler
-  does not wait for the peer's goodbye. Read the code from the message.
+- aiohttp's client gets 4001 in the message; its `close_code` may then be 1006.
 - A page on another port of this host sends the cookie, too. Check `Origin`.
 - Registry and sessions belong to one process. Two processes need a common one.
-- production/websocket_logout.py adds expiry, tickets for one socket, and limits
-  on names, floods, and pings whose answer is never read. It answers a logout at
-  once, and echoes nothing after it.
+- production/websocket_logout.py adds expiry, limits and tickets for one socket.
+  It answers a logout at once, and echoes nothing after it.
 """
 
 import asyncio
