@@ -1,6 +1,8 @@
 """Engines that one can kill, freeze, and bring back at the same address."""
 
-from contextlib import suppress
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -28,7 +30,24 @@ class KillableRedis:
         stop_server(self.process)
 
 
-async def connections(redis: Redis) -> set[str]:
+@asynccontextmanager
+async def as_replica(url: str) -> AsyncIterator[None]:
+    """Have a Redis be a replica in the block, as after a failover.
+
+    It is left: of the connections that were open before, only those that hear a
+    channel may stay.
+    """
+    async with Redis.from_url(url) as redis, asyncio.timeout(TIMEOUT):
+        before = await _connections(redis) - {str(await redis.client_id())}
+        assert before
+        await redis.replicaof("127.0.0.1", "1")
+        yield
+        while before & await _connections(redis):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        await redis.replicaof("NO", "ONE")
+
+
+async def _connections(redis: Redis) -> set[str]:
     """Return the ids of all connections but those that hear a channel."""
     all_of_them = await redis.client_list()
     return {each["id"] for each in all_of_them if each["sub"] == "0"}

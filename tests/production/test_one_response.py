@@ -14,13 +14,12 @@ import pytest
 from aiohttp import ClientSession, ClientTimeout, web
 from aiohttp.typedefs import Handler, Middleware
 from redis import Redis
-from redis import asyncio as redis_asyncio
 from yarl import URL
 
 from recipes.production import one_response
 from recipes.production.one_response import CACHE, REUSABLE, Cache, forget
 from tests.conftest import KillableRedis, Serve
-from tests.engines import connections
+from tests.engines import as_replica
 from tests.servers import (
     PATIENCE,
     ROOT,
@@ -1138,20 +1137,13 @@ async def test_no_connection_stays_at_a_redis_that_has_become_a_replica(
 ) -> None:
     app = one_response.create_app(redis_url=killable_redis.url)
     server = await serve(app)
-    async with (
-        ClientSession(server.url) as client,
-        redis_asyncio.Redis.from_url(killable_redis.url) as redis,
-        asyncio.timeout(TIMEOUT),
-    ):
+    async with ClientSession(server.url) as client:
         assert not await was_reused(client, "greeting?name=ann")
-        pool = await connections(redis) - {str(await redis.client_id())}
-        assert pool
-        await redis.replicaof("127.0.0.1", "1")
-        async with client.post("forget") as response:
+        async with (
+            as_replica(killable_redis.url),
+            client.post("forget") as response,
+        ):
             assert response.status == 503
-        while pool & await connections(redis):  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-        await redis.replicaof("NO", "ONE")
         async with client.post("forget") as response:
             assert response.status == 204
 

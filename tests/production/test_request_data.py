@@ -21,7 +21,7 @@ from yarl import URL
 
 from recipes.production import request_data
 from tests.conftest import KillableRedis, Serve
-from tests.engines import connections
+from tests.engines import as_replica
 from tests.servers import (
     PATIENCE,
     TIMEOUT,
@@ -673,20 +673,13 @@ async def test_no_connection_stays_at_a_redis_that_has_become_a_replica(
 ) -> None:
     app = request_data.create_app(redis_url=killable_redis.url)
     server = await serve(app)
-    async with (
-        browser(server) as client,
-        Redis.from_url(killable_redis.url) as redis,
-        asyncio.timeout(TIMEOUT),
-    ):
+    async with browser(server) as client:
         await log_in(client)
-        pool = await connections(redis) - {str(await redis.client_id())}
-        assert pool
-        await redis.replicaof("127.0.0.1", "1")
-        async with client.post("login", json={"user": "ann"}) as response:
+        async with (
+            as_replica(killable_redis.url),
+            client.post("login", json={"user": "ann"}) as response,
+        ):
             assert response.status == 503
-        while pool & await connections(redis):  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-        await redis.replicaof("NO", "ONE")
         await log_in(client)
 
 

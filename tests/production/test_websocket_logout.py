@@ -37,7 +37,7 @@ from yarl import URL
 
 from recipes.production import websocket_logout
 from tests.conftest import KillableRedis, Serve, at_length
-from tests.engines import connections
+from tests.engines import as_replica
 from tests.faults import faulty_network
 from tests.servers import PATIENCE, ROOT, START_TIMEOUT, TIMEOUT, Server
 from tests.test_gunicorn import port_of
@@ -925,19 +925,10 @@ async def test_no_connection_stays_at_a_redis_that_has_become_a_replica(
 ) -> None:
     app = websocket_logout.create_app(redis_url=killable_redis.url)
     server = await serve(app)
-    async with (
-        ClientSession(server.url) as client,
-        Redis.from_url(killable_redis.url) as redis,
-        asyncio.timeout(TIMEOUT),
-    ):
+    async with ClientSession(server.url) as client:
         await log_in(client)
-        pool = await connections(redis) - {str(await redis.client_id())}
-        assert pool
-        await redis.replicaof("127.0.0.1", "1")
-        assert await status_of(client, "login") == 503
-        while pool & await connections(redis):  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-        await redis.replicaof("NO", "ONE")
+        async with as_replica(killable_redis.url):
+            assert await status_of(client, "login") == 503
         await log_in(client)
 
 
